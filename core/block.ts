@@ -1,0 +1,119 @@
+import type { BatchMode } from "./batching.ts";
+import type { MemorySource, OwnedMemory } from "./memory.ts";
+import type { IoRequest } from "./request.ts";
+import type { QueueStats } from "./stats.ts";
+
+/** How completions are waited for; see docs/io_uring.md for what each costs. */
+export type WaitMode =
+  /** The event loop wakes up by an eventfd: nothing is spent while nothing completes. The default. */
+  | "event"
+  /** The completion queue is polled for a bounded, adaptive time before the event loop takes over. */
+  | "poll"
+  /** The Worker blocks in the kernel: for a dedicated Worker that does nothing else. */
+  | "block";
+
+/** The wait modes, for checking user input. */
+export const WAIT_MODES: readonly WaitMode[] = ["event", "poll", "block"];
+
+/** What a target turned out to be. */
+export interface TargetInfo {
+  /** What stands behind the path. */
+  readonly kind: "file" | "block device" | "memory" | "remote";
+  /** Logical block (sector) size in bytes: 512 or 4096 for disks, 1 for buffered files. */
+  readonly blockSize: number;
+  /** Alignments in bytes that a request must keep; 1 where anything goes. */
+  readonly alignment: Alignment;
+  /** True when writes are refused. */
+  readonly readOnly: boolean;
+  /** True when the page cache is bypassed (O_DIRECT, or a device without one). */
+  readonly direct: boolean;
+}
+
+/** Alignments in bytes. All are powers of two. */
+export interface Alignment {
+  /** Of the address of a buffer. */
+  readonly memory: number;
+  /** Of the offset and the length of a request. */
+  readonly offset: number;
+}
+
+/** Bounds of one device. */
+export interface BlockLimits {
+  /** Requests of this Worker that the kernel holds at once; more wait in order. */
+  readonly maxInflight: number;
+  /** Bytes of one request. Longer ones are cut by the library. */
+  readonly maxTransferBytes: number;
+  /** Buffers in one vectored request. */
+  readonly maxIovecs: number;
+}
+
+/**
+ * What a driver implements, one object per open target and Worker: the callback engine under the public
+ * {@link BlockDevice}. A driver knows nothing of promises, bounce buffers or plugging; it enqueues and calls
+ * `plugCall` (through the batching mode) for its submission.
+ */
+export interface Backend {
+  /** `"io_uring"` and so on. */
+  readonly driver: string;
+  /** The path or address that was opened. */
+  readonly target: string;
+  /** What the target turned out to be. */
+  readonly info: TargetInfo;
+  /** Bounds. */
+  readonly limits: BlockLimits;
+  /** Counters of the queue, live. */
+  readonly stats: QueueStats;
+  /** Memory that this driver reaches straight. */
+  readonly memory: MemorySource;
+  /** What the user should know of how the target was opened, such as registration that was refused. */
+  readonly notes: readonly string[];
+  /** Current size in bytes. */
+  size(): number;
+  /** Grows or truncates a regular file. Throws StorageError (`unsupported`) for everything else. */
+  resize(byteLength: number): void;
+  /** Takes a checked request; completes it exactly once through `onComplete`, never inside this call. */
+  enqueue(request: IoRequest): void;
+  /** Asks for an active request to end early. It still completes exactly once, with what the kernel says. */
+  cancel(request: IoRequest): void;
+  /** Registers memory with the kernel where that is possible; harmless where it is not. */
+  register(memory: OwnedMemory): void;
+  /** Undoes `register`; called before the memory is unmapped. */
+  unregister(memory: OwnedMemory): void;
+  /**
+   * Blocks the Worker: submits, waits in the kernel for at least `minCompletions`, delivers, and so on until `done`
+   * says true or nothing is in flight. Whatever is queued then has been submitted.
+   */
+  run(done: () => boolean, minCompletions: number): void;
+  /** Submits what is queued and delivers what has completed without blocking; returns how many. */
+  poll(): number;
+  /** Drains for at most `drainMs`, then gives everything back, or leaks and rejects with kind `undrained`. */
+  close(drainMs: number): Promise<void>;
+}
+
+/** Options that every driver understands. */
+export interface OpenOptions {
+  /** Which driver; the default is what a `driver:` prefix of the target says, else `io_uring`. */
+  readonly driver?: string;
+  /** Bypass the page cache (O_DIRECT). Default false. */
+  readonly direct?: boolean;
+  /** Refuse writes. Default false, so writing needs no option but permission to open for writing. */
+  readonly readOnly?: boolean;
+  /** Create the regular file when it is missing. Default false. */
+  readonly create?: boolean;
+  /** With `create`: fail when the file exists. Default false. */
+  readonly exclusive?: boolean;
+  /** Empty the regular file on opening. Default false. */
+  readonly truncate?: boolean;
+  /** When queued requests are submitted. Default `"auto"`. */
+  readonly batch?: BatchMode;
+  /** How completions are waited for. Default `"event"`. */
+  readonly wait?: WaitMode;
+  /** Most requests of this Worker with the kernel at once, 1 to 32,768. Default 1,024. */
+  readonly queueDepth?: number;
+  /** Register files and buffers with the kernel where it allows. Default true. */
+  readonly registered?: boolean;
+  /** How the event loop is woken: by Node's pipe handle where the runtime has it, or through documented API only. */
+  readonly wakeup?: "auto" | "socketpair";
+  /** Milliseconds `close` waits for I/O in flight. Default 5,000. */
+  readonly drainMs?: number;
+}

@@ -1,0 +1,25 @@
+/** Named limits of the whole house. Each carries its unit in the name and its source beside it. */
+
+/** Bytes the kernel transfers at most in one read or write: MAX_RW_COUNT, INT_MAX rounded down to a 4 KiB page. */
+export const MAX_TRANSFER_BYTES = 0x7ffff000;
+
+/** Largest byte offset a request may reach: what a double counts exactly. */
+export const MAX_OFFSET_BYTES = Number.MAX_SAFE_INTEGER;
+
+/** iovecs in one vectored request: UIO_MAXIOV of linux/uio.h. */
+export const MAX_IOVECS = 1024;
+
+/** Bytes of the pool that buffers from outside bounce through, per device. Bounds locked memory, not throughput. */
+export const BOUNCE_POOL_BYTES = 16 * 1024 * 1024;
+
+/** Largest piece in which a foreign buffer bounces; longer requests are cut. */
+export const BOUNCE_CHUNK_BYTES = 1024 * 1024;
+
+/** Default milliseconds that closing waits for I/O in flight before it leaks and reports. */
+export const DEFAULT_DRAIN_MS = 5_000;
+
+/** Milliseconds between attempts when the kernel refused a submission with nothing in flight to wait for. */
+export const RETRY_DELAY_MS = 1;
+
+/** Microseconds that completions may chain without a macrotask before the event loop gets its turn. */
+export const FAIRNESS_BUDGET_US = 200;

@@ -1,0 +1,191 @@
+import { PollBudget } from "./adaptive.ts";
+import type { WaitMode } from "./block.ts";
+import { FAIRNESS_BUDGET_US } from "./limits.ts";
+
+/** What a queue offers to its pump. */
+export interface PumpedQueue {
+  /** True when completions can be reaped right now. Cheap: a load of the ring's tail. */
+  ready(): boolean;
+  /** Reaps and delivers completions; returns how many. Never nests. */
+  reap(): number;
+  /** Submits what is queued and blocks in the kernel until one completion is there. */
+  block(): void;
+  /** Number of requests whose completion is owed. */
+  active(): number;
+  /** Lets the completion event fire. The pump asks `ready` once more afterwards. */
+  arm(): void;
+  /** Keeps the completion event from firing while completions are found without it. */
+  disarm(): void;
+}
+
+/** The event-loop half of a wake-up: see ffi/wakeup.ts. */
+export interface LoopHold {
+  /** Lets the wake-up hold the event loop open. */
+  ref(): void;
+  /** Lets the process end although the wake-up is open. */
+  unref(): void;
+}
+
+/** Completions after which the clock is read again, so that its cost is shared. */
+const COMPLETIONS_PER_CLOCK_READING = 16;
+
+/** Looks at the queue between two clock readings while polling; a look costs about a tenth of a reading. */
+const LOOKS_PER_CLOCK_READING = 16;
+
+/**
+ * Decides when completions are delivered: brings together the wake-up of the event loop, polling, blocking and the
+ * fairness towards the other users of the event loop. One per queue and Worker; knows no driver and no descriptor.
+ *
+ * Completions are delivered in a microtask when they are there right after a submit, and in the macrotask of the wake-up
+ * otherwise. Microtasks that keep each other alive starve timers: once a chain of them has run for
+ * FAIRNESS_BUDGET_US without a macrotask, the next delivery is a macrotask.
+ */
+export class CompletionPump {
+  readonly #queue: PumpedQueue;
+  readonly #wait: WaitMode;
+  readonly #budget = new PollBudget();
+  #hold: LoopHold | null;
+  #held = false;
+  #armed = false;
+  #scheduled = false;
+  #running = false;
+  #freshMacrotask = false;
+  #yieldDue = false;
+  #chainStartMs = 0;
+  #chainCompletions = 0;
+  #armedAtMs = 0;
+  readonly #microPass = () => this.#pass();
+  readonly #macroPass = () => {
+    this.#macrotask();
+    this.#pass();
+  };
+
+  /** Makes the pump of `queue`; `hold` may be null for a queue that only blocks. */
+  constructor(queue: PumpedQueue, wait: WaitMode, hold: LoopHold | null) {
+    this.#queue = queue;
+    this.#wait = wait;
+    this.#hold = hold;
+  }
+
+  /** Gives the pump its wake-up, where that could only be made after the queue. */
+  setHold(hold: LoopHold): void {
+    this.#hold = hold;
+  }
+
+  /** To be called when the first request is owed: the event loop stays open from now on. */
+  started(): void {
+    if (this.#held) return;
+    this.#held = true;
+    this.#hold?.ref();
+  }
+
+  /** To be called after each submit outside of a pass: sees to it that completions get delivered. */
+  submitted(): void {
+    if (this.#running || this.#scheduled || this.#queue.active() === 0) return;
+    if (this.#wait === "event" && !this.#queue.ready()) this.#armOrPass();
+    else this.#schedule();
+  }
+
+  /** To be called by the wake-up, as a macrotask. */
+  woken(): void {
+    this.#macrotask();
+    if (this.#armed) {
+      this.#disarm();
+      if (this.#wait === "poll") this.#budget.observe((performance.now() - this.#armedAtMs) * 1e6);
+    }
+    this.#pass();
+  }
+
+  /** Delivers what is there, for a caller that waits in its own way; no event stays armed for it. */
+  settle(): void {
+    if (this.#queue.active() === 0) this.#release();
+    else this.submitted();
+  }
+
+  #pass(): void {
+    this.#scheduled = false;
+    if (this.#running) return;
+    const queue = this.#queue;
+    this.#running = true;
+    try {
+      if (!queue.ready() && queue.active() > 0) this.#waitForOne();
+      for (;;) {
+        const delivered = queue.reap();
+        if (delivered === 0) break;
+        this.#chargeBudget(delivered);
+        if (this.#yieldDue) break;
+      }
+    } finally {
+      this.#running = false;
+    }
+    if (queue.active() === 0) this.#release();
+    else if (queue.ready() || this.#wait === "block") this.#schedule();
+    else if (!this.#armed) this.#armOrPass();
+  }
+
+  #waitForOne(): void {
+    if (this.#wait === "block") this.#queue.block();
+    else if (this.#wait === "poll") this.#spin();
+  }
+
+  #spin(): void {
+    const budgetNs = this.#budget.budgetNs;
+    if (budgetNs === 0) return;
+    const startMs = performance.now();
+    const endMs = startMs + budgetNs / 1e6;
+    do {
+      for (let look = 0; look < LOOKS_PER_CLOCK_READING; look++) if (this.#queue.ready()) return;
+    } while (performance.now() < endMs);
+  }
+
+  #macrotask(): void {
+    this.#freshMacrotask = true;
+    this.#yieldDue = false;
+  }
+
+  /** Decides whether the chain of microtasks has used up its time. Reads the clock once in a while only. */
+  #chargeBudget(delivered: number): void {
+    if (this.#freshMacrotask) {
+      this.#freshMacrotask = false;
+      this.#chainCompletions = 0;
+      this.#chainStartMs = performance.now();
+      return;
+    }
+    this.#chainCompletions += delivered;
+    if (this.#chainCompletions < COMPLETIONS_PER_CLOCK_READING) return;
+    this.#chainCompletions = 0;
+    this.#yieldDue = (performance.now() - this.#chainStartMs) * 1000 > FAIRNESS_BUDGET_US;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    if (this.#yieldDue) setImmediate(this.#macroPass);
+    else queueMicrotask(this.#microPass);
+  }
+
+  #armOrPass(): void {
+    if (!this.#armed) {
+      this.#armed = true;
+      this.#queue.arm();
+      if (this.#wait === "poll") this.#armedAtMs = performance.now();
+    }
+    // What completed between the last look and the arming fired no event.
+    if (this.#queue.ready()) {
+      this.#disarm();
+      this.#schedule();
+    }
+  }
+
+  #disarm(): void {
+    this.#armed = false;
+    this.#queue.disarm();
+  }
+
+  #release(): void {
+    if (this.#armed) this.#disarm();
+    if (!this.#held) return;
+    this.#held = false;
+    this.#hold?.unref();
+  }
+}

@@ -1,0 +1,69 @@
+import { struct } from "../../core/layout.ts";
+
+/** What statx(2) fills; the two direct-I/O alignments exist since Linux 6.1 (STATX_DIOALIGN). */
+export const STATX = struct("struct statx", "linux/stat.h", 256, {
+  mask: ["stx_mask", "u32", 0],
+  mode: ["stx_mode", "u16", 28],
+  inode: ["stx_ino", "u64", 32],
+  size: ["stx_size", "u64", 40],
+  blocks: ["stx_blocks", "u64", 48],
+  rdevMajor: ["stx_rdev_major", "u32", 128],
+  rdevMinor: ["stx_rdev_minor", "u32", 132],
+  devMajor: ["stx_dev_major", "u32", 136],
+  devMinor: ["stx_dev_minor", "u32", 140],
+  dioMemAlign: ["stx_dio_mem_align", "u32", 152],
+  dioOffsetAlign: ["stx_dio_offset_align", "u32", 156],
+});
+
+/** One piece of a vectored read or write. */
+export const IOVEC = struct("struct iovec", "sys/uio.h", 16, {
+  base: ["iov_base", "pointer", 0],
+  length: ["iov_len", "u64", 8],
+});
+
+/** What getrlimit(2) fills. */
+export const RLIMIT = struct("struct rlimit", "sys/resource.h", 16, {
+  soft: ["rlim_cur", "u64", 0],
+  hard: ["rlim_max", "u64", 8],
+});
+
+/** Constants of the C headers, checked by the same probe as the layouts. */
+export const LIBC_CONSTANTS = {
+  O_RDONLY: { header: "fcntl.h", value: 0 },
+  O_RDWR: { header: "fcntl.h", value: 2 },
+  O_CREAT: { header: "fcntl.h", value: 0o100 },
+  O_EXCL: { header: "fcntl.h", value: 0o200 },
+  O_TRUNC: { header: "fcntl.h", value: 0o1000 },
+  O_NONBLOCK: { header: "fcntl.h", value: 0o4000 },
+  O_CLOEXEC: { header: "fcntl.h", value: 0o2000000 },
+  AT_FDCWD: { header: "fcntl.h", value: -100 },
+  AT_EMPTY_PATH: { header: "fcntl.h", value: 0x1000 },
+  STATX_BASIC_STATS: { header: "linux/stat.h", value: 0x7ff },
+  STATX_DIOALIGN: { header: "linux/stat.h", value: 0x2000 },
+  S_IFMT: { header: "sys/stat.h", value: 0o170000 },
+  S_IFREG: { header: "sys/stat.h", value: 0o100000 },
+  S_IFBLK: { header: "sys/stat.h", value: 0o060000 },
+  S_IFDIR: { header: "sys/stat.h", value: 0o040000 },
+  PROT_READ: { header: "sys/mman.h", value: 1 },
+  PROT_WRITE: { header: "sys/mman.h", value: 2 },
+  MAP_PRIVATE: { header: "sys/mman.h", value: 2 },
+  MAP_ANONYMOUS: { header: "sys/mman.h", value: 0x20 },
+  MAP_POPULATE: { header: "sys/mman.h", value: 0x8000 },
+  EFD_CLOEXEC: { header: "sys/eventfd.h", value: 0o2000000 },
+  EFD_NONBLOCK: { header: "sys/eventfd.h", value: 0o4000 },
+  AF_UNIX: { header: "sys/socket.h", value: 1 },
+  SOCK_STREAM: { header: "sys/socket.h", value: 1 },
+  SOCK_CLOEXEC: { header: "sys/socket.h", value: 0o2000000 },
+  SOCK_NONBLOCK: { header: "sys/socket.h", value: 0o4000 },
+  RLIMIT_MEMLOCK: { header: "sys/resource.h", value: 8 },
+  BLKROGET: { header: "linux/fs.h", value: 0x125e },
+  BLKGETSIZE64: { header: "linux/fs.h", value: 0x80081272 },
+  BLKSSZGET: { header: "linux/fs.h", value: 0x1268 },
+  FALLOC_FL_KEEP_SIZE: { header: "linux/falloc.h", value: 1 },
+  FALLOC_FL_PUNCH_HOLE: { header: "linux/falloc.h", value: 2 },
+  FALLOC_FL_ZERO_RANGE: { header: "linux/falloc.h", value: 0x10 },
+  RWF_DSYNC: { header: "linux/fs.h", value: 2 },
+} as const;
+
+/** O_DIRECT differs by architecture (asm/fcntl.h). */
+export const O_DIRECT = Deno.build.arch === "aarch64" ? 0o200000 : 0o40000;

@@ -1,0 +1,148 @@
+import { StorageError } from "../../core/errors.ts";
+import { Errno } from "../../core/errno.ts";
+import { loadLibrary } from "../loader.ts";
+import { LIBC_CONSTANTS as C, RLIMIT, STATX } from "./layout.ts";
+import { LIBC, LIBC_SYMBOLS } from "./symbols.ts";
+
+export { LIBC_CONSTANTS, O_DIRECT } from "./layout.ts";
+
+const encoder = new TextEncoder();
+
+/** The symbols of libc, opened on first use. */
+export function libc(): Deno.StaticForeignLibraryInterface<typeof LIBC_SYMBOLS> {
+  return loadLibrary(LIBC, LIBC_SYMBOLS).symbols;
+}
+
+/** errno of the call that failed just before: read it before anything else runs. */
+export function lastErrno(): number {
+  const address = libc().__errno_location();
+  return address === null ? 0 : new Deno.UnsafePointerView(address).getInt32();
+}
+
+/** A path as a C string. Throws a TypeError for a path that C cannot express. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  if (text.includes("\0")) throw new TypeError(`Cannot use path ${JSON.stringify(text)}: wanted no NUL character`);
+  return encoder.encode(text + "\0");
+}
+
+/** Opens a file, retrying EINTR, and returns the descriptor. Throws StorageError of kind `open`. */
+export function openFile(path: string, flags: number, mode = 0o666): number {
+  const name = cString(path);
+  for (;;) {
+    const fd = libc().open(name, flags | C.O_CLOEXEC.value, mode);
+    if (fd >= 0) return fd;
+    const errno = lastErrno();
+    if (errno !== Errno.EINTR) throw new StorageError({ kind: "open", op: "open", target: path, errno });
+  }
+}
+
+/** Closes a descriptor. EINTR still closes it on Linux (close(2)); other failures are reported. */
+export function closeFile(fd: number, target: string): void {
+  if (libc().close(fd) < 0) {
+    const errno = lastErrno();
+    if (errno !== Errno.EINTR) throw new StorageError({ kind: "io", op: "close", target, errno });
+  }
+}
+
+/** The parts of statx(2) that plugio reads. Sizes in bytes. */
+export interface FileStatus {
+  /** File type bits, `S_IFREG` and so on. */
+  readonly type: number;
+  /** Size of a regular file; 0 for devices. */
+  readonly size: number;
+  /** 512-byte units on disk: less than the size means holes. */
+  readonly sectorCount: number;
+  /** `major:minor` of a device node. */
+  readonly deviceNumber: string;
+  /** `major:minor` of the device that holds the file. */
+  readonly onDevice: string;
+  /** Alignment of memory for direct I/O, or 0 where the kernel does not say. */
+  readonly dioMemoryAlign: number;
+  /** Alignment of offset and length for direct I/O, or 0 where the kernel does not say or direct I/O is refused. */
+  readonly dioOffsetAlign: number;
+  /** True when the kernel answered the question about direct I/O. */
+  readonly dioKnown: boolean;
+}
+
+/** statx of an open descriptor. */
+export function statFile(fd: number, target: string): FileStatus {
+  const buffer = new Uint8Array(STATX.byteLength);
+  const mask = C.STATX_BASIC_STATS.value | C.STATX_DIOALIGN.value;
+  if (libc().statx(fd, cString(""), C.AT_EMPTY_PATH.value, mask, buffer) < 0) {
+    throw new StorageError({ kind: "open", op: "statx", target, errno: lastErrno() });
+  }
+  const view = new DataView(buffer.buffer);
+  const f = STATX.fields;
+  const u32 = (offset: number) => view.getUint32(offset, true);
+  return {
+    type: view.getUint16(f.mode.offset, true) & C.S_IFMT.value,
+    size: Number(view.getBigUint64(f.size.offset, true)),
+    sectorCount: Number(view.getBigUint64(f.blocks.offset, true)),
+    deviceNumber: `${u32(f.rdevMajor.offset)}:${u32(f.rdevMinor.offset)}`,
+    onDevice: `${u32(f.devMajor.offset)}:${u32(f.devMinor.offset)}`,
+    dioMemoryAlign: u32(f.dioMemAlign.offset),
+    dioOffsetAlign: u32(f.dioOffsetAlign.offset),
+    dioKnown: (u32(f.mask.offset) & C.STATX_DIOALIGN.value) !== 0,
+  };
+}
+
+/** ioctl that answers through an integer of 4 or 8 bytes. */
+export function ioctlNumber(fd: number, request: number, byteLength: 4 | 8, target: string): number {
+  const answer = new Uint8Array(8);
+  if (libc().ioctl(fd, BigInt(request), answer) < 0) {
+    throw new StorageError({ kind: "open", op: `ioctl 0x${request.toString(16)} of`, target, errno: lastErrno() });
+  }
+  const view = new DataView(answer.buffer);
+  return byteLength === 4 ? view.getInt32(0, true) : Number(view.getBigUint64(0, true));
+}
+
+/** Sets the size of a regular file. */
+export function truncateFile(fd: number, byteLength: number, target: string): void {
+  if (libc().ftruncate(fd, BigInt(byteLength)) < 0) {
+    throw new StorageError({
+      kind: "io",
+      op: "resize",
+      target,
+      errno: lastErrno(),
+      detail: `wanted ${byteLength} bytes`,
+    });
+  }
+}
+
+/** A new eventfd, nonblocking and closed on exec. */
+export function newEventFd(): number {
+  const fd = libc().eventfd(0, C.EFD_CLOEXEC.value | C.EFD_NONBLOCK.value);
+  if (fd < 0) throw new StorageError({ kind: "resource", op: "create", target: "eventfd", errno: lastErrno() });
+  return fd;
+}
+
+const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
+
+/** Adds 1 to an eventfd: wakes whoever waits for it. */
+export function signalEventFd(fd: number): void {
+  libc().write(fd, ONE, 8n);
+}
+
+/** Two connected stream sockets, nonblocking and closed on exec. */
+export function newSocketPair(): [number, number] {
+  const pair = new Int32Array(2);
+  const type = C.SOCK_STREAM.value | C.SOCK_CLOEXEC.value | C.SOCK_NONBLOCK.value;
+  if (libc().socketpair(C.AF_UNIX.value, type, 0, new Uint8Array(pair.buffer)) < 0) {
+    throw new StorageError({ kind: "resource", op: "create", target: "socketpair", errno: lastErrno() });
+  }
+  return [pair[0]!, pair[1]!];
+}
+
+/** The limit of locked memory in bytes, soft and hard; Infinity where there is none. */
+export function lockedMemoryLimit(): { readonly soft: number; readonly hard: number } {
+  const buffer = new Uint8Array(RLIMIT.byteLength);
+  if (libc().getrlimit(C.RLIMIT_MEMLOCK.value, buffer) < 0) {
+    throw new StorageError({ kind: "resource", op: "read", target: "RLIMIT_MEMLOCK", errno: lastErrno() });
+  }
+  const view = new DataView(buffer.buffer);
+  const read = (offset: number) => {
+    const value = view.getBigUint64(offset, true);
+    return value === 0xffff_ffff_ffff_ffffn ? Infinity : Number(value);
+  };
+  return { soft: read(RLIMIT.fields.soft.offset), hard: read(RLIMIT.fields.hard.offset) };
+}

@@ -1,0 +1,63 @@
+import type { LibrarySpec } from "../loader.ts";
+
+/** glibc or a libc that answers to its soname. */
+export const LIBC: LibrarySpec = {
+  name: "libc",
+  sonames: ["libc.so.6"],
+  overrideVariable: "PLUGIO_LIBC",
+  packages: { debian: "libc6", fedora: "glibc", arch: "glibc" },
+};
+
+/** The calls of libc that plugio makes. Sizes and offsets are 64-bit on the two supported architectures. */
+export const LIBC_SYMBOLS = {
+  // int *__errno_location(void);
+  __errno_location: { parameters: [], result: "pointer" },
+  // int open(const char *pathname, int flags, mode_t mode);
+  open: {
+    parameters: [
+      "buffer", // pathname, NUL-terminated
+      "i32", // flags
+      "u32", // mode
+    ],
+    result: "i32",
+  },
+  // int close(int fd);
+  close: { parameters: ["i32"], result: "i32" },
+  // int statx(int dirfd, const char *pathname, int flags, unsigned int mask, struct statx *statxbuf);
+  statx: {
+    parameters: [
+      "i32", // dirfd
+      "buffer", // pathname
+      "i32", // flags
+      "u32", // mask
+      "buffer", // statxbuf
+    ],
+    result: "i32",
+  },
+  // int ftruncate(int fd, off_t length);
+  ftruncate: { parameters: ["i32", "i64"], result: "i32" },
+  // int ioctl(int fd, unsigned long request, void *argp);
+  ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
+  // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+  mmap: {
+    parameters: [
+      "pointer", // addr
+      "usize", // length
+      "i32", // prot
+      "i32", // flags
+      "i32", // fd
+      "i64", // offset
+    ],
+    result: "pointer",
+  },
+  // int munmap(void *addr, size_t length);
+  munmap: { parameters: ["pointer", "usize"], result: "i32" },
+  // int eventfd(unsigned int initval, int flags);
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  // ssize_t write(int fd, const void *buf, size_t count);
+  write: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+  // int socketpair(int domain, int type, int protocol, int sv[2]);
+  socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // int getrlimit(int resource, struct rlimit *rlim);
+  getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;

@@ -1,0 +1,118 @@
+import type { MemorySource, OwnedMemory } from "../core/memory.ts";
+import { StorageError } from "../core/errors.ts";
+import { invariant } from "../core/invariant.ts";
+import { lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
+
+/** Page size that alignments are rounded to; memory from mmap(2) starts on a page in any case. */
+const PAGE_BYTES = 4096;
+
+/** Regions by their ArrayBuffer: how the address behind a view is found without asking V8 for a pointer per I/O. */
+const regions = new WeakMap<ArrayBufferLike, AlignedMemory>();
+
+/**
+ * Anonymous memory outside of the JavaScript heap, page-aligned, that a kernel may write to at any time.
+ *
+ * The mapping belongs to this object, not to the garbage collector: it stays until `dispose`, which refuses while
+ * requests hold it. Disposing detaches the ArrayBuffer first, so that views left behind have length 0 instead of
+ * pointing at nothing. A buffer that somebody transferred away cannot be detached here: the mapping is
+ * then leaked on purpose.
+ */
+export class AlignedMemory implements OwnedMemory {
+  readonly addressLow: number;
+  readonly addressHigh: number;
+  readonly byteLength: number;
+  registeredIndex = -1;
+  holds = 0;
+  #pointer: Deno.PointerObject | null;
+  #buffer: ArrayBuffer;
+  #bytes: Uint8Array<ArrayBuffer>;
+  #words: Int32Array<ArrayBuffer>;
+
+  /** Maps at least `byteLength` zeroed bytes, whole pages, present in memory from the start. */
+  constructor(byteLength: number) {
+    if (!Number.isSafeInteger(byteLength) || byteLength <= 0) {
+      throw new RangeError(`Cannot allocate ${byteLength} bytes: wanted a whole number above 0`);
+    }
+    this.byteLength = Math.ceil(byteLength / PAGE_BYTES) * PAGE_BYTES;
+    const flags = C.MAP_PRIVATE.value | C.MAP_ANONYMOUS.value | C.MAP_POPULATE.value;
+    const prot = C.PROT_READ.value | C.PROT_WRITE.value;
+    const pointer = libc().mmap(null, BigInt(this.byteLength), prot, flags, -1, 0n);
+    const address = Deno.UnsafePointer.value(pointer);
+    if (pointer === null || address >= 0xffff_ffff_ffff_f000n) {
+      throw new StorageError({
+        kind: "resource",
+        op: "allocate",
+        target: `${this.byteLength} bytes of memory`,
+        errno: lastErrno(),
+      });
+    }
+    this.#pointer = pointer;
+    this.addressLow = Number(BigInt.asIntN(32, address));
+    this.addressHigh = Number(BigInt.asIntN(32, address >> 32n));
+    this.#buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, this.byteLength);
+    this.#bytes = new Uint8Array(this.#buffer);
+    this.#words = new Int32Array(this.#buffer);
+    regions.set(this.#buffer, this);
+  }
+
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return this.#bytes;
+  }
+
+  get words(): Int32Array<ArrayBuffer> {
+    return this.#words;
+  }
+
+  /** True after `dispose`. */
+  get disposed(): boolean {
+    return this.#pointer === null;
+  }
+
+  /** The pointer, for calls that take one. Valid until `dispose`. */
+  get pointer(): Deno.PointerObject {
+    if (this.#pointer === null) throw new StorageError({ kind: "closed", op: "use", target: "AlignedMemory" });
+    return this.#pointer;
+  }
+
+  /** Detaches and unmaps; harmless when done twice. Throws an InvariantError while a request holds the memory. */
+  [Symbol.dispose](): void {
+    const pointer = this.#pointer;
+    if (pointer === null) return;
+    invariant(this.holds === 0, `Cannot free memory that ${this.holds} requests hold: wait for their completion first`);
+    this.#pointer = null;
+    regions.delete(this.#buffer);
+    // Detached by somebody else: views of the transferred buffer are alive, so the mapping has to stay.
+    if (this.#buffer.detached) return;
+    this.#buffer.transfer();
+    if (libc().munmap(pointer, BigInt(this.byteLength)) < 0) {
+      throw new StorageError({ kind: "resource", op: "unmap", target: "memory", errno: lastErrno() });
+    }
+  }
+}
+
+let lastBuffer: ArrayBufferLike | null = null;
+let lastRegion: AlignedMemory | null = null;
+
+/** The region that `view` lies in, or null for memory that plugio did not hand out. */
+export function regionOf(view: Uint8Array): AlignedMemory | null {
+  const buffer = view.buffer;
+  // Buffers handed out together share one ArrayBuffer, so the last answer is nearly always the next one.
+  if (buffer === lastBuffer && lastRegion !== null && !lastRegion.disposed) return lastRegion;
+  const region = regions.get(buffer) ?? null;
+  if (region !== null) {
+    lastBuffer = buffer;
+    lastRegion = region;
+  }
+  return region;
+}
+
+/** Memory by mmap(2): what drivers with a kernel behind them use. */
+export const pageMemory: MemorySource = {
+  allocate: (byteLength: number, alignment: number): OwnedMemory => {
+    if (alignment > PAGE_BYTES) {
+      throw new RangeError(`Cannot align memory to ${alignment} bytes: wanted at most ${PAGE_BYTES}`);
+    }
+    return new AlignedMemory(byteLength);
+  },
+  regionOf,
+};

@@ -1,0 +1,134 @@
+import type { OpenOptions, TargetInfo } from "../core/block.ts";
+import { Errno } from "../core/errno.ts";
+import { StorageError } from "../core/errors.ts";
+import {
+  closeFile,
+  type FileStatus,
+  ioctlNumber,
+  LIBC_CONSTANTS as C,
+  O_DIRECT,
+  openFile,
+  statFile,
+  truncateFile,
+} from "./libc/mod.ts";
+
+/** Alignment assumed for direct I/O where the kernel does not tell (before 6.1): a sector of today's disks. */
+const FALLBACK_DIRECT_ALIGN_BYTES = 4096;
+
+/**
+ * An open regular file or block device, as drivers of local files see it. Owns the descriptor: closing belongs to
+ * the driver, after the last completion.
+ */
+export class FileTarget {
+  /** The path as the user gave it. */
+  readonly path: string;
+  /** The descriptor; −1 after `close`. */
+  fd: number;
+  /** What was found. */
+  readonly info: TargetInfo;
+  #deviceBytes: number;
+
+  private constructor(path: string, fd: number, info: TargetInfo, deviceBytes: number) {
+    this.path = path;
+    this.fd = fd;
+    this.info = info;
+    this.#deviceBytes = deviceBytes;
+  }
+
+  /** Opens `path`. Throws StorageError of kind `open` or `unsupported`; nothing stays open then. */
+  static open(path: string, options: OpenOptions): FileTarget {
+    const fd = openDescriptor(path, options);
+    try {
+      const status = statFile(fd, path);
+      const isDevice = status.type === C.S_IFBLK.value;
+      if (!isDevice && status.type !== C.S_IFREG.value) throw wrongType(path, status);
+      const info = describe(fd, path, status, options);
+      return new FileTarget(path, fd, info, isDevice ? ioctlNumber(fd, C.BLKGETSIZE64.value, 8, path) : -1);
+    } catch (error) {
+      closeFile(fd, path);
+      throw error;
+    }
+  }
+
+  /** Size in bytes now; a regular file is asked each time. */
+  size(): number {
+    return this.#deviceBytes >= 0 ? this.#deviceBytes : statFile(this.fd, this.path).size;
+  }
+
+  /** Grows (with a hole) or truncates a regular file. */
+  resize(byteLength: number): void {
+    if (this.info.kind !== "file") {
+      throw new StorageError({ kind: "unsupported", op: "resize", target: this.path, detail: "wanted a regular file" });
+    }
+    truncateFile(this.fd, byteLength, this.path);
+  }
+
+  /** Closes the descriptor; harmless when done twice. */
+  close(): void {
+    if (this.fd < 0) return;
+    const fd = this.fd;
+    this.fd = -1;
+    closeFile(fd, this.path);
+  }
+}
+
+function openDescriptor(path: string, options: OpenOptions): number {
+  let flags: number = options.readOnly ? C.O_RDONLY.value : C.O_RDWR.value;
+  if (options.create) flags |= C.O_CREAT.value;
+  if (options.exclusive) flags |= C.O_EXCL.value;
+  if (options.truncate) flags |= C.O_TRUNC.value;
+  if (options.direct) flags |= O_DIRECT;
+  try {
+    return openFile(path, flags);
+  } catch (error) {
+    const refused = options.direct && error instanceof StorageError && error.errno === Errno.EINVAL;
+    if (!refused) throw error;
+    throw new StorageError({
+      kind: "unsupported",
+      op: "open",
+      target: path,
+      errno: Errno.EINVAL,
+      detail: "its file system refuses O_DIRECT; wanted direct: false, or a file on a disk's file system",
+      cause: error,
+    });
+  }
+}
+
+function wrongType(path: string, status: FileStatus): StorageError {
+  const directory = status.type === C.S_IFDIR.value;
+  return new StorageError({
+    kind: "open",
+    op: "open",
+    target: path,
+    ...(directory ? { errno: Errno.EISDIR } : {}),
+    detail: "wanted a regular file or a block device",
+  });
+}
+
+function describe(fd: number, path: string, status: FileStatus, options: OpenOptions): TargetInfo {
+  const isDevice = status.type === C.S_IFBLK.value;
+  const direct = options.direct ?? false;
+  const blockSize = isDevice ? ioctlNumber(fd, C.BLKSSZGET.value, 4, path) : 1;
+  if (isDevice && !options.readOnly && ioctlNumber(fd, C.BLKROGET.value, 4, path) !== 0) {
+    throw new StorageError({
+      kind: "open",
+      op: "open",
+      target: path,
+      errno: Errno.EROFS,
+      detail: "the device is set read-only; wanted readOnly: true",
+    });
+  }
+  return {
+    kind: isDevice ? "block device" : "file",
+    blockSize: isDevice ? blockSize : direct ? directAlign(status.dioOffsetAlign) : 1,
+    alignment: direct
+      ? { memory: directAlign(status.dioMemoryAlign), offset: directAlign(status.dioOffsetAlign) }
+      : { memory: 1, offset: 1 },
+    readOnly: options.readOnly ?? false,
+    direct,
+  };
+}
+
+function directAlign(answer: number): number {
+  return answer > 0 ? answer : FALLBACK_DIRECT_ALIGN_BYTES;
+}
