@@ -63,6 +63,8 @@ export interface Backend {
   readonly limits: BlockLimits;
   /** Counters of the queue, live. */
   readonly stats: QueueStats;
+  /** Identity of the queue for which memory is registered; see OwnedMemory.registeredWith. */
+  readonly registrar: unknown;
   /** Memory that this driver reaches straight. */
   readonly memory: MemorySource;
   /** What the user should know of how the target was opened, such as registration that was refused. */

@@ -189,6 +189,7 @@ export const Errno = {
   EBADF: 9,
   EAGAIN: 11,
   ENOMEM: 12,
+
   EACCES: 13,
   EFAULT: 14,
   EBUSY: 16,
@@ -197,6 +198,7 @@ export const Errno = {
   ENOTDIR: 20,
   EISDIR: 21,
   EINVAL: 22,
+  ENFILE: 23,
   EMFILE: 24,
   ENOTTY: 25,
   EFBIG: 27,

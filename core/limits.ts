@@ -9,11 +9,11 @@ export const MAX_OFFSET_BYTES = Number.MAX_SAFE_INTEGER;
 /** iovecs in one vectored request: UIO_MAXIOV of linux/uio.h. */
 export const MAX_IOVECS = 1024;
 
-/** Bytes of the pool that buffers from outside bounce through, per device. Bounds locked memory, not throughput. */
-export const BOUNCE_POOL_BYTES = 16 * 1024 * 1024;
+/** Bytes of the pool that foreign buffers bounce through, per device; a power of two. Bounds locked memory. */
+export const BOUNCE_POOL_BYTES = 4 * 1024 * 1024;
 
-/** Largest piece in which a foreign buffer bounces; longer requests are cut. */
-export const BOUNCE_CHUNK_BYTES = 1024 * 1024;
+/** Largest piece in which a foreign buffer bounces; longer requests are cut and run side by side. */
+export const BOUNCE_CHUNK_BYTES = 256 * 1024;
 
 /** Default milliseconds that closing waits for I/O in flight before it leaks and reports. */
 export const DEFAULT_DRAIN_MS = 5_000;

@@ -74,6 +74,10 @@ export class IoRequest {
   state: number = RequestState.idle;
   /** Bytes transferred so far, over all continuations of short I/O; written by the driver. */
   done: number = 0;
+  /** Bytes transferred or −errno, once finished; written by the driver. */
+  result: number = 0;
+  /** True once a driver has tried a second way of doing the operation; written by the driver. */
+  fellBack: boolean = false;
   /** Times the kernel asked for a retry; written by the driver. */
   retries: number = 0;
   /** Slot in the in-flight table, or -1; written by the driver. */
@@ -88,4 +92,23 @@ export class IoRequest {
     this.op = op;
     this.onComplete = onComplete;
   }
+}
+
+/** Gives a request to a driver: it is active, its memory is held, nothing of an earlier life is left. */
+export function beginRequest(request: IoRequest, owner: unknown): void {
+  request.state = RequestState.active;
+  request.done = 0;
+  request.retries = 0;
+  request.fellBack = false;
+  request.cancelled = false;
+  request.owner = owner;
+  if (request.region !== null) request.region.holds++;
+  else if (request.iovecs !== null) request.iovecs.hold(1);
+}
+
+/** Gives a finished request back to its owner: idle, memory released. The callback may follow. */
+export function endRequest(request: IoRequest): void {
+  if (request.region !== null) request.region.holds--;
+  else if (request.iovecs !== null) request.iovecs.hold(-1);
+  request.state = RequestState.idle;
 }

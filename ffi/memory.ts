@@ -22,6 +22,7 @@ export class AlignedMemory implements OwnedMemory {
   readonly addressHigh: number;
   readonly byteLength: number;
   registeredIndex = -1;
+  registeredWith: unknown = null;
   holds = 0;
   #pointer: Deno.PointerObject | null;
   #buffer: ArrayBuffer;

@@ -109,9 +109,9 @@ export function truncateFile(fd: number, byteLength: number, target: string): vo
   }
 }
 
-/** A new eventfd, nonblocking and closed on exec. */
-export function newEventFd(): number {
-  const fd = libc().eventfd(0, C.EFD_CLOEXEC.value | C.EFD_NONBLOCK.value);
+/** A new eventfd, closed on exec and by default nonblocking. */
+export function newEventFd({ nonblocking = true }: { readonly nonblocking?: boolean } = {}): number {
+  const fd = libc().eventfd(0, C.EFD_CLOEXEC.value | (nonblocking ? C.EFD_NONBLOCK.value : 0));
   if (fd < 0) throw new StorageError({ kind: "resource", op: "create", target: "eventfd", errno: lastErrno() });
   return fd;
 }

@@ -83,6 +83,7 @@ export const URING_CONSTANTS = {
   IORING_OP_URING_CMD: { header: "liburing.h", value: 46 },
   IOSQE_FIXED_FILE: { header: "liburing.h", value: 1 },
   IOSQE_IO_LINK: { header: "liburing.h", value: 4 },
+  IOSQE_CQE_SKIP_SUCCESS: { header: "liburing.h", value: 64 },
   IORING_FSYNC_DATASYNC: { header: "liburing.h", value: 1 },
   IORING_SETUP_CQSIZE: { header: "liburing.h", value: 8 },
   IORING_SETUP_CLAMP: { header: "liburing.h", value: 16 },

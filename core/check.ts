@@ -1,0 +1,41 @@
+import type { Alignment } from "./block.ts";
+import { MAX_OFFSET_BYTES } from "./limits.ts";
+
+/** What a request must keep to on one device: alignment, and who to name in messages. */
+export interface RangeRules {
+  /** Path or address, for messages. */
+  readonly target: string;
+  /** Alignments in bytes. */
+  readonly alignment: Alignment;
+}
+
+/**
+ * Returns the error of a byte range that the device cannot take, or null. A value instead of a throw, because the
+ * promise face rejects and the callback face throws.
+ */
+export function rangeError(op: string, offset: number, length: number, rules: RangeRules): RangeError | null {
+  if (!Number.isSafeInteger(offset) || offset < 0) {
+    return new RangeError(`Cannot ${op} ${rules.target} at offset ${offset}: wanted an integer from 0 to 2^53 − 1`);
+  }
+  if (!Number.isSafeInteger(length) || length < 0 || offset + length > MAX_OFFSET_BYTES) {
+    return new RangeError(
+      `Cannot ${op} ${length} bytes of ${rules.target} at offset ${offset}: wanted an end below 2^53`,
+    );
+  }
+  const align = rules.alignment.offset;
+  // Alignments are powers of two: the low bits tell, without a division of doubles.
+  const mask = align - 1;
+  if (((offset | length) & mask) !== 0) return misaligned(op, offset, length, rules);
+  return null;
+}
+
+function misaligned(op: string, offset: number, length: number, rules: RangeRules): RangeError {
+  const align = rules.alignment.offset;
+  const what = (offset & (align - 1)) !== 0 ? "offset" : "length";
+  const value = what === "offset" ? offset : length;
+  const past = value % align;
+  return new RangeError(
+    `Cannot ${op} ${rules.target}: ${what} ${value} is ${past} bytes past a multiple of ${align}; ` +
+      `wanted a multiple of ${align} (direct I/O)`,
+  );
+}

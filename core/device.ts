@@ -1,0 +1,457 @@
+import type { Alignment, Backend, BlockLimits, TargetInfo } from "./block.ts";
+import { BouncePool } from "./bounce.ts";
+import { rangeError, type RangeRules } from "./check.ts";
+import { Errno } from "./errno.ts";
+import { StorageError } from "./errors.ts";
+import { invariant } from "./invariant.ts";
+import { IOVEC_BYTES, type IovecPiece, IovecTable } from "./iovec.ts";
+import { BOUNCE_CHUNK_BYTES, BOUNCE_POOL_BYTES, DEFAULT_DRAIN_MS } from "./limits.ts";
+import { addHigh, addLow, type OwnedMemory } from "./memory.ts";
+import { type PendingOperation, PromiseQueue, type RequestOptions, type WriteOptions } from "./pending.ts";
+import { type CompleteCallback, IoRequest, Opcode, OPCODE_NAMES, RequestFlag, RequestState } from "./request.ts";
+import type { QueueStats } from "./stats.ts";
+
+/** What {@link BlockDevice.createRequest} makes a request from. */
+export interface RequestInit {
+  /** What is asked. */
+  readonly op: keyof typeof Opcode;
+  /** Memory from `allocate`, of any device of this Worker; reads and writes need it. */
+  readonly buffer?: Uint8Array;
+  /** Byte offset. Default 0; may be set later. */
+  readonly offset?: number;
+  /** Bytes. Default: the length of the buffer; discard and write zeroes need it. */
+  readonly length?: number;
+  /** Force unit access of a write. Default false. */
+  readonly fua?: boolean;
+  /** Anything the callback wants to find again. */
+  readonly context?: unknown;
+  /** Called once per submission, never inside `submit`. */
+  readonly onComplete: CompleteCallback;
+}
+
+/**
+ * An open disk or file of one Worker, through any driver: promises for most uses, requests with a callback for
+ * hot loops. Both batch through the plug and share one queue.
+ *
+ * Worker rule: a device belongs to the Worker that opened it. Open it again in each Worker.
+ *
+ * Buffers: memory from `allocate` goes to the kernel straight; any other `Uint8Array` passes through a bounded pool
+ * of bounce memory, which costs a copy and keeps the caller's buffer safe from the kernel. A buffer belongs to
+ * the device until the promise settles (after an abort or time-out: until `close`, or until the driver is done).
+ *
+ * Reads at the end of a file fill the rest of the buffer with zeroes and resolve to the bytes that were there.
+ *
+ * @example
+ * ```ts no-eval
+ * import { openDevice } from "../mod.ts";
+ *
+ * await using disk = await openDevice("data.bin", { readOnly: true });
+ * const [buffer] = disk.allocate(1, 4096);
+ * const bytes = await disk.read(buffer!, 0);
+ * ```
+ */
+export class BlockDevice implements AsyncDisposable {
+  /** Name of the driver: `"io_uring"`. */
+  readonly driver: string;
+  /** The path or address that was opened. */
+  readonly target: string;
+  /** What the target turned out to be. */
+  readonly info: TargetInfo;
+  /** Bounds of one request and of the queue. */
+  readonly limits: BlockLimits;
+  /** Counters of the queue behind the device, live; shared with the other devices of this Worker's queue. */
+  readonly stats: QueueStats;
+  readonly #backend: Backend;
+  readonly #rules: RangeRules;
+  readonly #memoryMask: number;
+  readonly #memories = new Set<OwnedMemory>();
+  readonly #bounce: BouncePool;
+  readonly #promises: PromiseQueue;
+  readonly #drainMs: number;
+  #closing: Promise<void> | null = null;
+
+  /** Wraps a driver's backend; users call `openDevice`. */
+  constructor(backend: Backend, options: { readonly drainMs?: number } = {}) {
+    this.#backend = backend;
+    this.driver = backend.driver;
+    this.target = backend.target;
+    this.info = backend.info;
+    this.limits = backend.limits;
+    this.stats = backend.stats;
+    this.#rules = { target: backend.target, alignment: backend.info.alignment };
+    this.#memoryMask = backend.info.alignment.memory - 1;
+    this.#drainMs = options.drainMs ?? DEFAULT_DRAIN_MS;
+    this.#bounce = new BouncePool(backend.memory, BOUNCE_POOL_BYTES, (memory) => this.#adopt(memory));
+    this.#promises = new PromiseQueue(backend, this.#bounce);
+  }
+
+  /** Size in bytes now. A regular file is asked each time. */
+  get size(): number {
+    this.#assertOpen("size");
+    return this.#backend.size();
+  }
+
+  /** Logical block (sector) size in bytes; 1 for a buffered file. */
+  get blockSize(): number {
+    return this.info.blockSize;
+  }
+
+  /** Alignments in bytes that offsets, lengths and memory must keep. */
+  get alignment(): Alignment {
+    return this.info.alignment;
+  }
+
+  /** What happened on opening and allocating that the user may want to know, such as registration that was refused. */
+  get notes(): readonly string[] {
+    return this.#backend.notes;
+  }
+
+  /**
+   * Allocates `count` aligned buffers of `byteLength` bytes in one piece of memory, registered with the kernel
+   * where it allows. They live until `release` or `close`, whichever is first, and have length 0 afterwards.
+   */
+  allocate(count: number, byteLength: number): Uint8Array<ArrayBuffer>[] {
+    this.#assertOpen("allocate");
+    for (const [name, value] of [["count", count], ["byteLength", byteLength]] as const) {
+      if (!Number.isSafeInteger(value) || value <= 0) {
+        throw new RangeError(`Cannot allocate buffers with ${name} ${value}: wanted an integer above 0`);
+      }
+    }
+    const alignment = Math.max(this.alignment.memory, 64);
+    const stride = Math.ceil(byteLength / alignment) * alignment;
+    const memory = this.#backend.memory.allocate(count * stride, alignment);
+    this.#adopt(memory);
+    return Array.from(
+      { length: count },
+      (_, index) => memory.bytes.subarray(index * stride, index * stride + byteLength),
+    );
+  }
+
+  /** Frees the memory that `buffers`, one or all of an `allocate`, lie in. Throws InvariantError while I/O holds it. */
+  release(buffers: readonly Uint8Array[]): void {
+    for (const memory of new Set(buffers.map((buffer) => this.#backend.memory.regionOf(buffer)))) {
+      if (memory === null || !this.#memories.has(memory)) continue;
+      invariant(memory.holds === 0, `Cannot release memory that ${memory.holds} requests hold: wait for them first`);
+      this.#backend.unregister(memory);
+      this.#memories.delete(memory);
+      memory[Symbol.dispose]();
+    }
+  }
+
+  /** Makes a request for the callback face; it can be submitted any number of times. */
+  createRequest(init: RequestInit): IoRequest {
+    this.#assertOpen("createRequest");
+    const op = Opcode[init.op];
+    const request = new IoRequest(op, init.onComplete);
+    request.offset = init.offset ?? 0;
+    request.length = init.length ?? init.buffer?.length ?? 0;
+    request.flags = init.fua ? RequestFlag.fua : 0;
+    request.context = init.context ?? null;
+    if (op <= Opcode.write) {
+      const region = init.buffer === undefined ? null : this.#backend.memory.regionOf(init.buffer);
+      if (region === null) {
+        throw new TypeError(
+          `Cannot create a ${init.op} request without its own memory: wanted a buffer from allocate()`,
+        );
+      }
+      if (request.length > init.buffer!.length) {
+        throw new RangeError(
+          `Cannot ${init.op} ${request.length} bytes: wanted at most ${init.buffer!.length}, the buffer`,
+        );
+      }
+      this.#point(request, region, init.buffer!.byteOffset);
+      if ((request.addressLow & this.#memoryMask) !== 0) {
+        throw new RangeError(
+          `Cannot create a ${init.op} request at address offset ${init.buffer!.byteOffset}: wanted a multiple of ` +
+            `${this.alignment.memory} (direct I/O)`,
+        );
+      }
+    }
+    return request;
+  }
+
+  /**
+   * Submits an idle request: it is queued now and goes out with its batch. Throws for mistakes; what the
+   * kernel says arrives in `onComplete`.
+   */
+  submit(request: IoRequest): void {
+    invariant(
+      request.state === RequestState.idle,
+      "Cannot submit a request that is active: wanted its completion first",
+    );
+    const failure = this.#refusal(request.op, request.offset, request.length);
+    if (failure !== null) throw failure;
+    this.#backend.enqueue(request);
+  }
+
+  /** Asks for an active request to end early. Its `onComplete` is called in any case. */
+  cancel(request: IoRequest): void {
+    this.#backend.cancel(request);
+  }
+
+  /**
+   * Blocks this Worker: submits, waits for at least `minCompletions`, calls back, and so on until `done` says true or
+   * nothing is in flight. The fastest way to drive a disk, for a Worker that does nothing else (`wait: "block"`).
+   */
+  run(done: () => boolean, minCompletions = 1): void {
+    this.#assertOpen("run");
+    this.#backend.run(done, minCompletions);
+  }
+
+  /** Submits what is queued, delivers what has completed, and returns how many requests that were. Does not block. */
+  poll(): number {
+    this.#assertOpen("poll");
+    return this.#backend.poll();
+  }
+
+  /** Fills `buffer` from `offset`; resolves to the bytes that were there, fewer than its length only at the end. */
+  read(buffer: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
+    return this.#transfer(Opcode.read, buffer, offset, 0, options);
+  }
+
+  /** Stores `buffer` at `offset`; resolves to its length. A regular file grows. */
+  write(buffer: Uint8Array, offset: number, options?: WriteOptions): Promise<number> {
+    return this.#transfer(Opcode.write, buffer, offset, options?.fua ? RequestFlag.fua : 0, options);
+  }
+
+  /** Fills several buffers, one after the other, from `offset` on. */
+  readv(buffers: readonly Uint8Array[], offset: number, options?: RequestOptions): Promise<number> {
+    return this.#vector(Opcode.read, buffers, offset, 0, options);
+  }
+
+  /** Stores several buffers, one after the other, from `offset` on. */
+  writev(buffers: readonly Uint8Array[], offset: number, options?: WriteOptions): Promise<number> {
+    return this.#vector(Opcode.write, buffers, offset, options?.fua ? RequestFlag.fua : 0, options);
+  }
+
+  /** Makes every write that has completed before this call durable. */
+  flush(options?: RequestOptions): Promise<void> {
+    return this.#range(Opcode.flush, 0, 0, options);
+  }
+
+  /** Gives a range back to the device; what it reads afterwards is not defined. A file gets a hole. */
+  discard(offset: number, length: number, options?: RequestOptions): Promise<void> {
+    return this.#range(Opcode.discard, offset, length, options);
+  }
+
+  /** Makes a range read as zeroes, where the device can without transferring them. */
+  writeZeroes(offset: number, length: number, options?: RequestOptions): Promise<void> {
+    return this.#range(Opcode.writeZeroes, offset, length, options);
+  }
+
+  /** Grows (with a hole) or truncates a regular file. */
+  resize(byteLength: number): Promise<void> {
+    return settle(() => {
+      this.#assertOpen("resize");
+      const failure = rangeError("resize", byteLength, 0, { target: this.target, alignment: { memory: 1, offset: 1 } });
+      if (failure !== null) throw failure;
+      this.#backend.resize(byteLength);
+    });
+  }
+
+  /**
+   * Waits for I/O in flight, then gives memory, queue and file back. Idempotent. Rejects with kind `undrained` when
+   * I/O outlasts `drainMs`: everything that the kernel may still write to is then left behind on purpose.
+   */
+  close(options: { readonly drainMs?: number } = {}): Promise<void> {
+    return this.#closing ??= this.#close(options.drainMs ?? this.#drainMs);
+  }
+
+  /** `await using`: the same as `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    await this.#backend.close(drainMs);
+    // Memory that another device of this Worker is using right now stays mapped: better lost than written to when gone.
+    for (const memory of this.#memories) if (memory.holds === 0) memory[Symbol.dispose]();
+    this.#memories.clear();
+  }
+
+  #transfer(
+    op: Opcode,
+    buffer: Uint8Array,
+    offset: number,
+    flags: number,
+    options: RequestOptions | undefined,
+  ): Promise<number> {
+    const length = buffer.length;
+    const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
+    if (failure !== null) return Promise.reject(failure);
+    if (length === 0) return Promise.resolve(0);
+    const region = this.#backend.memory.regionOf(buffer);
+    if (region === null || ((region.addressLow + buffer.byteOffset) & this.#memoryMask) !== 0) {
+      return this.#bounced(op, buffer, offset, flags, options);
+    }
+    const operation = this.#promises.take(op, offset, length, flags);
+    this.#point(operation.request, region, buffer.byteOffset);
+    return this.#promises.start(operation, options);
+  }
+
+  #bounced(
+    op: Opcode,
+    buffer: Uint8Array,
+    offset: number,
+    flags: number,
+    options: RequestOptions | undefined,
+  ): Promise<number> {
+    if (buffer.length <= BOUNCE_CHUNK_BYTES) return this.#bounceOne(op, buffer, offset, flags, options);
+    const chunks: Promise<number>[] = [];
+    for (let at = 0; at < buffer.length; at += BOUNCE_CHUNK_BYTES) {
+      chunks.push(this.#bounceOne(op, buffer.subarray(at, at + BOUNCE_CHUNK_BYTES), offset + at, flags, options));
+    }
+    return total(chunks);
+  }
+
+  #bounceOne(
+    op: Opcode,
+    buffer: Uint8Array,
+    offset: number,
+    flags: number,
+    options: RequestOptions | undefined,
+  ): Promise<number> {
+    this.stats.bounced++;
+    const { length } = buffer;
+    return new Promise((resolve, reject) => {
+      this.#bounce.acquire(length, (block) => {
+        const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
+        if (failure !== null || buffer.length < length) {
+          this.#bounce.release(block);
+          return reject(
+            failure ?? new TypeError(`Cannot ${OPCODE_NAMES[op]}: the buffer was detached while it waited`),
+          );
+        }
+        if (op === Opcode.write) block.memory.bytes.set(buffer, block.byteOffset);
+        const operation = this.#promises.take(op, offset, length, flags);
+        operation.block = block;
+        operation.copyTo = op === Opcode.read ? buffer : null;
+        this.#point(operation.request, block.memory, block.byteOffset);
+        resolve(this.#promises.start(operation, options));
+      });
+    });
+  }
+
+  #vector(
+    op: Opcode,
+    buffers: readonly Uint8Array[],
+    offset: number,
+    flags: number,
+    options: RequestOptions | undefined,
+  ): Promise<number> {
+    const pieces = this.#pieces(buffers);
+    if (pieces === null) {
+      // Foreign memory: one request a buffer, side by side in the same batch.
+      let at = offset;
+      return total(
+        buffers.map((buffer) => this.#transfer(op, buffer, (at += buffer.length) - buffer.length, flags, options)),
+      );
+    }
+    const length = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+    const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
+    if (failure !== null) return Promise.reject(failure);
+    if (length === 0) return Promise.resolve(0);
+    return new Promise((resolve) => {
+      this.#bounce.acquire(pieces.length * IOVEC_BYTES, (block) => {
+        const operation = this.#promises.take(op, offset, length, flags);
+        operation.block = block;
+        operation.request.iovecs = new IovecTable(pieces, block.memory, block.byteOffset);
+        resolve(this.#promises.start(operation, options));
+      });
+    });
+  }
+
+  /** The pieces of a vectored request, or null when a buffer cannot go straight or there are too many. */
+  #pieces(buffers: readonly Uint8Array[]): IovecPiece[] | null {
+    if (buffers.length > this.limits.maxIovecs) return null;
+    const pieces: IovecPiece[] = [];
+    for (const buffer of buffers) {
+      const { byteOffset, byteLength } = buffer;
+      const memory = this.#backend.memory.regionOf(buffer);
+      const align = this.#memoryMask;
+      if (memory === null || (((memory.addressLow + byteOffset) | byteLength) & align) !== 0) return null;
+      pieces.push({ memory, byteOffset, byteLength });
+    }
+    return pieces;
+  }
+
+  #range(op: Opcode, offset: number, length: number, options: RequestOptions | undefined): Promise<void> {
+    const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
+    if (failure !== null) return Promise.reject(failure);
+    if (op !== Opcode.flush && length === 0) return Promise.resolve();
+    const operation: PendingOperation = this.#promises.take(op, offset, length, 0);
+    return this.#promises.start(operation, options).then(ignore);
+  }
+
+  /** The reason why a request cannot be taken at all, or null. */
+  #refusal(op: Opcode, offset: number, length: number): Error | null {
+    const name = OPCODE_NAMES[op]!;
+    if (this.#closing !== null) return this.#closedError(name);
+    if (op !== Opcode.read && this.info.readOnly && op !== Opcode.flush) {
+      return new StorageError({
+        kind: "unsupported",
+        op: name,
+        target: this.target,
+        errno: Errno.EROFS,
+        detail: "the device is open read-only; wanted readOnly: false",
+      });
+    }
+    return rangeError(name, offset, length, this.#rules);
+  }
+
+  #point(request: IoRequest, region: OwnedMemory, byteOffset: number): void {
+    request.region = region;
+    request.addressLow = addLow(region.addressLow, byteOffset);
+    request.addressHigh = addHigh(region.addressLow, region.addressHigh, byteOffset);
+    request.registeredIndex = region.registeredWith === this.#backend.registrar ? region.registeredIndex : -1;
+  }
+
+  #adopt(memory: OwnedMemory): void {
+    this.#backend.register(memory);
+    this.#memories.add(memory);
+  }
+
+  #assertOpen(method: string): void {
+    if (this.#closing !== null) throw this.#closedError(method);
+  }
+
+  #closedError(method: string): StorageError {
+    return new StorageError({
+      kind: "closed",
+      op: method,
+      target: this.target,
+      detail: "BlockDevice is closed; wanted an open device",
+    });
+  }
+}
+
+function abortReason(op: Opcode, target: string, options: RequestOptions | undefined): StorageError | null {
+  const signal = options?.signal;
+  if (signal === undefined || !signal.aborted) return null;
+  return new StorageError({
+    kind: "aborted",
+    op: OPCODE_NAMES[op]!,
+    target,
+    errno: Errno.ECANCELED,
+    cause: signal.reason,
+  });
+}
+
+async function total(parts: readonly Promise<number>[]): Promise<number> {
+  const results = await Promise.allSettled(parts);
+  let sum = 0;
+  for (const result of results) {
+    if (result.status === "rejected") throw result.reason;
+    sum += result.value;
+  }
+  return sum;
+}
+
+function settle(action: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    action();
+    resolve();
+  });
+}
+
+function ignore(): void {}

@@ -1,0 +1,57 @@
+import { Errno } from "./errno.ts";
+import { offsetInMemory } from "./memory.ts";
+import { type IoRequest, Opcode } from "./request.ts";
+import type { QueueStats } from "./stats.ts";
+
+/** Times one request is submitted again after EAGAIN or EINTR before the caller is told. */
+export const MAX_REQUEST_RETRIES = 10_000;
+
+/**
+ * Applies the kernel's answer (bytes or −errno) to a request: the one place where short I/O, the end of a file and
+ * retries are decided, the same for every driver.
+ *
+ * Returns true when the request is finished, with `request.result` set; false when what is left of it has
+ * to be submitted again.
+ *
+ * - A short read or write continues at `offset + done`.
+ * - A read that meets the end fills the rest with zeroes and succeeds with the bytes that were there.
+ * - A write that makes no progress is ENOSPC.
+ * - EAGAIN and EINTR are submitted again; the caller is not told.
+ */
+export function applyResult(request: IoRequest, result: number, stats: QueueStats): boolean {
+  if (result < 0) return applyError(request, result, stats);
+  if (request.op > Opcode.write) return finish(request, 0);
+  request.done += result;
+  if (request.done >= request.length) return finish(request, request.done);
+  if (result === 0) {
+    if (request.op === Opcode.write) return finish(request, -Errno.ENOSPC);
+    zeroTail(request);
+    return finish(request, request.done);
+  }
+  if (request.cancelled) return finish(request, -Errno.ECANCELED);
+  stats.shortContinuations++;
+  return false;
+}
+
+function applyError(request: IoRequest, result: number, stats: QueueStats): boolean {
+  const again = result === -Errno.EAGAIN || result === -Errno.EINTR;
+  if (!again || request.cancelled || request.retries >= MAX_REQUEST_RETRIES) return finish(request, result);
+  request.retries++;
+  stats.retries++;
+  return false;
+}
+
+function finish(request: IoRequest, result: number): true {
+  request.result = result;
+  return true;
+}
+
+/** Fills what a read did not reach with zeroes. */
+function zeroTail(request: IoRequest): void {
+  if (request.iovecs !== null) {
+    request.iovecs.zeroAfter(request.done);
+  } else if (request.region !== null) {
+    const start = offsetInMemory(request.region, request.addressLow, request.addressHigh);
+    request.region.bytes.fill(0, start + request.done, start + request.length);
+  }
+}

@@ -1,0 +1,171 @@
+import type { Backend } from "./block.ts";
+import type { BounceBlock, BouncePool } from "./bounce.ts";
+import { Errno } from "./errno.ts";
+import { StorageError } from "./errors.ts";
+import { type IoRequest, IoRequest as Request, Opcode, OPCODE_NAMES } from "./request.ts";
+
+/** Options of one request of the promise face. */
+export interface RequestOptions {
+  /** Rejects at once with kind `aborted` when it fires; the buffer stays lent until the real completion. */
+  readonly signal?: AbortSignal;
+  /** Rejects with kind `timeout` after so many milliseconds; the buffer stays lent likewise. */
+  readonly timeoutMs?: number;
+}
+
+/** Options of a write of the promise face. */
+export interface WriteOptions extends RequestOptions {
+  /** Force unit access: the promise resolves only when the data is durable. Default false. */
+  readonly fua?: boolean;
+}
+
+/** What a finished operation has to give back, and to whom; one for each request in the pool of a promise face. */
+export class PendingOperation {
+  /** The request that the driver sees. */
+  readonly request: IoRequest;
+  /** Settles the promise; null when it was settled early. */
+  resolve: ((result: number) => void) | null = null;
+  /** The other half of `resolve`. */
+  reject: ((error: unknown) => void) | null = null;
+  /** Block that the data passes through, or null. */
+  block: BounceBlock | null = null;
+  /** Buffer of the user's that a bounced read is copied to, or null. */
+  copyTo: Uint8Array | null = null;
+  /** Undoes the abort listener and the timer, or null. */
+  unwatch: (() => void) | null = null;
+
+  /** Makes an operation whose request completes through `onComplete`. */
+  constructor(onComplete: (request: IoRequest, result: number) => void) {
+    this.request = new Request(Opcode.read, onComplete);
+    this.request.context = this;
+  }
+}
+
+/** The promise half of a device: a pool of operations, early rejection, copying through bounce blocks. */
+export class PromiseQueue {
+  readonly #backend: Backend;
+  readonly #pool: PendingOperation[] = [];
+  readonly #bounce: BouncePool;
+  readonly #onComplete = (request: IoRequest, result: number) => this.#complete(request, result);
+
+  /** Makes the promise face over `backend`; foreign buffers pass through `bounce`. */
+  constructor(backend: Backend, bounce: BouncePool) {
+    this.#backend = backend;
+    this.#bounce = bounce;
+  }
+
+  /** An operation that nobody uses, its request idle and without a buffer. */
+  take(op: Opcode, offset: number, length: number, flags: number): PendingOperation {
+    const operation = this.#pool.pop() ?? new PendingOperation(this.#onComplete);
+    const request = operation.request;
+    request.op = op;
+    request.offset = offset;
+    request.length = length;
+    request.flags = flags;
+    return operation;
+  }
+
+  /** Hands the operation to the driver and returns its promise. */
+  start(operation: PendingOperation, options: RequestOptions | undefined): Promise<number> {
+    const promise = new Promise<number>(capture);
+    operation.resolve = capturedResolve;
+    operation.reject = capturedReject;
+    if (options !== undefined && (options.signal !== undefined || options.timeoutMs !== undefined)) {
+      this.#watch(operation, options);
+    }
+    this.#backend.enqueue(operation.request);
+    return promise;
+  }
+
+  /** Rejects at once; the driver is asked to cancel, and the operation ends when the driver says so. */
+  #giveUp(operation: PendingOperation, error: unknown): void {
+    const { reject } = operation;
+    if (reject === null) return;
+    operation.resolve = null;
+    operation.reject = null;
+    operation.copyTo = null;
+    operation.unwatch?.();
+    operation.unwatch = null;
+    this.#backend.cancel(operation.request);
+    reject(error);
+  }
+
+  #watch(operation: PendingOperation, { signal, timeoutMs }: RequestOptions): void {
+    const { request } = operation;
+    const fail = (kind: "aborted" | "timeout", errno: number, detail: string | undefined, cause: unknown) =>
+      this.#giveUp(operation, this.error(request, errno, kind, detail, cause));
+    const onAbort = () => fail("aborted", Errno.ECANCELED, undefined, signal!.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const timer = timeoutMs === undefined ? undefined : setTimeout(
+      () => fail("timeout", Errno.ETIMEDOUT, `no completion within ${timeoutMs} ms`, undefined),
+      timeoutMs,
+    );
+    operation.unwatch = () => {
+      signal?.removeEventListener("abort", onAbort);
+      clearTimeout(timer);
+    };
+  }
+
+  #complete(request: IoRequest, result: number): void {
+    const operation = request.context as PendingOperation;
+    const { resolve, reject, copyTo, block } = operation;
+    let failure: unknown = null;
+    if (block !== null) {
+      if (copyTo !== null && result > 0) failure = copyOut(block, copyTo, request.length);
+      this.#bounce.release(block);
+    }
+    if (operation.unwatch !== null) operation.unwatch();
+    this.#recycle(operation);
+    if (resolve === null || reject === null) return;
+    if (failure !== null) reject(failure);
+    else if (result >= 0) resolve(result);
+    else reject(this.error(request, -result, "io", undefined, undefined));
+  }
+
+  #recycle(operation: PendingOperation): void {
+    const { request } = operation;
+    operation.resolve = null;
+    operation.reject = null;
+    operation.block = null;
+    operation.copyTo = null;
+    operation.unwatch = null;
+    request.region = null;
+    request.iovecs = null;
+    request.registeredIndex = -1;
+    this.#pool.push(operation);
+  }
+
+  /** The error of a request, with what the user needs to find it. */
+  error(
+    request: IoRequest,
+    errno: number,
+    kind: "io" | "aborted" | "timeout",
+    detail: string | undefined,
+    cause: unknown,
+  ): StorageError {
+    const op = OPCODE_NAMES[request.op]!;
+    const offset = request.op === Opcode.flush ? undefined : request.offset;
+    return new StorageError({ kind, op, target: this.#backend.target, offset, errno, detail, cause });
+  }
+}
+
+let capturedResolve: (result: number) => void;
+let capturedReject: (error: unknown) => void;
+
+/** One executor for all promises: a closure for each would be an allocation for each. */
+function capture(resolve: (result: number) => void, reject: (error: unknown) => void): void {
+  capturedResolve = resolve;
+  capturedReject = reject;
+}
+
+/** Copies a bounced read to its user; returns an error when the user's buffer is not there any more. */
+function copyOut(block: BounceBlock, copyTo: Uint8Array, length: number): unknown {
+  if (copyTo.length < length) {
+    return new TypeError(
+      `Cannot deliver ${length} bytes: the buffer was detached or shrunk to ${copyTo.length} bytes while a read was in ` +
+        "flight; wanted it untouched until the promise settles",
+    );
+  }
+  const start = block.byteOffset;
+  copyTo.set(block.memory.bytes.subarray(start, start + length));
+  return null;
+}

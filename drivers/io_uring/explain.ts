@@ -1,0 +1,36 @@
+import { Errno } from "../../core/errno.ts";
+import { StorageError } from "../../core/errors.ts";
+
+/** Adds to a failed set-up what the errno means for io_uring, and what to do; other errors stay as they are. */
+export function explainSetupFailure(error: unknown): unknown {
+  if (!(error instanceof StorageError) || error.target !== "io_uring") return error;
+  const detail = setupRemedy(error.errno);
+  return new StorageError({
+    kind: error.errno === Errno.ENOMEM || error.errno === Errno.EMFILE ? "resource" : "unsupported",
+    op: error.op,
+    target: error.target,
+    errno: error.errno,
+    detail,
+    cause: error,
+  });
+}
+
+/** One sentence on an errno of io_uring_setup(2): the likely cause and the remedy. */
+export function setupRemedy(errno: number): string {
+  switch (errno) {
+    case Errno.EPERM:
+      return "forbidden by kernel.io_uring_disabled or a seccomp filter; " +
+        "wanted sysctl kernel.io_uring_disabled=0, a container profile that allows io_uring, or another driver";
+    case Errno.ENOSYS:
+      return "this kernel has no io_uring, or a sandbox hides it; wanted Linux 5.11 or later, or another driver";
+    case Errno.EACCES:
+      return "forbidden by a security module; wanted a policy that allows io_uring, or another driver";
+    case Errno.ENOMEM:
+      return "not enough locked memory for the rings; wanted a higher `ulimit -l` or a smaller queueDepth";
+    case Errno.EMFILE:
+    case Errno.ENFILE:
+      return "no file descriptor is free; wanted a higher `ulimit -n`";
+    default:
+      return "wanted Linux 5.11 or later";
+  }
+}

@@ -1,0 +1,208 @@
+import { Errno } from "../../core/errno.ts";
+import { addHigh, addLow } from "../../core/memory.ts";
+import { wordIndex } from "../../core/layout.ts";
+import { MAX_TRANSFER_BYTES } from "../../core/limits.ts";
+import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
+import { LIBC_CONSTANTS as C } from "../../ffi/libc/mod.ts";
+import {
+  BLOCK_URING_CMD_DISCARD,
+  IO_URING_SQE as SQE,
+  SQE_WORDS,
+  URING_CONSTANTS as U,
+} from "../../ffi/liburing/mod.ts";
+
+/** What an entry needs to know of the file it is for. */
+export interface SqeTarget {
+  /** Descriptor, or index in the table of registered files. */
+  fileRef: number;
+  /** IOSQE_FIXED_FILE where `fileRef` is an index, else 0. */
+  fileFlags: number;
+  /** True for a block device. */
+  readonly isDevice: boolean;
+  /** How ranges are discarded; falls back at run time. */
+  discardWay: "command" | "punch";
+  /** How ranges are zeroed; falls back at run time. */
+  zeroWay: "zero range" | "punch";
+}
+
+/** Slot half of the tag of entries that belong to the queue itself, not to a request. */
+export const INTERNAL_SLOT = -1;
+
+// Word indices, taken from the checked layout once. The first word holds opcode, flags and priority together.
+const FD = wordIndex(SQE, "fd");
+const OFFSET = wordIndex(SQE, "offset");
+const COMMAND_OP = wordIndex(SQE, "commandOp");
+const ADDRESS = wordIndex(SQE, "address");
+const LENGTH = wordIndex(SQE, "length");
+const OPERATION_FLAGS = wordIndex(SQE, "operationFlags");
+const USER_DATA = wordIndex(SQE, "userData");
+const BUFFER_INDEX = wordIndex(SQE, "bufferIndex");
+const FILE_INDEX = wordIndex(SQE, "fileIndex");
+const ADDRESS3 = wordIndex(SQE, "address3");
+const FLAGS_SHIFT = SQE.fields.flags.offset * 8;
+const TWO_32 = 0x1_0000_0000;
+
+const READ = U.IORING_OP_READ.value;
+const WRITE = U.IORING_OP_WRITE.value;
+const READ_FIXED = U.IORING_OP_READ_FIXED.value;
+const WRITE_FIXED = U.IORING_OP_WRITE_FIXED.value;
+const DSYNC = C.RWF_DSYNC.value;
+
+/** Writes the entry at index `at` (in entries) for what is left of `request`. Every word of the entry is written. */
+export function writeRequestSqe(
+  sqes: Int32Array,
+  at: number,
+  request: IoRequest,
+  target: SqeTarget,
+  generation: number,
+): void {
+  const base = at * SQE_WORDS;
+  const op = request.op;
+  sqes[base + FD] = target.fileRef;
+  sqes[base + USER_DATA] = request.slot;
+  sqes[base + USER_DATA + 1] = generation;
+  sqes[base + FILE_INDEX] = 0;
+  sqes[base + ADDRESS3] = 0;
+  sqes[base + ADDRESS3 + 1] = 0;
+  sqes[base + ADDRESS3 + 2] = 0;
+  sqes[base + ADDRESS3 + 3] = 0;
+  if (op > Opcode.write) {
+    writeRange(sqes, base, request, target);
+    return;
+  }
+  const done = request.done;
+  const offset = request.offset + done;
+  sqes[base + OFFSET] = offset;
+  sqes[base + OFFSET + 1] = offset / TWO_32;
+  sqes[base + OPERATION_FLAGS] = (request.flags & RequestFlag.fua) !== 0 && op === Opcode.write ? DSYNC : 0;
+  if (request.iovecs !== null) {
+    writeVector(sqes, base, request, target);
+    return;
+  }
+  const registered = request.registeredIndex;
+  const fixed = registered >= 0;
+  const code = op === Opcode.read ? (fixed ? READ_FIXED : READ) : (fixed ? WRITE_FIXED : WRITE);
+  const left = request.length - done;
+  sqes[base] = code | (target.fileFlags << FLAGS_SHIFT);
+  sqes[base + ADDRESS] = done === 0 ? request.addressLow : addLow(request.addressLow, done);
+  sqes[base + ADDRESS + 1] = done === 0 ? request.addressHigh : addHigh(request.addressLow, request.addressHigh, done);
+  sqes[base + LENGTH] = left <= MAX_TRANSFER_BYTES ? left : MAX_TRANSFER_BYTES;
+  sqes[base + BUFFER_INDEX] = fixed ? registered : 0;
+}
+
+function writeVector(sqes: Int32Array, base: number, request: IoRequest, target: SqeTarget): void {
+  const table = request.iovecs!;
+  table.write(request.done);
+  const code = request.op === Opcode.read ? U.IORING_OP_READV.value : U.IORING_OP_WRITEV.value;
+  sqes[base] = code | (target.fileFlags << FLAGS_SHIFT);
+  sqes[base + ADDRESS] = table.addressLow;
+  sqes[base + ADDRESS + 1] = table.addressHigh;
+  sqes[base + LENGTH] = table.count;
+  sqes[base + BUFFER_INDEX] = 0;
+}
+
+/** Flush, discard and write zeroes: operations without a buffer. */
+function writeRange(sqes: Int32Array, base: number, request: IoRequest, target: SqeTarget): void {
+  const { op, offset, length } = request;
+  let code: number;
+  sqes[base + OPERATION_FLAGS] = 0;
+  sqes[base + BUFFER_INDEX] = 0;
+  sqes[base + LENGTH] = 0;
+  sqes[base + OFFSET] = 0;
+  sqes[base + OFFSET + 1] = 0;
+  sqes[base + ADDRESS] = 0;
+  sqes[base + ADDRESS + 1] = 0;
+  if (op === Opcode.flush) {
+    code = U.IORING_OP_FSYNC.value;
+    sqes[base + OPERATION_FLAGS] = U.IORING_FSYNC_DATASYNC.value;
+  } else if (op === Opcode.discard && target.discardWay === "command") {
+    // Linux 6.12: start in addr, length in addr3 (io_uring_prep_cmd_discard(3)).
+    code = U.IORING_OP_URING_CMD.value;
+    sqes[base + COMMAND_OP] = BLOCK_URING_CMD_DISCARD;
+    sqes[base + ADDRESS] = offset;
+    sqes[base + ADDRESS + 1] = offset / TWO_32;
+    sqes[base + ADDRESS3] = length;
+    sqes[base + ADDRESS3 + 1] = length / TWO_32;
+  } else {
+    // io_uring_prep_fallocate(3): the length travels in addr, the mode in len.
+    code = U.IORING_OP_FALLOCATE.value;
+    sqes[base + LENGTH] = fallocateMode(op, target);
+    sqes[base + OFFSET] = offset;
+    sqes[base + OFFSET + 1] = offset / TWO_32;
+    sqes[base + ADDRESS] = length;
+    sqes[base + ADDRESS + 1] = length / TWO_32;
+  }
+  sqes[base] = code | (target.fileFlags << FLAGS_SHIFT);
+}
+
+function fallocateMode(op: Opcode, target: SqeTarget): number {
+  const keep = C.FALLOC_FL_KEEP_SIZE.value;
+  if (op === Opcode.discard || target.zeroWay === "punch") return C.FALLOC_FL_PUNCH_HOLE.value | keep;
+  // Zeroes past the end of a file grow it, as writing them would; a device cannot grow and wants to be told so.
+  return C.FALLOC_FL_ZERO_RANGE.value | (target.isDevice ? keep : 0);
+}
+
+/** Writes an entry that cancels the request with this tag. Its own completion is not anybody's. */
+export function writeCancelSqe(sqes: Int32Array, at: number, slot: number, generation: number): void {
+  const base = at * SQE_WORDS;
+  sqes.fill(0, base, base + SQE_WORDS);
+  sqes[base] = U.IORING_OP_ASYNC_CANCEL.value;
+  sqes[base + FD] = -1;
+  sqes[base + ADDRESS] = slot;
+  sqes[base + ADDRESS + 1] = generation;
+  sqes[base + USER_DATA] = INTERNAL_SLOT;
+}
+
+/**
+ * Writes two linked entries: wait for the eventfd, then send one byte to a socket that the event loop watches.
+ * Neither posts a completion when it succeeds, or the completion would signal the eventfd again.
+ */
+export function writeWakeChain(
+  sqes: Int32Array,
+  at: number,
+  next: number,
+  chain: { readonly eventFd: number; readonly sendFd: number; readonly low: number; readonly high: number },
+): void {
+  const skip = U.IOSQE_CQE_SKIP_SUCCESS.value;
+  const wait = at * SQE_WORDS;
+  sqes.fill(0, wait, wait + SQE_WORDS);
+  sqes[wait] = READ | ((U.IOSQE_IO_LINK.value | skip) << FLAGS_SHIFT);
+  sqes[wait + FD] = chain.eventFd;
+  sqes[wait + ADDRESS] = chain.low;
+  sqes[wait + ADDRESS + 1] = chain.high;
+  sqes[wait + LENGTH] = 8;
+  sqes[wait + USER_DATA] = INTERNAL_SLOT;
+  const send = next * SQE_WORDS;
+  sqes.fill(0, send, send + SQE_WORDS);
+  sqes[send] = U.IORING_OP_SEND.value | (skip << FLAGS_SHIFT);
+  sqes[send + FD] = chain.sendFd;
+  sqes[send + ADDRESS] = chain.low;
+  sqes[send + ADDRESS + 1] = chain.high;
+  sqes[send + LENGTH] = 1;
+  sqes[send + USER_DATA] = INTERNAL_SLOT;
+}
+
+/**
+ * Switches to the second way of an operation when the kernel or the target does not know the first; true when the
+ * request is to be submitted again.
+ */
+export function fallBack(request: IoRequest, errno: number, target: SqeTarget): boolean {
+  const unknown = errno === Errno.EOPNOTSUPP || errno === Errno.EINVAL || errno === Errno.ENOTTY;
+  if (!unknown || request.fellBack) return false;
+  // The answers of several requests in flight may come after the first one has switched the way.
+  request.fellBack = true;
+  if (request.op === Opcode.discard && target.isDevice) target.discardWay = "punch";
+  else if (request.op === Opcode.writeZeroes) target.zeroWay = "punch";
+  else return false;
+  return true;
+}
+
+/** Slot of the request that the entry at index `at` is for, or INTERNAL_SLOT. */
+export function slotOf(sqes: Int32Array, at: number): number {
+  return sqes[at * SQE_WORDS + USER_DATA]!;
+}
+
+/** Generation of the request that the entry at index `at` is for. */
+export function generationOf(sqes: Int32Array, at: number): number {
+  return sqes[at * SQE_WORDS + USER_DATA + 1]!;
+}

@@ -1,0 +1,63 @@
+import type { OwnedMemory } from "../../core/memory.ts";
+import { closeFile, newEventFd } from "../../ffi/libc/mod.ts";
+import type { Ring } from "../../ffi/liburing/mod.ts";
+import { AlignedMemory } from "../../ffi/memory.ts";
+import { socketpairWakeup, type Wakeup } from "../../ffi/wakeup.ts";
+import type { IoUringQueue } from "./queue.ts";
+import { writeWakeChain } from "./sqe.ts";
+
+/**
+ * The wake-up for runtimes without Node's pipe handle: the ring itself waits for its eventfd and then sends a byte
+ * to a socket that the event loop reads through documented API. Two linked entries per wake-up.
+ */
+export class WakeChain implements Disposable {
+  readonly #queue: IoUringQueue;
+  readonly #eventFd: number;
+  readonly #wakeup: Wakeup & { readonly sendFd: number };
+  readonly #memory: OwnedMemory;
+  #outstanding = false;
+
+  /** Sets the chain up for `ring`; `onWake` runs as a macrotask. */
+  constructor(ring: Ring, queue: IoUringQueue, onWake: () => void) {
+    this.#queue = queue;
+    // Blocking: a nonblocking eventfd would answer the ring's READ with EAGAIN instead of letting it wait.
+    this.#eventFd = newEventFd({ nonblocking: false });
+    this.#memory = new AlignedMemory(8);
+    this.#wakeup = socketpairWakeup(() => {
+      this.#outstanding = false;
+      onWake();
+    });
+    ring.registerEventFd(this.#eventFd);
+  }
+
+  /** Puts the chain behind the next completion, unless it is there already. */
+  arm(): void {
+    if (this.#outstanding) return;
+    this.#outstanding = this.#queue.addPair((sqes, at, next) =>
+      writeWakeChain(sqes, at, next, {
+        eventFd: this.#eventFd,
+        sendFd: this.#wakeup.sendFd,
+        low: this.#memory.addressLow,
+        high: this.#memory.addressHigh,
+      })
+    );
+  }
+
+  /** Lets the wake-up hold the event loop open. */
+  ref(): void {
+    this.#wakeup.ref();
+  }
+
+  /** Lets the process end although the wake-up is open. */
+  unref(): void {
+    this.#wakeup.unref();
+  }
+
+  /** Closes both descriptors; the ring must be closed before. */
+  [Symbol.dispose](): void {
+    this.#wakeup[Symbol.dispose]();
+    closeFile(this.#eventFd, "eventfd");
+    // The ring is gone, but an outstanding read may still be on its way out of the kernel: 4 KiB stay for it.
+    if (!this.#outstanding) this.#memory[Symbol.dispose]();
+  }
+}

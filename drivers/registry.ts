@@ -1,0 +1,62 @@
+import type { Backend, OpenOptions } from "../core/block.ts";
+import { BATCH_MODES } from "../core/batching.ts";
+import { WAIT_MODES } from "../core/block.ts";
+import { BlockDevice } from "../core/device.ts";
+import { openIoUring } from "./io_uring/mod.ts";
+
+/** Opens a target with one driver. */
+type DriverOpener = (target: string, options: OpenOptions) => Backend | Promise<Backend>;
+
+const DRIVERS: Readonly<Record<string, DriverOpener>> = {
+  io_uring: openIoUring,
+};
+
+/** Names of all drivers. */
+export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
+
+/**
+ * Opens a regular file or a block device. `target` is a path, or `driver:target`; the option `driver` wins over a prefix.
+ *
+ * Needs `--allow-ffi` (unscoped: pointers into the rings), nothing else for io_uring.
+ *
+ * Rejects with StorageError: `library` (with the package to install), `open`, `unsupported` (with what to do), and with
+ * TypeError or RangeError for options that make no sense. Nothing stays open when it rejects.
+ *
+ * @example
+ * ```ts no-eval
+ * import { openDevice, plug } from "../mod.ts";
+ *
+ * await using disk = await openDevice("/dev/nvme0n1", { readOnly: true, direct: true });
+ * const buffers = disk.allocate(32, 4096);
+ * const reads: Promise<number>[] = [];
+ * {
+ *   using _batch = plug();
+ *   for (const [index, buffer] of buffers.entries()) reads.push(disk.read(buffer, index * 4096));
+ * } // one submit here
+ * await Promise.all(reads);
+ * ```
+ */
+export async function openDevice(target: string, options: OpenOptions = {}): Promise<BlockDevice> {
+  const { driver, path } = splitTarget(target, options.driver);
+  checkChoice("batch", options.batch, BATCH_MODES);
+  checkChoice("wait", options.wait, WAIT_MODES);
+  const open = DRIVERS[driver];
+  if (open === undefined) {
+    throw new RangeError(`Cannot use driver "${driver}": wanted ${DRIVER_NAMES.join(", ")}`);
+  }
+  const backend = await open(path, options);
+  return new BlockDevice(backend, options.drainMs === undefined ? {} : { drainMs: options.drainMs });
+}
+
+function splitTarget(target: string, driver: string | undefined): { driver: string; path: string } {
+  const colon = target.indexOf(":");
+  const prefix = colon < 0 ? "" : target.slice(0, colon);
+  // A path may hold a colon of its own: only a known driver's name before it is a prefix.
+  if (prefix in DRIVERS) return { driver: driver ?? prefix, path: target.slice(colon + 1) };
+  return { driver: driver ?? "io_uring", path: target };
+}
+
+function checkChoice(name: string, value: string | undefined, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value)) return;
+  throw new RangeError(`Cannot use ${name} "${value}": wanted ${choices.join(", ")}`);
+}

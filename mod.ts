@@ -1,0 +1,48 @@
+/**
+ * plugio drives disks from TypeScript through io_uring, with the thread-local plug of QEMU's block layer.
+ * Importing it opens no library and needs no permission; `openDevice` needs `--allow-ffi`.
+ *
+ * @example
+ * ```ts no-eval
+ * import { openDevice } from "./mod.ts";
+ *
+ * await using disk = await openDevice("data.bin", { readOnly: true });
+ * const bytes = await disk.read(new Uint8Array(4096), 0);
+ * ```
+ *
+ * @module
+ */
+export { BATCH_MODES, type BatchMode, type DeferCall, deferCallFor } from "./core/batching.ts";
+export {
+  type Alignment,
+  type Backend,
+  type BlockLimits,
+  type OpenOptions,
+  type TargetInfo,
+  WAIT_MODES,
+  type WaitMode,
+} from "./core/block.ts";
+export type { DeferredCall } from "./core/call_list.ts";
+export { BlockDevice, type RequestInit } from "./core/device.ts";
+export { describeErrno, errnoName } from "./core/errno.ts";
+export { StorageError, type StorageErrorFields, type StorageErrorKind } from "./core/errors.ts";
+export { InvariantError } from "./core/invariant.ts";
+export type { IovecPiece, IovecTable } from "./core/iovec.ts";
+export type { MemorySource, OwnedMemory } from "./core/memory.ts";
+export type { RequestOptions, WriteOptions } from "./core/pending.ts";
+export {
+  plug,
+  plugCall,
+  type PlugDebugOptions,
+  plugDepth,
+  type Plugged,
+  plugged,
+  setPlugDebug,
+  unplug,
+} from "./core/plug.ts";
+export { Random } from "./core/random.ts";
+export { type CompleteCallback, type IoRequest, Opcode } from "./core/request.ts";
+export { newQueueStats, type QueueStats } from "./core/stats.ts";
+export { TRACE_EVENTS, TRACE_PREFIX } from "./core/trace.ts";
+export { formatCount, formatNanoseconds, formatSize, parseDurationMs, parseSize } from "./core/units.ts";
+export { DRIVER_NAMES, openDevice } from "./drivers/registry.ts";

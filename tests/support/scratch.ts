@@ -1,0 +1,62 @@
+/**
+ * A scratch copy of the project's tools, for tests that have to break something.
+ *
+ * @module
+ */
+
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** What a finished command of {@link Scratch.deno} left behind. */
+export interface ScratchResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A temporary folder with this project's deno.json, tools/ and tests/support/; removed on dispose. */
+export class Scratch implements Disposable {
+  /** The folder. */
+  readonly dir: string = Deno.makeTempDirSync({ prefix: "plugio-scratch-" });
+
+  constructor() {
+    // Without the imports: nothing in a scratch needs a package, and fetching them takes the network.
+    const { imports: _imports, ...config } = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.json")));
+    this.write("deno.json", JSON.stringify(config));
+    for (const folder of ["tools", "tests/support"]) copy(join(ROOT, folder), join(this.dir, folder));
+  }
+
+  /** Writes one file, with its folders. */
+  write(path: string, text: string, mode = 0o644): void {
+    const at = join(this.dir, path);
+    Deno.mkdirSync(dirname(at), { recursive: true });
+    Deno.writeTextFileSync(at, text, { mode });
+  }
+
+  /** Runs this Deno in the folder, without standard input. */
+  async deno(args: readonly string[], env: Record<string, string> = {}): Promise<ScratchResult> {
+    const output = await new Deno.Command(Deno.execPath(), {
+      args: [...args],
+      cwd: this.dir,
+      env: { NO_COLOR: "1", CI: "", ...env },
+      stdin: "null",
+    }).output();
+    const decoder = new TextDecoder();
+    return { code: output.code, stdout: decoder.decode(output.stdout), stderr: decoder.decode(output.stderr) };
+  }
+
+  /** Removes the folder. */
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.dir, { recursive: true });
+  }
+}
+
+function copy(from: string, to: string): void {
+  Deno.mkdirSync(to, { recursive: true });
+  for (const { name, isDirectory } of Deno.readDirSync(from)) {
+    if (isDirectory) copy(join(from, name), join(to, name));
+    else Deno.copyFileSync(join(from, name), join(to, name));
+  }
+}

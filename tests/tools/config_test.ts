@@ -1,0 +1,51 @@
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { Scratch } from "../support/scratch.ts";
+
+type Task = { description?: string; command: string };
+const config = JSON.parse(Deno.readTextFileSync(fileURLToPath(new URL("../../deno.json", import.meta.url))));
+
+Deno.test("every task says what it is for", () => {
+  const tasks = Object.entries(config.tasks as Record<string, Task>);
+  for (
+    const name of ["randread", "randwrite", "read", "write", "randrw", "probe", "test", "ok", "bench", "fmt", "setup"]
+  ) {
+    ok(tasks.some(([task]) => task === name), `no task ${name}`);
+  }
+  for (const [name, task] of tasks) ok((task.description ?? "").length > 10, `task ${name} has no description`);
+});
+
+Deno.test("no permission set allows everything, and the command line starts no programs", () => {
+  for (const [name, set] of Object.entries(config.permissions as Record<string, Record<string, unknown>>)) {
+    strictEqual(set["all"], undefined, name);
+  }
+  const { run, net, import: imports } = config.permissions.default;
+  deepStrictEqual([run, net, imports], [undefined, undefined, undefined]);
+});
+
+Deno.test("a task hands every argument to the command line", async () => {
+  using scratch = new Scratch();
+  scratch.write("cli.ts", "console.log(JSON.stringify(Deno.args));\n");
+  const args = ["disk.img", "--bs", "4k", "--output=a b", "-"];
+  for (const name of ["randread", "randwrite", "read", "write", "randrw", "probe"]) {
+    const { code, stdout } = await scratch.deno(["task", "-q", name, ...args]);
+    strictEqual(code, 0);
+    deepStrictEqual(JSON.parse(stdout), [name, ...args]);
+  }
+});
+
+Deno.test("a task's standard output is only what the command line writes", async () => {
+  using scratch = new Scratch();
+  scratch.write("cli.ts", `console.log('{"jobs":[]}');\n`);
+  const { stdout, stderr } = await scratch.deno(["task", "randread"]);
+  strictEqual(stdout, '{"jobs":[]}\n');
+  match(stderr, /^Task randread /);
+  ok(!stderr.includes("experimental"), stderr);
+});
+
+Deno.test("a variable outside the command line's list reads as absent instead of failing", async () => {
+  using scratch = new Scratch();
+  scratch.write("cli.ts", `console.log([Deno.env.get("SECRET") ?? "-", Deno.env.get("PLUGIO_X")].join());\n`);
+  const { stdout } = await scratch.deno(["task", "-q", "randread"], { SECRET: "1", PLUGIO_X: "2" });
+  strictEqual(stdout, "-,2\n");
+});

@@ -1,0 +1,140 @@
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { join } from "node:path";
+import { type Need, NEEDS } from "../../tools/setup/needs.ts";
+import { isPresent, type Places, TRIPLET } from "../../tools/setup/present.ts";
+import { manualInstruction } from "../../tools/setup.ts";
+import { Scratch, type ScratchResult } from "../support/scratch.ts";
+
+const need = (id: string): Need => NEEDS.find((need) => need.id === id) as Need;
+
+/** A machine with nothing on it, as a folder. */
+function bareMachine(scratch: Scratch, env: Record<string, string> = {}): Places {
+  const systemRoot = join(scratch.dir, "machine");
+  return { nativeDir: join(scratch.dir, ".native"), localOnly: false, systemRoot, env: (name) => env[name] };
+}
+
+Deno.test("each need is missing on a bare machine and present once its files are there", () => {
+  const files: [id: string, paths: string[]][] = [
+    ["liburing", [`machine/usr/lib/${TRIPLET}/liburing.so.2`]],
+    ["liburing", ["machine/usr/lib64/liburing.so.2"]],
+    ["liburing", [".native/lib/liburing.so.2"]],
+    ["liburing-headers", ["machine/usr/include/liburing.h"]],
+    ["compiler", ["machine/usr/bin/cc", "machine/usr/include/stdio.h"]],
+    ["compiler", [".native/bin/cc"]],
+    ["fio", ["machine/bin/fio"]],
+  ];
+  for (const [id, paths] of files) {
+    using scratch = new Scratch();
+    const places = bareMachine(scratch);
+    for (const path of paths) {
+      strictEqual(isPresent(need(id), places), false, `${id} before ${path}`);
+      scratch.write(path, "");
+    }
+    strictEqual(isPresent(need(id), places), true, `${id} with ${paths.join(", ")}`);
+  }
+});
+
+Deno.test("a library in a folder that only the linker's cache knows is found, while its file exists", () => {
+  using scratch = new Scratch();
+  const places = bareMachine(scratch);
+  scratch.write("machine/etc/ld.so.cache", "glibc-ld.so.cache1.1\0liburing.so.2\0/opt/odd/liburing.so.2\0");
+  strictEqual(isPresent(need("liburing"), places), false);
+  scratch.write("machine/opt/odd/liburing.so.2", "");
+  strictEqual(isPresent(need("liburing"), places), true);
+});
+
+Deno.test("a library that the user names counts as present, except where the local way is forced", () => {
+  using scratch = new Scratch();
+  const places = bareMachine(scratch, { PLUGIO_LIBURING: "/opt/odd/liburing.so" });
+  strictEqual(isPresent(need("liburing"), places), true);
+  strictEqual(isPresent(need("liburing"), { ...places, localOnly: true }), false);
+});
+
+Deno.test("without apt one line names the packages of each distribution", () => {
+  const line = manualInstruction([need("liburing"), need("liburing-headers")]);
+  match(line, /liburing2 liburing-dev \(Debian, Ubuntu\), liburing liburing-devel \(Fedora\), liburing \(Arch\)/);
+  match(line, /PLUGIO_LIBURING=/);
+  ok(!line.includes("\n"));
+});
+
+/** Stands in for apt-get: knows no package before `update`, then "downloads" text files. */
+const FAKE_APT = `#!/bin/sh
+echo "$@" >> calls.log
+for word in "$@"; do last=$word; done
+case " $* " in
+  *" update "*) touch ../../updated ./updated; exit 0 ;;
+  *" -s "*) [ -e updated ] || { echo "E: Unable to locate package $last" >&2; exit 100; }
+    echo "Inst $last (1.0 fake)" ;;
+  *" download "*) [ -z "$FAKE_BROKEN" ] || { echo "E: 404" >&2; exit 100; }
+    echo deb > "$last.deb" ;;
+  *) exit 1 ;;
+esac
+`;
+
+/** Stands in for dpkg -x: every package holds the library and the headers. */
+const FAKE_DPKG = `#!/bin/sh
+mkdir -p "$3/usr/lib/${TRIPLET}" "$3/usr/include/liburing"
+echo library > "$3/usr/lib/${TRIPLET}/liburing.so.2.3"
+ln -s liburing.so.2.3 "$3/usr/lib/${TRIPLET}/liburing.so.2"
+echo header | tee "$3/usr/include/liburing.h" > "$3/usr/include/liburing/io_uring.h"
+`;
+
+function writeFakes(scratch: Scratch): void {
+  scratch.write("fakes/apt-get", FAKE_APT, 0o755);
+  scratch.write("fakes/dpkg", FAKE_DPKG, 0o755);
+}
+
+function setUp(scratch: Scratch, purpose: string, env: Record<string, string> = {}): Promise<ScratchResult> {
+  const PATH = [join(scratch.dir, "fakes"), Deno.env.get("PATH")].join(":");
+  return scratch.deno(["run", "-q", "-P=setup", "tools/setup.ts", purpose], { PATH, PLUGIO_SETUP: "local", ...env });
+}
+
+Deno.test("the local way unpacks, fetches lists when there are none, and is silent the second time", async () => {
+  using scratch = new Scratch();
+  writeFakes(scratch);
+  const first = await setUp(scratch, "run");
+  strictEqual(first.code, 0, first.stderr);
+  match(first.stderr, /^setup: unpacking liburing2 .*\nsetup: fetching package lists into \.native\n$/);
+  const library = join(scratch.dir, ".native/lib/liburing.so.2");
+  strictEqual(Deno.readTextFileSync(library), "library\n");
+  strictEqual(Deno.lstatSync(library).isFile, true);
+  deepStrictEqual(await setUp(scratch, "run"), { code: 0, stdout: "", stderr: "" });
+});
+
+Deno.test("two set-ups at once both succeed and leave no drafts", async () => {
+  using scratch = new Scratch();
+  writeFakes(scratch);
+  const results = await Promise.all([1, 2, 3].map(() => setUp(scratch, "run")));
+  for (const { code, stderr } of results) strictEqual(code, 0, stderr);
+  const left = [...Deno.readDirSync(join(scratch.dir, ".native"))].map((entry) => entry.name).sort();
+  deepStrictEqual(left, ["lib", "unpacked"]);
+  deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native/lib"))].map((e) => e.name), ["liburing.so.2"]);
+});
+
+Deno.test("a download that fails says why, exits 1 and leaves nothing half made", async () => {
+  using scratch = new Scratch();
+  writeFakes(scratch);
+  const { code, stderr } = await setUp(scratch, "run", { FAKE_BROKEN: "1" });
+  strictEqual(code, 1);
+  match(stderr, /could not unpack liburing2: apt-get: E: 404/);
+  match(stderr, /Cannot set up liburing: expected the packages liburing2/);
+  deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native"))], []);
+});
+
+Deno.test("a package without the promised file is refused", async () => {
+  using scratch = new Scratch();
+  writeFakes(scratch);
+  scratch.write("fakes/dpkg", "#!/bin/sh\nexit 0\n", 0o755);
+  const { code, stderr } = await setUp(scratch, "run");
+  strictEqual(code, 1);
+  match(stderr, /^setup: could not unpack liburing2: Cannot find liburing\.so\.2 in liburing2: expected it in /m);
+  deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native"))].map((e) => e.name), ["unpacked"]);
+});
+
+Deno.test("wrong use exits 2 with one line", async () => {
+  using scratch = new Scratch();
+  const purpose = await setUp(scratch, "walk");
+  deepStrictEqual([purpose.code, purpose.stderr], [2, 'Cannot set up "walk": expected one of run, test, bench\n']);
+  const mode = await setUp(scratch, "run", { PLUGIO_SETUP: "remote" });
+  deepStrictEqual([mode.code, mode.stderr], [2, 'Cannot use PLUGIO_SETUP="remote": expected "local" or no value\n']);
+});

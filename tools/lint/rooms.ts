@@ -1,0 +1,176 @@
+/**
+ * The house: which room a file is in, and from which rooms it may import. The table of docs/ARCHITECTURE.md as code;
+ * what is not listed here is an error.
+ *
+ * @module
+ */
+
+import { dirname, join } from "node:path/posix";
+
+/** Files at the top of drivers/ that put the drivers together; a driver cannot import them. */
+export const DRIVER_SHARED: readonly string[] = ["registry", "probe"];
+
+/** The library folder of ffi/ that a driver may use, where it uses one. */
+export const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
+  io_uring: "liburing",
+  linux_aio: "libaio",
+  blkio: "libblkio",
+  nvme: "vfio_nvme",
+};
+
+/** Pure files of core/ that the FFI room may build on. */
+export const CORE_FOR_FFI: readonly string[] = ["errors", "errno", "layout", "limits", "units", "invariant"];
+
+/** Devices stand on each other in this direction only. */
+export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
+  guest_memory: [],
+  virtio: ["guest_memory"],
+  blk: ["guest_memory", "virtio"],
+  scsi: ["guest_memory", "virtio"],
+  vhost_user: ["guest_memory", "virtio"],
+  xen: ["guest_memory"],
+};
+
+/** A room, and the part of it: the driver, the library, the device. */
+export interface Room {
+  readonly kind: RoomKind;
+  readonly part: string;
+}
+
+/** The rooms of the house. `ffi` is its shared part, `ffi-lib` one library's folder. */
+export type RoomKind =
+  | "core"
+  | "ffi"
+  | "ffi-lib"
+  | "driver"
+  | "drivers"
+  | "device"
+  | "mod"
+  | "cli"
+  | "tests"
+  | "bench"
+  | "examples"
+  | "tools";
+
+/** One import: whom, and whether only its types. */
+export interface ImportEdge {
+  readonly specifier: string;
+  readonly typeOnly: boolean;
+}
+
+/** The room of a file, by its path from the project's root, or `undefined` if it stands outside the house. */
+export function roomOf(path: string): Room | undefined {
+  if (path === "mod.ts") return { kind: "mod", part: "" };
+  if (path === "cli.ts") return { kind: "cli", part: "" };
+  const [top = "", next = ""] = path.split("/");
+  const part = next.replace(/\.ts$/, "");
+  const isFolder = path.split("/").length > 2;
+  switch (top) {
+    case "core":
+    case "cli":
+    case "tests":
+    case "bench":
+    case "examples":
+    case "tools":
+      return { kind: top, part };
+    case "ffi":
+      return isFolder && part !== "libc" ? { kind: "ffi-lib", part } : { kind: "ffi", part };
+    case "drivers":
+      return !isFolder && DRIVER_SHARED.includes(part) ? { kind: "drivers", part } : { kind: "driver", part };
+    case "devices":
+      return { kind: "device", part };
+    default:
+      return undefined;
+  }
+}
+
+/** Why `from` must not have this import, or `undefined` if it may. Paths are relative to the project's root. */
+export function forbidden(from: string, edge: ImportEdge): string | undefined {
+  const room = roomOf(from);
+  if (room === undefined) return `Cannot place ${from} in the house: expected a folder of tools/lint/rooms.ts`;
+  const { specifier } = edge;
+  const refuse = (wanted: string) => `Cannot import ${JSON.stringify(specifier)} from ${from}: expected ${wanted}`;
+  if (/^(jsr|https?):/.test(specifier)) return refuse("a relative path, node: or an npm package");
+  if (specifier.startsWith("node:")) return mayUseNode(room, specifier) ? undefined : refuse(nodeRule(room));
+  const path = resolve(from, specifier);
+  if (path === undefined) {
+    return ["cli", "tests", "bench"].includes(room.kind)
+      ? undefined
+      : refuse("no package outside cli, tests and bench");
+  }
+  const target = roomOf(path);
+  if (target === undefined) return refuse("a file of this project's rooms");
+  return mayImport(room, target, edge.typeOnly) ? undefined : refuse(describe(room));
+}
+
+function resolve(from: string, specifier: string): string | undefined {
+  if (specifier === "@plugio/plugio") return "mod.ts";
+  return /^\.\.?\//.test(specifier) ? join(dirname(from), specifier) : undefined;
+}
+
+function mayUseNode(room: Room, specifier: string): boolean {
+  if (room.kind === "core") return specifier === "node:diagnostics_channel";
+  return room.kind !== "mod";
+}
+
+function nodeRule(room: Room): string {
+  return room.kind === "core" ? "node:diagnostics_channel only" : "re-exports only";
+}
+
+/** The table. Anything not listed is false. */
+function mayImport(from: Room, to: Room, typeOnly: boolean): boolean {
+  const same = from.kind === to.kind && from.part === to.part;
+  switch (from.kind) {
+    case "core":
+      return to.kind === "core";
+    case "ffi":
+      return to.kind === "ffi" || (to.kind === "core" && CORE_FOR_FFI.includes(to.part));
+    case "ffi-lib":
+      return same || to.kind === "ffi" || (to.kind === "core" && CORE_FOR_FFI.includes(to.part));
+    case "driver":
+      return same || to.kind === "core" || to.kind === "ffi" ||
+        (to.kind === "ffi-lib" && to.part === DRIVER_LIBRARY[from.part]);
+    case "drivers":
+      return ["core", "ffi", "driver", "drivers"].includes(to.kind);
+    case "device":
+      return same || to.kind === "core" || to.kind === "ffi" ||
+        (to.kind === "device" && (DEVICES_BELOW[from.part] ?? []).includes(to.part));
+    case "mod":
+      return ["core", "drivers", "device"].includes(to.kind) || (typeOnly && to.kind === "ffi");
+    case "cli":
+      return to.kind === "cli" || to.kind === "mod";
+    case "examples":
+      return to.kind === "mod" || to.kind === "examples";
+    case "tools":
+      return ["tools", "core", "ffi"].includes(to.kind);
+    case "bench":
+      return to.kind !== "tools" && to.kind !== "tests";
+    case "tests":
+      return true;
+  }
+}
+
+/** What a room may import, for the message. */
+function describe(room: Room): string {
+  const wanted: Record<RoomKind, string> = {
+    core: "core only",
+    ffi: `shared ffi or core's ${CORE_FOR_FFI.join(", ")}`,
+    "ffi-lib": `its own folder, shared ffi or core's ${CORE_FOR_FFI.join(", ")}`,
+    driver: `core, shared ffi, its own folder or ${DRIVER_LIBRARY[room.part] ?? "no library"}`,
+    drivers: "core, shared ffi or the drivers",
+    device: `core, shared ffi, its own folder or ${(DEVICES_BELOW[room.part] ?? []).join(", ") || "no other device"}`,
+    mod: "core, the drivers' shared files, devices, or types of shared ffi",
+    cli: "mod.ts or cli",
+    examples: "mod.ts",
+    tools: "tools, core or shared ffi",
+    bench: "anything but tools and tests",
+    tests: "anything",
+  };
+  return wanted[room.kind];
+}
+
+/** Whether a file's pointers are expected: only ffi/ handles them, and tests prove it. */
+export function mayUseForeignFunctions(path: string): boolean {
+  const kind = roomOf(path)?.kind;
+  return kind === "ffi" || kind === "ffi-lib" || kind === "tests";
+}

@@ -1,0 +1,71 @@
+/**
+ * Runs the tests: `deno task test [FILE...] [options of deno test]`. The last line is `N passed, N failed`, with
+ * `, N skipped` where there are any, and the exit code is that of the run.
+ *
+ * @module
+ */
+
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { print, writeAll } from "./say.ts";
+
+/** What the last line says. */
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** Reads the summary at the end of `deno test`'s output; a run that ended without one failed as a whole. */
+export function readCounts(output: string, success: boolean): Counts {
+  // deno-lint-ignore no-control-regex -- the colours of a terminal are control characters
+  const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
+  const summaries = [...plain.matchAll(/^(?:ok|FAILED) \| (\d+) passed.*? \| (\d+) failed(.*)$/gm)];
+  const [, passed, failed, rest = ""] = summaries.at(-1) ?? [];
+  const skipped = Number(/(\d+) ignored/.exec(rest)?.[1] ?? 0);
+  const counts = { passed: Number(passed ?? 0), failed: Number(failed ?? 0), skipped };
+  // A type error or a leaked exit fails the run although no test failed.
+  return !success && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
+}
+
+/** The exact last line. */
+export function summaryLine({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed` + (skipped > 0 ? `, ${skipped} skipped` : "");
+}
+
+/** The environment of the tests: what set-up unpacked is found before what the machine has. */
+function testEnvironment(): Record<string, string> {
+  const nativeDir = fileURLToPath(new URL("../.native", import.meta.url));
+  const before = (dir: string, name: string) => {
+    const rest = Deno.env.get(name);
+    return [join(nativeDir, dir), ...(rest ? [rest] : [])].join(delimiter);
+  };
+  const color = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR") ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" };
+  return {
+    PATH: before("bin", "PATH"),
+    C_INCLUDE_PATH: before("include", "C_INCLUDE_PATH"),
+    LIBRARY_PATH: before("lib", "LIBRARY_PATH"),
+    ...color,
+  };
+}
+
+async function runTests(args: readonly string[]): Promise<number> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["test", "-P", "--doc", "--trace-leaks", ...args],
+    env: testEnvironment(),
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  // Only the end is kept: the summary is in it, and a run may print much.
+  let tail = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of child.stdout) {
+    writeAll(Deno.stdout, chunk);
+    tail = (tail + decoder.decode(chunk, { stream: true })).slice(-65_536);
+  }
+  const { code, success } = await child.status;
+  print(summaryLine(readCounts(tail, success)));
+  return code;
+}
+
+if (import.meta.main) Deno.exit(await runTests(Deno.args));

@@ -1,0 +1,105 @@
+/**
+ * Unpacks Debian packages into the project's own ignored folder: no root, nothing outside the checkout changes.
+ *
+ * ```text
+ * .native/unpacked/<need>/   the packages' files as they would lie under /
+ * .native/lib/<soname>       the library, for ffi/loader.ts
+ * .native/include/           headers, for the C compiler
+ * .native/bin/               wrappers for programs
+ * ```
+ *
+ * @module
+ */
+
+import { join } from "node:path";
+import { say } from "../say.ts";
+import { run } from "./command.ts";
+import { publish } from "./publish.ts";
+import type { Need } from "./needs.ts";
+
+/** Unpacks the packages of each need and places what it promises; says why where that does not work. */
+export async function installLocally(needs: readonly Need[], nativeDir: string): Promise<void> {
+  if (needs.length === 0) return;
+  Deno.mkdirSync(nativeDir, { recursive: true });
+  // Its own folder for each run: two at once work side by side and meet only in a rename.
+  const workDir = Deno.makeTempDirSync({ dir: nativeDir, prefix: "tmp-" });
+  try {
+    const apt = new LocalApt(workDir);
+    for (const need of needs) {
+      const names = need.packages.debian.join(" ");
+      say(`setup: unpacking ${names} into .native (needed for ${need.why})`);
+      const needDir = join(workDir, need.id);
+      Deno.mkdirSync(needDir);
+      const reason = await unpack(need, needDir, apt, nativeDir).catch((error: Error) => error.message);
+      if (reason !== undefined) say(`setup: could not unpack ${names}: ${reason}`);
+    }
+  } finally {
+    Deno.removeSync(workDir, { recursive: true });
+  }
+}
+
+/** Unpacks below the folder and places the result; the reason when it does not work, else `undefined`. */
+async function unpack(
+  need: Need,
+  needDir: string,
+  apt: LocalApt,
+  nativeDir: string,
+): Promise<string | undefined> {
+  const debDir = join(needDir, "debs");
+  const treeDir = join(needDir, "tree");
+  for (const dir of [debDir, treeDir]) Deno.mkdirSync(dir);
+  const failure = await apt.download(need, debDir);
+  if (failure !== undefined) return `apt-get: ${failure}`;
+  for (const { name } of Deno.readDirSync(debDir)) {
+    const unpacked = await run("dpkg", ["-x", join(debDir, name), treeDir]);
+    if (!unpacked.ok) return `dpkg: ${unpacked.reason}`;
+  }
+  publish(need, treeDir, nativeDir);
+  return undefined;
+}
+
+/** apt-get with a cache of its own, and package lists of its own once the machine's have failed. */
+class LocalApt {
+  #options: string[];
+  #listsDir: string;
+  #hasOwnLists = false;
+
+  constructor(workDir: string) {
+    const cacheDir = join(workDir, "cache");
+    this.#listsDir = join(workDir, "lists");
+    for (const dir of [join(cacheDir, "archives/partial"), join(this.#listsDir, "partial")]) {
+      Deno.mkdirSync(dir, { recursive: true });
+    }
+    // apt as root changes to another user for downloads, who may not write here.
+    const sandbox = Deno.uid() === 0 ? ["-o", "APT::Sandbox::User=root"] : [];
+    this.#options = ["-q", "-o", `Dir::Cache=${cacheDir}`, ...sandbox];
+  }
+
+  /** Downloads the need's packages with the dependencies that are not installed; the reason when it fails. */
+  async download(need: Need, debDir: string): Promise<string | undefined> {
+    const failure = await fetchDebs(need, this.#options, debDir);
+    if (failure === undefined || this.#hasOwnLists) return failure;
+    // Absent or outdated lists are the usual cause.
+    say("setup: fetching package lists into .native");
+    this.#hasOwnLists = true;
+    this.#options = [...this.#options, "-o", `Dir::State::lists=${this.#listsDir}`];
+    const updated = await run("apt-get", [...this.#options, "update"]);
+    return updated.ok ? await fetchDebs(need, this.#options, debDir) : updated.reason;
+  }
+}
+
+async function fetchDebs(need: Need, options: readonly string[], debDir: string): Promise<string | undefined> {
+  // A compiler looks for headers only inside its tree, so installed packages have to be in it, too.
+  const isCompiler = need.checks.some((check) => check.kind === "command" && check.compiler);
+  const nothingInstalled = isCompiler ? ["-o", "Dir::State::status=/dev/null"] : [];
+  // The simulation names the dependencies that are missing here; it needs no rights and takes no lock.
+  const simulate = [...options, ...nothingInstalled, "-s", "install", "--no-install-recommends"];
+  const simulated = await run("apt-get", [...simulate, ...need.packages.debian]);
+  if (!simulated.ok) return simulated.reason;
+  const names = new Set(need.packages.debian);
+  for (const [, name] of simulated.stdout.matchAll(/^Inst (\S+)/gm)) names.add(name as string);
+  // Every machine has the C library, and a program must not run with another one than its loader's.
+  names.delete("libc6");
+  const downloaded = await run("apt-get", [...options, "download", ...names], debDir);
+  return downloaded.ok ? undefined : downloaded.reason;
+}

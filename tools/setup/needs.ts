@@ -1,0 +1,69 @@
+/**
+ * What a fresh machine may lack, as data: how to see it, and which package brings it.
+ *
+ * @module
+ */
+
+/** What a task is about to do; each purpose needs a different part of the table. */
+export type Purpose = "run" | "test" | "bench";
+
+/** All purposes, as the command line spells them. */
+export const PURPOSES: readonly Purpose[] = ["run", "test", "bench"];
+
+/** One thing to look for. A header may bring a folder of its own, which has to be found next to it. */
+export type Check =
+  | { readonly kind: "library"; readonly soname: string }
+  | { readonly kind: "header"; readonly name: string; readonly folder?: string }
+  | { readonly kind: "command"; readonly name: string; readonly program: string; readonly compiler?: true };
+
+/** One row: everything in `checks` has to be there, or the packages are needed. */
+export interface Need {
+  readonly id: string;
+  readonly why: string;
+  readonly purposes: readonly Purpose[];
+  readonly checks: readonly Check[];
+  /** Environment variable by which the user names a library file; a set variable counts as present. */
+  readonly override?: string;
+  readonly packages: {
+    readonly debian: readonly string[];
+    readonly fedora: readonly string[];
+    readonly arch: readonly string[];
+  };
+}
+
+/** The table; a later driver adds a row here. */
+export const NEEDS: readonly Need[] = [
+  {
+    id: "liburing",
+    why: "the io_uring driver",
+    purposes: ["run", "test", "bench"],
+    checks: [{ kind: "library", soname: "liburing.so.2" }],
+    override: "PLUGIO_LIBURING",
+    packages: { debian: ["liburing2"], fedora: ["liburing"], arch: ["liburing"] },
+  },
+  {
+    id: "liburing-headers",
+    why: "comparing struct layouts with C",
+    purposes: ["test"],
+    checks: [{ kind: "header", name: "liburing.h", folder: "liburing" }],
+    packages: { debian: ["liburing-dev"], fedora: ["liburing-devel"], arch: ["liburing"] },
+  },
+  {
+    id: "compiler",
+    why: "comparing struct layouts with C",
+    purposes: ["test"],
+    checks: [
+      { kind: "command", name: "cc", program: "gcc", compiler: true },
+      // A compiler without the C library's headers is common in small images.
+      { kind: "header", name: "stdio.h" },
+    ],
+    packages: { debian: ["gcc", "libc6-dev"], fedora: ["gcc", "glibc-devel"], arch: ["gcc", "glibc"] },
+  },
+  {
+    id: "fio",
+    why: "the benchmark's yardstick",
+    purposes: ["bench"],
+    checks: [{ kind: "command", name: "fio", program: "fio" }],
+    packages: { debian: ["fio"], fedora: ["fio"], arch: ["fio"] },
+  },
+];
