@@ -239,6 +239,11 @@ export class BlockDevice implements AsyncDisposable {
     return this.#range(Opcode.writeZeroes, offset, length, options);
   }
 
+  /** Goes through the queue and does nothing: what the way itself costs. */
+  nop(options?: RequestOptions): Promise<void> {
+    return this.#range(Opcode.nop, 0, 0, options);
+  }
+
   /** Grows (with a hole) or truncates a regular file. */
   resize(byteLength: number): Promise<void> {
     return settle(() => {
@@ -378,7 +383,7 @@ export class BlockDevice implements AsyncDisposable {
   #range(op: Opcode, offset: number, length: number, options: RequestOptions | undefined): Promise<void> {
     const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
     if (failure !== null) return Promise.reject(failure);
-    if (op !== Opcode.flush && length === 0) return Promise.resolve();
+    if (length === 0 && (op === Opcode.discard || op === Opcode.writeZeroes)) return Promise.resolve();
     const operation: PendingOperation = this.#promises.take(op, offset, length, 0);
     return this.#promises.start(operation, options).then(ignore);
   }
@@ -387,7 +392,7 @@ export class BlockDevice implements AsyncDisposable {
   #refusal(op: Opcode, offset: number, length: number): Error | null {
     const name = OPCODE_NAMES[op]!;
     if (this.#closing !== null) return this.#closedError(name);
-    if (op !== Opcode.read && this.info.readOnly && op !== Opcode.flush) {
+    if (this.info.readOnly && WRITES[op]!) {
       return new StorageError({
         kind: "unsupported",
         op: name,
@@ -424,6 +429,9 @@ export class BlockDevice implements AsyncDisposable {
     });
   }
 }
+
+/** Whether an operation changes the target, by opcode. */
+const WRITES: readonly boolean[] = [false, true, false, true, true, false];
 
 function abortReason(op: Opcode, target: string, options: RequestOptions | undefined): StorageError | null {
   const signal = options?.signal;

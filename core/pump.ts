@@ -49,6 +49,7 @@ export class CompletionPump {
   #armed = false;
   #scheduled = false;
   #running = false;
+  #stopped = false;
   #freshMacrotask = false;
   #yieldDue = false;
   #chainStartMs = 0;
@@ -102,19 +103,21 @@ export class CompletionPump {
     else this.submitted();
   }
 
+  /** The queue is gone: what is still scheduled does nothing. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   #pass(): void {
     this.#scheduled = false;
-    if (this.#running) return;
+    if (this.#running || this.#stopped) return;
     const queue = this.#queue;
     this.#running = true;
     try {
       if (!queue.ready() && queue.active() > 0) this.#waitForOne();
-      for (;;) {
-        const delivered = queue.reap();
-        if (delivered === 0) break;
-        this.#chargeBudget(delivered);
-        if (this.#yieldDue) break;
-      }
+      do {
+        this.#chargeBudget(queue.reap());
+      } while (!this.#yieldDue && queue.ready());
     } finally {
       this.#running = false;
     }

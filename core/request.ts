@@ -13,13 +13,15 @@ export const Opcode = {
   discard: 3,
   /** Make the range read as zeroes. */
   writeZeroes: 4,
+  /** Nothing: a trip through the queue, to measure what the way itself costs. */
+  nop: 5,
 } as const;
 
 /** One of the values of {@link Opcode}. */
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
 
 /** The names of the opcodes, by value; used in messages, traces and errors. */
-export const OPCODE_NAMES: readonly string[] = ["read", "write", "flush", "discard", "write zeroes"];
+export const OPCODE_NAMES: readonly string[] = ["read", "write", "flush", "discard", "write zeroes", "nop"];
 
 /** Bits of {@link IoRequest.flags}. */
 export const RequestFlag = {

@@ -34,7 +34,8 @@ const SUBMIT_ATTEMPTS = 8;
 /** Never notified: waiting on it is a pause. */
 const NOBODY = new Int32Array(new SharedArrayBuffer(4));
 
-const OVERFLOW = U.IORING_SQ_CQ_OVERFLOW.value;
+/** Completions that only the kernel can bring: overflowed ones, and task work that waits for us to enter. */
+const NEEDS_KERNEL = U.IORING_SQ_CQ_OVERFLOW.value | U.IORING_SQ_TASKRUN.value;
 const EVENTFD_DISABLED = U.IORING_CQ_EVENTFD_DISABLED.value;
 
 /** A file of this queue: what an entry needs of it, and where its completions are counted. */
@@ -175,8 +176,7 @@ export class IoUringQueue implements PumpedQueue {
   ready(): boolean {
     const { cqWords, cqHeadAt, cqTailAt, sqWords, sqFlagsAt } = this.#ring;
     if (this.#finishedCount > 0 || Atomics.load(cqWords, cqTailAt) !== cqWords[cqHeadAt]) return true;
-    // Completions that overflowed come back only through the kernel.
-    return (sqWords[sqFlagsAt]! & OVERFLOW) !== 0;
+    return (sqWords[sqFlagsAt]! & NEEDS_KERNEL) !== 0;
   }
 
   active(): number {
@@ -223,7 +223,7 @@ export class IoUringQueue implements PumpedQueue {
     if (this.#reaping) return 0;
     this.#reaping = true;
     try {
-      if ((this.#ring.sqWords[this.#ring.sqFlagsAt]! & OVERFLOW) !== 0) this.#enter(0, true);
+      if ((this.#ring.sqWords[this.#ring.sqFlagsAt]! & NEEDS_KERNEL) !== 0) this.#enter(0, true);
       const seen = this.#collect();
       const count = this.#finishedCount;
       if (count > 0) this.#deliver(count);

@@ -115,6 +115,10 @@ function writeRange(sqes: Int32Array, base: number, request: IoRequest, target: 
   if (op === Opcode.flush) {
     code = U.IORING_OP_FSYNC.value;
     sqes[base + OPERATION_FLAGS] = U.IORING_FSYNC_DATASYNC.value;
+  } else if (op === Opcode.nop) {
+    sqes[base] = U.IORING_OP_NOP.value;
+    sqes[base + FD] = -1;
+    return;
   } else if (op === Opcode.discard && target.discardWay === "command") {
     // Linux 6.12: start in addr, length in addr3 (io_uring_prep_cmd_discard(3)).
     code = U.IORING_OP_URING_CMD.value;

@@ -92,6 +92,7 @@ function openQueue(key: QueueKey): Entry {
 
 function closeQueue(entry: Entry): void {
   entry.queue.stop();
+  entry.pump.stop();
   // The eventfd closes after the ring that signals it.
   entry.ring[Symbol.dispose]();
   entry.wakeup?.[Symbol.dispose]();
@@ -105,7 +106,7 @@ function openRing(key: QueueKey): Ring {
   // Polling: at once, by interrupt, or a poll of the ring would never see them.
   const best = {
     block: [single | U.IORING_SETUP_DEFER_TASKRUN.value, cooperative, 0],
-    event: [single | cooperative, cooperative, 0],
+    event: [single | cooperative | U.IORING_SETUP_TASKRUN_FLAG.value, cooperative, 0],
     poll: [single, 0],
   }[key.wait];
   try {

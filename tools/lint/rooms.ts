@@ -19,7 +19,7 @@ export const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
 };
 
 /** Pure files of core/ that the FFI room may build on. */
-export const CORE_FOR_FFI: readonly string[] = ["errors", "errno", "layout", "limits", "units", "invariant"];
+export const CORE_FOR_FFI: readonly string[] = ["errors", "errno", "layout", "limits", "units", "invariant", "memory", "block"];
 
 /** Devices stand on each other in this direction only. */
 export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
