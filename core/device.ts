@@ -1,15 +1,14 @@
 import type { Alignment, Backend, BlockLimits, TargetInfo } from "./block.ts";
-import { BouncePool } from "./bounce.ts";
+import { DeviceBuffers } from "./buffers.ts";
 import { rangeError, type RangeRules } from "./check.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { invariant } from "./invariant.ts";
-import { IOVEC_BYTES, type IovecPiece, IovecTable } from "./iovec.ts";
-import { BOUNCE_CHUNK_BYTES, BOUNCE_POOL_BYTES, DEFAULT_DRAIN_MS } from "./limits.ts";
-import { addHigh, addLow, type OwnedMemory } from "./memory.ts";
-import { type PendingOperation, PromiseQueue, type RequestOptions, type WriteOptions } from "./pending.ts";
+import { DEFAULT_DRAIN_MS } from "./limits.ts";
+import type { RequestOptions, WriteOptions } from "./pending.ts";
 import { type CompleteCallback, IoRequest, Opcode, OPCODE_NAMES, RequestFlag, RequestState } from "./request.ts";
 import type { QueueStats } from "./stats.ts";
+import { Transfers } from "./transfers.ts";
 
 /** What {@link BlockDevice.createRequest} makes a request from. */
 export interface RequestInit {
@@ -63,10 +62,8 @@ export class BlockDevice implements AsyncDisposable {
   readonly stats: QueueStats;
   readonly #backend: Backend;
   readonly #rules: RangeRules;
-  readonly #memoryMask: number;
-  readonly #memories = new Set<OwnedMemory>();
-  readonly #bounce: BouncePool;
-  readonly #promises: PromiseQueue;
+  readonly #buffers: DeviceBuffers;
+  readonly #transfers: Transfers;
   readonly #drainMs: number;
   #closing: Promise<void> | null = null;
 
@@ -79,10 +76,9 @@ export class BlockDevice implements AsyncDisposable {
     this.limits = backend.limits;
     this.stats = backend.stats;
     this.#rules = { target: backend.target, alignment: backend.info.alignment };
-    this.#memoryMask = backend.info.alignment.memory - 1;
     this.#drainMs = options.drainMs ?? DEFAULT_DRAIN_MS;
-    this.#bounce = new BouncePool(backend.memory, BOUNCE_POOL_BYTES, (memory) => this.#adopt(memory));
-    this.#promises = new PromiseQueue(backend, this.#bounce);
+    this.#buffers = new DeviceBuffers(backend);
+    this.#transfers = new Transfers(backend, this.#buffers, (op, offset, length) => this.#refusal(op, offset, length));
   }
 
   /** Size in bytes now. A regular file is asked each time. */
@@ -112,30 +108,12 @@ export class BlockDevice implements AsyncDisposable {
    */
   allocate(count: number, byteLength: number): Uint8Array<ArrayBuffer>[] {
     this.#assertOpen("allocate");
-    for (const [name, value] of [["count", count], ["byteLength", byteLength]] as const) {
-      if (!Number.isSafeInteger(value) || value <= 0) {
-        throw new RangeError(`Cannot allocate buffers with ${name} ${value}: wanted an integer above 0`);
-      }
-    }
-    const alignment = Math.max(this.alignment.memory, 64);
-    const stride = Math.ceil(byteLength / alignment) * alignment;
-    const memory = this.#backend.memory.allocate(count * stride, alignment);
-    this.#adopt(memory);
-    return Array.from(
-      { length: count },
-      (_, index) => memory.bytes.subarray(index * stride, index * stride + byteLength),
-    );
+    return this.#buffers.allocate(count, byteLength);
   }
 
   /** Frees the memory that `buffers`, one or all of an `allocate`, lie in. Throws InvariantError while I/O holds it. */
   release(buffers: readonly Uint8Array[]): void {
-    for (const memory of new Set(buffers.map((buffer) => this.#backend.memory.regionOf(buffer)))) {
-      if (memory === null || !this.#memories.has(memory)) continue;
-      invariant(memory.holds === 0, `Cannot release memory that ${memory.holds} requests hold: wait for them first`);
-      this.#backend.unregister(memory);
-      this.#memories.delete(memory);
-      memory[Symbol.dispose]();
-    }
+    this.#buffers.release(buffers);
   }
 
   /** Makes a request for the callback face; it can be submitted any number of times. */
@@ -147,26 +125,7 @@ export class BlockDevice implements AsyncDisposable {
     request.length = init.length ?? init.buffer?.length ?? 0;
     request.flags = init.fua ? RequestFlag.fua : 0;
     request.context = init.context ?? null;
-    if (op <= Opcode.write) {
-      const region = init.buffer === undefined ? null : this.#backend.memory.regionOf(init.buffer);
-      if (region === null) {
-        throw new TypeError(
-          `Cannot create a ${init.op} request without its own memory: wanted a buffer from allocate()`,
-        );
-      }
-      if (request.length > init.buffer!.length) {
-        throw new RangeError(
-          `Cannot ${init.op} ${request.length} bytes: wanted at most ${init.buffer!.length}, the buffer`,
-        );
-      }
-      this.#point(request, region, init.buffer!.byteOffset);
-      if ((request.addressLow & this.#memoryMask) !== 0) {
-        throw new RangeError(
-          `Cannot create a ${init.op} request at address offset ${init.buffer!.byteOffset}: wanted a multiple of ` +
-            `${this.alignment.memory} (direct I/O)`,
-        );
-      }
-    }
+    if (op <= Opcode.write) this.#attach(request, init);
     return request;
   }
 
@@ -206,42 +165,42 @@ export class BlockDevice implements AsyncDisposable {
 
   /** Fills `buffer` from `offset`; resolves to the bytes that were there, fewer than its length only at the end. */
   read(buffer: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
-    return this.#transfer(Opcode.read, buffer, offset, 0, options);
+    return this.#transfers.single(Opcode.read, buffer, offset, 0, options);
   }
 
   /** Stores `buffer` at `offset`; resolves to its length. A regular file grows. */
   write(buffer: Uint8Array, offset: number, options?: WriteOptions): Promise<number> {
-    return this.#transfer(Opcode.write, buffer, offset, options?.fua ? RequestFlag.fua : 0, options);
+    return this.#transfers.single(Opcode.write, buffer, offset, options?.fua ? RequestFlag.fua : 0, options);
   }
 
   /** Fills several buffers, one after the other, from `offset` on. */
   readv(buffers: readonly Uint8Array[], offset: number, options?: RequestOptions): Promise<number> {
-    return this.#vector(Opcode.read, buffers, offset, 0, options);
+    return this.#transfers.vector(Opcode.read, buffers, offset, 0, options);
   }
 
   /** Stores several buffers, one after the other, from `offset` on. */
   writev(buffers: readonly Uint8Array[], offset: number, options?: WriteOptions): Promise<number> {
-    return this.#vector(Opcode.write, buffers, offset, options?.fua ? RequestFlag.fua : 0, options);
+    return this.#transfers.vector(Opcode.write, buffers, offset, options?.fua ? RequestFlag.fua : 0, options);
   }
 
   /** Makes every write that has completed before this call durable. */
   flush(options?: RequestOptions): Promise<void> {
-    return this.#range(Opcode.flush, 0, 0, options);
+    return this.#transfers.range(Opcode.flush, 0, 0, options);
   }
 
   /** Gives a range back to the device; what it reads afterwards is not defined. A file gets a hole. */
   discard(offset: number, length: number, options?: RequestOptions): Promise<void> {
-    return this.#range(Opcode.discard, offset, length, options);
+    return this.#transfers.range(Opcode.discard, offset, length, options);
   }
 
   /** Makes a range read as zeroes, where the device can without transferring them. */
   writeZeroes(offset: number, length: number, options?: RequestOptions): Promise<void> {
-    return this.#range(Opcode.writeZeroes, offset, length, options);
+    return this.#transfers.range(Opcode.writeZeroes, offset, length, options);
   }
 
   /** Goes through the queue and does nothing: what the way itself costs. */
   nop(options?: RequestOptions): Promise<void> {
-    return this.#range(Opcode.nop, 0, 0, options);
+    return this.#transfers.range(Opcode.nop, 0, 0, options);
   }
 
   /** Grows (with a hole) or truncates a regular file. */
@@ -269,123 +228,7 @@ export class BlockDevice implements AsyncDisposable {
 
   async #close(drainMs: number): Promise<void> {
     await this.#backend.close(drainMs);
-    // Memory that another device of this Worker is using right now stays mapped: better lost than written to when gone.
-    for (const memory of this.#memories) if (memory.holds === 0) memory[Symbol.dispose]();
-    this.#memories.clear();
-  }
-
-  #transfer(
-    op: Opcode,
-    buffer: Uint8Array,
-    offset: number,
-    flags: number,
-    options: RequestOptions | undefined,
-  ): Promise<number> {
-    const length = buffer.length;
-    const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
-    if (failure !== null) return Promise.reject(failure);
-    if (length === 0) return Promise.resolve(0);
-    const region = this.#backend.memory.regionOf(buffer);
-    if (region === null || ((region.addressLow + buffer.byteOffset) & this.#memoryMask) !== 0) {
-      return this.#bounced(op, buffer, offset, flags, options);
-    }
-    const operation = this.#promises.take(op, offset, length, flags);
-    this.#point(operation.request, region, buffer.byteOffset);
-    return this.#promises.start(operation, options);
-  }
-
-  #bounced(
-    op: Opcode,
-    buffer: Uint8Array,
-    offset: number,
-    flags: number,
-    options: RequestOptions | undefined,
-  ): Promise<number> {
-    if (buffer.length <= BOUNCE_CHUNK_BYTES) return this.#bounceOne(op, buffer, offset, flags, options);
-    const chunks: Promise<number>[] = [];
-    for (let at = 0; at < buffer.length; at += BOUNCE_CHUNK_BYTES) {
-      chunks.push(this.#bounceOne(op, buffer.subarray(at, at + BOUNCE_CHUNK_BYTES), offset + at, flags, options));
-    }
-    return total(chunks);
-  }
-
-  #bounceOne(
-    op: Opcode,
-    buffer: Uint8Array,
-    offset: number,
-    flags: number,
-    options: RequestOptions | undefined,
-  ): Promise<number> {
-    this.stats.bounced++;
-    const { length } = buffer;
-    return new Promise((resolve, reject) => {
-      this.#bounce.acquire(length, (block) => {
-        const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
-        if (failure !== null || buffer.length < length) {
-          this.#bounce.release(block);
-          return reject(
-            failure ?? new TypeError(`Cannot ${OPCODE_NAMES[op]}: the buffer was detached while it waited`),
-          );
-        }
-        if (op === Opcode.write) block.memory.bytes.set(buffer, block.byteOffset);
-        const operation = this.#promises.take(op, offset, length, flags);
-        operation.block = block;
-        operation.copyTo = op === Opcode.read ? buffer : null;
-        this.#point(operation.request, block.memory, block.byteOffset);
-        resolve(this.#promises.start(operation, options));
-      });
-    });
-  }
-
-  #vector(
-    op: Opcode,
-    buffers: readonly Uint8Array[],
-    offset: number,
-    flags: number,
-    options: RequestOptions | undefined,
-  ): Promise<number> {
-    const pieces = this.#pieces(buffers);
-    if (pieces === null) {
-      // Foreign memory: one request a buffer, side by side in the same batch.
-      let at = offset;
-      return total(
-        buffers.map((buffer) => this.#transfer(op, buffer, (at += buffer.length) - buffer.length, flags, options)),
-      );
-    }
-    const length = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
-    const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
-    if (failure !== null) return Promise.reject(failure);
-    if (length === 0) return Promise.resolve(0);
-    return new Promise((resolve) => {
-      this.#bounce.acquire(pieces.length * IOVEC_BYTES, (block) => {
-        const operation = this.#promises.take(op, offset, length, flags);
-        operation.block = block;
-        operation.request.iovecs = new IovecTable(pieces, block.memory, block.byteOffset);
-        resolve(this.#promises.start(operation, options));
-      });
-    });
-  }
-
-  /** The pieces of a vectored request, or null when a buffer cannot go straight or there are too many. */
-  #pieces(buffers: readonly Uint8Array[]): IovecPiece[] | null {
-    if (buffers.length > this.limits.maxIovecs) return null;
-    const pieces: IovecPiece[] = [];
-    for (const buffer of buffers) {
-      const { byteOffset, byteLength } = buffer;
-      const memory = this.#backend.memory.regionOf(buffer);
-      const align = this.#memoryMask;
-      if (memory === null || (((memory.addressLow + byteOffset) | byteLength) & align) !== 0) return null;
-      pieces.push({ memory, byteOffset, byteLength });
-    }
-    return pieces;
-  }
-
-  #range(op: Opcode, offset: number, length: number, options: RequestOptions | undefined): Promise<void> {
-    const failure = this.#refusal(op, offset, length) ?? abortReason(op, this.target, options);
-    if (failure !== null) return Promise.reject(failure);
-    if (length === 0 && (op === Opcode.discard || op === Opcode.writeZeroes)) return Promise.resolve();
-    const operation: PendingOperation = this.#promises.take(op, offset, length, 0);
-    return this.#promises.start(operation, options).then(ignore);
+    this.#buffers.dispose();
   }
 
   /** The reason why a request cannot be taken at all, or null. */
@@ -404,16 +247,21 @@ export class BlockDevice implements AsyncDisposable {
     return rangeError(name, offset, length, this.#rules);
   }
 
-  #point(request: IoRequest, region: OwnedMemory, byteOffset: number): void {
-    request.region = region;
-    request.addressLow = addLow(region.addressLow, byteOffset);
-    request.addressHigh = addHigh(region.addressLow, region.addressHigh, byteOffset);
-    request.registeredIndex = region.registeredWith === this.#backend.registrar ? region.registeredIndex : -1;
-  }
-
-  #adopt(memory: OwnedMemory): void {
-    this.#backend.register(memory);
-    this.#memories.add(memory);
+  #attach(request: IoRequest, { op, buffer }: RequestInit): void {
+    const memory = buffer === undefined ? null : this.#buffers.regionOf(buffer);
+    if (buffer === undefined || memory === null) {
+      throw new TypeError(`Cannot create a ${op} request: wanted a buffer from allocate()`);
+    }
+    if (request.length > buffer.length) {
+      throw new RangeError(`Cannot ${op} ${request.length} bytes: wanted at most ${buffer.length}, the buffer`);
+    }
+    if (!this.#buffers.isAligned(memory, buffer.byteOffset)) {
+      throw new RangeError(
+        `Cannot create a ${op} request at byte ${buffer.byteOffset} of its memory: wanted a multiple of ` +
+          `${this.alignment.memory} (direct I/O)`,
+      );
+    }
+    this.#buffers.point(request, memory, buffer.byteOffset);
   }
 
   #assertOpen(method: string): void {
@@ -433,33 +281,9 @@ export class BlockDevice implements AsyncDisposable {
 /** Whether an operation changes the target, by opcode. */
 const WRITES: readonly boolean[] = [false, true, false, true, true, false];
 
-function abortReason(op: Opcode, target: string, options: RequestOptions | undefined): StorageError | null {
-  const signal = options?.signal;
-  if (signal === undefined || !signal.aborted) return null;
-  return new StorageError({
-    kind: "aborted",
-    op: OPCODE_NAMES[op]!,
-    target,
-    errno: Errno.ECANCELED,
-    cause: signal.reason,
-  });
-}
-
-async function total(parts: readonly Promise<number>[]): Promise<number> {
-  const results = await Promise.allSettled(parts);
-  let sum = 0;
-  for (const result of results) {
-    if (result.status === "rejected") throw result.reason;
-    sum += result.value;
-  }
-  return sum;
-}
-
 function settle(action: () => void): Promise<void> {
   return new Promise((resolve) => {
     action();
     resolve();
   });
 }
-
-function ignore(): void {}

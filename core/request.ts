@@ -107,10 +107,3 @@ export function beginRequest(request: IoRequest, owner: unknown): void {
   if (request.region !== null) request.region.holds++;
   else if (request.iovecs !== null) request.iovecs.hold(1);
 }
-
-/** Gives a finished request back to its owner: idle, memory released. The callback may follow. */
-export function endRequest(request: IoRequest): void {
-  if (request.region !== null) request.region.holds--;
-  else if (request.iovecs !== null) request.iovecs.hold(-1);
-  request.state = RequestState.idle;
-}

@@ -11,7 +11,8 @@ import { lockedMemoryLimit } from "../../ffi/libc/mod.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
-import { type QueueFile, submitDeferred } from "./queue.ts";
+import { submitDeferred } from "./queue.ts";
+import type { QueueFile } from "./sqe.ts";
 import { acquireQueue, MAX_QUEUE_DEPTH, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
 /** Opens `path` on this Worker's ring. Throws StorageError. */

@@ -25,6 +25,14 @@ export interface SqeTarget {
   zeroWay: "zero range" | "punch";
 }
 
+/** A file of this queue: what an entry needs of it, and where its completions are counted. */
+export interface QueueFile extends SqeTarget {
+  /** Requests of this file whose completion is owed. */
+  active: number;
+  /** Called when `active` is back to 0 and somebody waits for that. */
+  onIdle: (() => void) | null;
+}
+
 /** Slot half of the tag of entries that belong to the queue itself, not to a request. */
 export const INTERNAL_SLOT = -1;
 

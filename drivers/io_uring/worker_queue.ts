@@ -77,7 +77,6 @@ function openQueue(key: QueueKey): Entry {
     const queue = new IoUringQueue(ring, key.queueDepth, key.wait === "block");
     const pump = new CompletionPump(queue, key.wait, null);
     queue.observe(pump);
-    queue.disarm();
     const wakeup = key.wait === "block" ? null : openWakeup(key, ring, queue, pump);
     if (wakeup !== null) pump.setHold(wakeup);
     if (luringInitState.hasSubscribers) {
@@ -136,6 +135,6 @@ function openWakeup(key: QueueKey, ring: Ring, queue: IoUringQueue, pump: Comple
     closeFile(eventFd, "eventfd");
   }
   const chain = new WakeChain(ring, queue, woken);
-  queue.armWith(chain);
+  queue.gate.replaceBy(chain);
   return chain;
 }

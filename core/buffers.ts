@@ -1,0 +1,82 @@
+import type { Backend } from "./block.ts";
+import { BouncePool } from "./bounce.ts";
+import { invariant } from "./invariant.ts";
+import { BOUNCE_POOL_BYTES } from "./limits.ts";
+import { addHigh, addLow, type OwnedMemory } from "./memory.ts";
+import type { IoRequest } from "./request.ts";
+
+/** Smallest alignment of allocated buffers: a cache line, so that two of them never share one. */
+const MIN_ALIGN_BYTES = 64;
+
+/** The memory of one device: buffers handed out, and the pool that foreign buffers bounce through. */
+export class DeviceBuffers {
+  /** Blocks for foreign buffers. */
+  readonly bounce: BouncePool;
+  readonly #backend: Backend;
+  readonly #memoryMask: number;
+  readonly #memories = new Set<OwnedMemory>();
+
+  /** Makes the memory of the device behind `backend`; nothing is mapped yet. */
+  constructor(backend: Backend) {
+    this.#backend = backend;
+    this.#memoryMask = backend.info.alignment.memory - 1;
+    this.bounce = new BouncePool(backend.memory, BOUNCE_POOL_BYTES, (memory) => this.#adopt(memory));
+  }
+
+  /** Maps `count` buffers of `byteLength` bytes in one piece. */
+  allocate(count: number, byteLength: number): Uint8Array<ArrayBuffer>[] {
+    for (const [name, value] of [["count", count], ["byteLength", byteLength]] as const) {
+      if (!Number.isSafeInteger(value) || value <= 0) {
+        throw new RangeError(`Cannot allocate buffers with ${name} ${value}: wanted an integer above 0`);
+      }
+    }
+    const alignment = Math.max(this.#memoryMask + 1, MIN_ALIGN_BYTES);
+    const stride = Math.ceil(byteLength / alignment) * alignment;
+    const memory = this.#backend.memory.allocate(count * stride, alignment);
+    this.#adopt(memory);
+    const { bytes } = memory;
+    return Array.from({ length: count }, (_, index) => bytes.subarray(index * stride, index * stride + byteLength));
+  }
+
+  /** Frees the pieces that `buffers` lie in. Throws InvariantError while requests hold one. */
+  release(buffers: readonly Uint8Array[]): void {
+    for (const memory of new Set(buffers.map((buffer) => this.#backend.memory.regionOf(buffer)))) {
+      if (memory === null || !this.#memories.has(memory)) continue;
+      invariant(memory.holds === 0, `Cannot release memory that ${memory.holds} requests hold: wait for them first`);
+      this.#backend.unregister(memory);
+      this.#memories.delete(memory);
+      memory[Symbol.dispose]();
+    }
+  }
+
+  /** Frees everything; the backend is closed. */
+  dispose(): void {
+    // Memory that another device of this Worker is using right now stays mapped: better lost than written to when gone.
+    for (const memory of this.#memories) if (memory.holds === 0) memory[Symbol.dispose]();
+    this.#memories.clear();
+  }
+
+  /** The memory that `buffer` lies in, whoever allocated it, or null for a foreign buffer. */
+  regionOf(buffer: Uint8Array): OwnedMemory | null {
+    return this.#backend.memory.regionOf(buffer);
+  }
+
+  /** True when `byteOffset` in `memory` suits the device's direct I/O. */
+  isAligned(memory: OwnedMemory, byteOffset: number): boolean {
+    return ((memory.addressLow + byteOffset) & this.#memoryMask) === 0;
+  }
+
+  /** Points `request` at `byteOffset` in `memory`. */
+  point(request: IoRequest, memory: OwnedMemory, byteOffset: number): void {
+    request.region = memory;
+    request.addressLow = addLow(memory.addressLow, byteOffset);
+    request.addressHigh = addHigh(memory.addressLow, memory.addressHigh, byteOffset);
+    // An index of another queue's table would name somebody else's memory.
+    request.registeredIndex = memory.registeredWith === this.#backend.registrar ? memory.registeredIndex : -1;
+  }
+
+  #adopt(memory: OwnedMemory): void {
+    this.#backend.register(memory);
+    this.#memories.add(memory);
+  }
+}

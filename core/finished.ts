@@ -1,0 +1,50 @@
+import { type IoRequest, RequestState } from "./request.ts";
+
+/**
+ * Requests whose result is known and whose callback is owed. Two lists swap roles, so that callbacks that finish
+ * further requests fill the next round, and nothing is allocated on the steady path.
+ */
+export class FinishedList {
+  #requests: (IoRequest | null)[] = [];
+  #spare: (IoRequest | null)[] = [];
+  #count = 0;
+
+  /** Requests that wait for their callback. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Adds a request; its `result` is set. */
+  add(request: IoRequest): void {
+    this.#requests[this.#count++] = request;
+  }
+
+  /** Passes every request that is in the list now to `deliver`, in order. */
+  drain(deliver: (request: IoRequest) => void): void {
+    const requests = this.#requests;
+    const count = this.#count;
+    this.#requests = this.#spare;
+    this.#spare = requests;
+    this.#count = 0;
+    for (let index = 0; index < count; index++) {
+      const request = requests[index]!;
+      requests[index] = null;
+      deliver(request);
+    }
+  }
+}
+
+/**
+ * Gives a finished request back to its owner and calls back. What the callback throws is reported as an uncaught error
+ * of the Worker: it must not keep other completions from being delivered.
+ */
+export function completeRequest(request: IoRequest): void {
+  if (request.region !== null) request.region.holds--;
+  else if (request.iovecs !== null) request.iovecs.hold(-1);
+  request.state = RequestState.idle;
+  try {
+    request.onComplete(request, request.result);
+  } catch (error) {
+    reportError(error);
+  }
+}

@@ -1,0 +1,178 @@
+import type { Backend } from "./block.ts";
+import type { DeviceBuffers } from "./buffers.ts";
+import { Errno } from "./errno.ts";
+import { StorageError } from "./errors.ts";
+import { IOVEC_BYTES, type IovecPiece, IovecTable } from "./iovec.ts";
+import { BOUNCE_CHUNK_BYTES } from "./limits.ts";
+import { PromiseQueue, type RequestOptions } from "./pending.ts";
+import { Opcode, OPCODE_NAMES } from "./request.ts";
+
+/** The reason why a request cannot be taken at all, or null. */
+export type Refusal = (op: Opcode, offset: number, length: number) => Error | null;
+
+/**
+ * The promise face of a device: decides for each buffer whether it goes to the kernel straight, bounces, is cut, or
+ * becomes part of a vectored request.
+ */
+export class Transfers {
+  readonly #backend: Backend;
+  readonly #buffers: DeviceBuffers;
+  readonly #promises: PromiseQueue;
+  readonly #refusal: Refusal;
+
+  /** Makes the promise face over `backend`; `refusal` is asked before each request. */
+  constructor(backend: Backend, buffers: DeviceBuffers, refusal: Refusal) {
+    this.#backend = backend;
+    this.#buffers = buffers;
+    this.#promises = new PromiseQueue(backend, buffers.bounce);
+    this.#refusal = refusal;
+  }
+
+  /** Reads into or writes from one buffer. */
+  single(op: Opcode, buffer: Uint8Array, offset: number, flags: number, options?: RequestOptions): Promise<number> {
+    const length = buffer.length;
+    const failure = this.#check(op, offset, length, options);
+    if (failure !== null) return Promise.reject(failure);
+    if (length === 0) return Promise.resolve(0);
+    const memory = this.#buffers.regionOf(buffer);
+    if (memory === null || !this.#buffers.isAligned(memory, buffer.byteOffset)) {
+      return this.#bounced(op, buffer, offset, flags, options);
+    }
+    const operation = this.#promises.take(op, offset, length, flags);
+    this.#buffers.point(operation.request, memory, buffer.byteOffset);
+    return this.#promises.start(operation, options);
+  }
+
+  /** Reads into or writes from several buffers at consecutive offsets. */
+  vector(
+    op: Opcode,
+    buffers: readonly Uint8Array[],
+    offset: number,
+    flags: number,
+    options?: RequestOptions,
+  ): Promise<number> {
+    const pieces = this.#pieces(buffers);
+    if (pieces === null) {
+      // Foreign memory: one request for each buffer, side by side in the same batch.
+      let at = offset;
+      const start = (buffer: Uint8Array) =>
+        this.single(op, buffer, (at += buffer.length) - buffer.length, flags, options);
+      return total(buffers.map(start));
+    }
+    const length = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+    const failure = this.#check(op, offset, length, options);
+    if (failure !== null) return Promise.reject(failure);
+    if (length === 0) return Promise.resolve(0);
+    return new Promise((resolve) => {
+      this.#buffers.bounce.acquire(pieces.length * IOVEC_BYTES, (block) => {
+        const operation = this.#promises.take(op, offset, length, flags);
+        operation.block = block;
+        operation.request.iovecs = new IovecTable(pieces, block.memory, block.byteOffset);
+        resolve(this.#promises.start(operation, options));
+      });
+    });
+  }
+
+  /** Flush, discard, write zeroes, nop: no buffer. */
+  range(op: Opcode, offset: number, length: number, options?: RequestOptions): Promise<void> {
+    const failure = this.#check(op, offset, length, options);
+    if (failure !== null) return Promise.reject(failure);
+    if (length === 0 && (op === Opcode.discard || op === Opcode.writeZeroes)) return Promise.resolve();
+    return this.#promises.start(this.#promises.take(op, offset, length, 0), options).then(ignore);
+  }
+
+  #bounced(
+    op: Opcode,
+    buffer: Uint8Array,
+    offset: number,
+    flags: number,
+    options: RequestOptions | undefined,
+  ): Promise<number> {
+    if (buffer.length <= BOUNCE_CHUNK_BYTES) return this.#bounceOne(op, buffer, offset, flags, options);
+    const chunks: Promise<number>[] = [];
+    for (let at = 0; at < buffer.length; at += BOUNCE_CHUNK_BYTES) {
+      chunks.push(this.#bounceOne(op, buffer.subarray(at, at + BOUNCE_CHUNK_BYTES), offset + at, flags, options));
+    }
+    return total(chunks);
+  }
+
+  #bounceOne(
+    op: Opcode,
+    buffer: Uint8Array,
+    offset: number,
+    flags: number,
+    options: RequestOptions | undefined,
+  ): Promise<number> {
+    this.#backend.stats.bounced++;
+    const { length } = buffer;
+    const { bounce } = this.#buffers;
+    return new Promise((resolve, reject) => {
+      bounce.acquire(length, (block) => {
+        // The wait for a block may have been long: device, signal and buffer are looked at again.
+        const failure = this.#check(op, offset, length, options) ?? detachedError(op, buffer, length);
+        if (failure !== null) {
+          bounce.release(block);
+          return reject(failure);
+        }
+        if (op === Opcode.write) block.memory.bytes.set(buffer, block.byteOffset);
+        const operation = this.#promises.take(op, offset, length, flags);
+        operation.block = block;
+        operation.copyTo = op === Opcode.read ? buffer : null;
+        this.#buffers.point(operation.request, block.memory, block.byteOffset);
+        resolve(this.#promises.start(operation, options));
+      });
+    });
+  }
+
+  /** The pieces of a vectored request, or null when a buffer cannot go straight or there are too many. */
+  #pieces(buffers: readonly Uint8Array[]): IovecPiece[] | null {
+    if (buffers.length > this.#backend.limits.maxIovecs) return null;
+    const lengthMask = this.#backend.info.alignment.memory - 1;
+    const pieces: IovecPiece[] = [];
+    for (const buffer of buffers) {
+      const { byteOffset, byteLength } = buffer;
+      const memory = this.#buffers.regionOf(buffer);
+      if (memory === null || !this.#buffers.isAligned(memory, byteOffset) || (byteLength & lengthMask) !== 0) {
+        return null;
+      }
+      pieces.push({ memory, byteOffset, byteLength });
+    }
+    return pieces;
+  }
+
+  #check(op: Opcode, offset: number, length: number, options: RequestOptions | undefined): Error | null {
+    const failure = this.#refusal(op, offset, length);
+    if (failure !== null || options === undefined) return failure;
+    const { signal, timeoutMs } = options;
+    if (timeoutMs !== undefined && !(timeoutMs > 0)) {
+      return new RangeError(`Cannot ${OPCODE_NAMES[op]} with timeoutMs ${timeoutMs}: wanted milliseconds above 0`);
+    }
+    if (signal === undefined || !signal.aborted) return null;
+    const { target } = this.#backend;
+    const { reason: cause } = signal;
+    return new StorageError({ kind: "aborted", op: OPCODE_NAMES[op]!, target, errno: Errno.ECANCELED, cause });
+  }
+}
+
+function detachedError(op: Opcode, buffer: Uint8Array, length: number): TypeError | null {
+  if (buffer.length === length) return null;
+  return new TypeError(
+    `Cannot ${
+      OPCODE_NAMES[op]
+    } ${length} bytes: the buffer was detached or shrunk to ${buffer.length} while it waited; ` +
+      "wanted it untouched until the promise settles",
+  );
+}
+
+/** The sum of all results once every part has settled; the first failure in order, if there is one. */
+async function total(parts: readonly Promise<number>[]): Promise<number> {
+  const results = await Promise.allSettled(parts);
+  let sum = 0;
+  for (const result of results) {
+    if (result.status === "rejected") throw result.reason;
+    sum += result.value;
+  }
+  return sum;
+}
+
+function ignore(): void {}
