@@ -2,6 +2,7 @@ import type { Backend, OpenOptions } from "../core/block.ts";
 import { BATCH_MODES } from "../core/batching.ts";
 import { WAIT_MODES } from "../core/block.ts";
 import { BlockDevice } from "../core/device.ts";
+import { setPlugDebug } from "../core/plug.ts";
 import { openIoUring } from "./io_uring/mod.ts";
 
 /** Opens a target with one driver. */
@@ -37,6 +38,7 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
  * ```
  */
 export async function openDevice(target: string, options: OpenOptions = {}): Promise<BlockDevice> {
+  watchPlug();
   const { driver, path } = splitTarget(target, options.driver);
   checkChoice("batch", options.batch, BATCH_MODES);
   checkChoice("wait", options.wait, WAIT_MODES);
@@ -46,6 +48,21 @@ export async function openDevice(target: string, options: OpenOptions = {}): Pro
   }
   const backend = await open(path, options);
   return new BlockDevice(backend, options.drainMs === undefined ? {} : { drainMs: options.drainMs });
+}
+
+let watched = false;
+
+/** With PLUGIO_DEBUG=1, and permission to see it, sections that are still open at the next macrotask are reported. */
+function watchPlug(): void {
+  if (watched) return;
+  watched = true;
+  const variable = "PLUGIO_DEBUG";
+  if (Deno.permissions.querySync({ name: "env", variable }).state !== "granted" || Deno.env.get(variable) !== "1") {
+    return;
+  }
+  const report = (message: string, openedAt: string) =>
+    void Deno.stderr.writeSync(new TextEncoder().encode(`${message}\n${openedAt}\n`));
+  setPlugDebug({ report });
 }
 
 function splitTarget(target: string, driver: string | undefined): { driver: string; path: string } {

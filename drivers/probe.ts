@@ -1,0 +1,66 @@
+/**
+ * Which drivers work on this machine, why the others do not, and what stands behind a target.
+ *
+ * @module
+ */
+import { readSystemFile } from "../ffi/sysfs.ts";
+import { probeIoUring } from "./probe/io_uring.ts";
+import type { DriverReport, ProbeReport } from "./probe/report.ts";
+import { inspectTarget } from "./probe/target.ts";
+import { DRIVER_NAMES } from "./registry.ts";
+
+export type { BlockFacts } from "../core/block_facts.ts";
+export type { MountEntry, SchedulerChoice } from "../core/sysfs_text.ts";
+export { describeUse, type TargetUse } from "../core/target_use.ts";
+export type { HoleReport } from "../ffi/extents.ts";
+export type {
+  DriverReport,
+  LibraryReport,
+  LockedMemoryReport,
+  ProbeReport,
+  UringFeatures,
+  UringRights,
+} from "./probe/report.ts";
+export { inspectTarget, type TargetKind, type TargetReport } from "./probe/target.ts";
+
+/** What `probe` looks at. */
+export interface ProbeOptions {
+  /** Try io_uring for real. Default true; false for sandboxes that kill a process for the system call. */
+  readonly touchUring?: boolean;
+  /** Also describe this path, which may have a driver's name and a colon before it. */
+  readonly target?: string;
+}
+
+/** How each driver is tried. */
+const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | Promise<DriverReport>)[] = [
+  probeIoUring,
+];
+
+/**
+ * Tries every driver and returns what was found; a driver that does not work is an answer, not an error. Leaves
+ * nothing open but the libraries. Needs `--allow-ffi`.
+ *
+ * Rejects with StorageError of kind `open` when there is nothing at the target's path.
+ *
+ * @example
+ * ```ts no-eval
+ * import { probe } from "../mod.ts";
+ *
+ * const { drivers } = await probe();
+ * for (const { driver, state, reason, remedy } of drivers) console.log(driver, state, reason, remedy);
+ * ```
+ */
+export async function probe(options: ProbeOptions = {}): Promise<ProbeReport> {
+  const { touchUring = true, target } = options;
+  // The target first: a path that is wrong should be known before anything is tried.
+  const targetReport = target === undefined ? null : inspectTarget(withoutDriver(target));
+  const kernel = readSystemFile("/proc/sys/kernel/osrelease")?.trim() ?? "";
+  const drivers: DriverReport[] = [];
+  for (const tryDriver of PROBES) drivers.push(await tryDriver(kernel, touchUring));
+  return { kernel, arch: Deno.build.arch, deno: Deno.version.deno, drivers, target: targetReport };
+}
+
+function withoutDriver(target: string): string {
+  const prefix = DRIVER_NAMES.find((name) => target.startsWith(`${name}:`));
+  return prefix === undefined ? target : target.slice(prefix.length + 1);
+}

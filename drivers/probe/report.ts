@@ -1,0 +1,90 @@
+/**
+ * The shape of what `probe` tells. Everything survives JSON: an absent limit is null, not Infinity.
+ *
+ * @module
+ */
+import type { TargetReport } from "./target.ts";
+
+/** How the shared library of a driver was found. */
+export interface LibraryReport {
+  /** Such as `"liburing"`. */
+  readonly name: string;
+  /** The name or path that opened, or null. */
+  readonly foundAs: string | null;
+}
+
+/** Locked memory: what registering needs, and what this process may have. */
+export interface LockedMemoryReport {
+  /** Bytes that one device with default options locks: registered buffers, and before Linux 5.12 the rings. */
+  readonly neededBytes: number;
+  /** RLIMIT_MEMLOCK in bytes, or null where there is no limit. All processes of the user share it. */
+  readonly limitBytes: number | null;
+  /** The limit does not count: this process has CAP_IPC_LOCK. */
+  readonly exempt: boolean;
+  /** The need fits, going by the numbers. */
+  readonly sufficient: boolean;
+}
+
+/** Who may use io_uring, as far as files tell: known without touching it. */
+export interface UringRights {
+  /** `kernel.io_uring_disabled`: 0 all may, 1 a group may, 2 nobody may; null before Linux 6.6. */
+  readonly disabled: number | null;
+  /** `kernel.io_uring_group`, or null where none is set. */
+  readonly group: number | null;
+  /** This process may, going by these two. */
+  readonly allowed: boolean;
+  /** A seccomp filter is installed; null where the kernel does not tell. */
+  readonly seccompFilter: boolean | null;
+}
+
+/** What a ring of this machine can do. */
+export interface UringFeatures {
+  /** Flags of io_uring_setup(2) that the kernel took, for waiting by event and for blocking. */
+  readonly setupFlags: { readonly event: readonly string[]; readonly block: readonly string[] };
+  /** Whether the kernel knows the operations that the driver uses, by name. */
+  readonly operations: Readonly<Record<string, boolean>>;
+  /** Files can be registered. */
+  readonly registeredFiles: boolean;
+  /** The default amount of buffers can be registered, tried for real. */
+  readonly registeredBuffers: boolean;
+  /** Block devices take discards as io_uring commands (Linux 6.12). */
+  readonly discardCommand: boolean;
+  /** How completions wake the event loop up. */
+  readonly wakeup: "pipe handle" | "socketpair";
+}
+
+/** One driver. */
+export interface DriverReport {
+  /** Its name, as `openDevice` takes it. */
+  readonly driver: string;
+  /** What came out; `"not tested"` when it was not to be touched and nothing speaks against it. */
+  readonly state: "works" | "fails" | "not tested";
+  /** Why it fails or was not tested, in one sentence; `""` when it works. */
+  readonly reason: string;
+  /** What to do about it, in one sentence; `""` when there is nothing to do. */
+  readonly remedy: string;
+  /** What works less well than it could, each with what to do. */
+  readonly notes: readonly string[];
+  /** Its shared library. */
+  readonly library: LibraryReport;
+  /** Locked memory, for drivers that register buffers. */
+  readonly lockedMemory: LockedMemoryReport;
+  /** Rights, for io_uring. */
+  readonly rights: UringRights;
+  /** Features, where the driver works. */
+  readonly features: UringFeatures | null;
+}
+
+/** Everything that `probe` found. */
+export interface ProbeReport {
+  /** Kernel release, or `""` where unknown. */
+  readonly kernel: string;
+  /** Processor architecture, `"x86_64"` or `"aarch64"`. */
+  readonly arch: string;
+  /** Version of Deno. */
+  readonly deno: string;
+  /** One entry for each driver. */
+  readonly drivers: readonly DriverReport[];
+  /** What was asked about, or null. */
+  readonly target: TargetReport | null;
+}
