@@ -45,4 +45,23 @@ export { type CompleteCallback, type IoRequest, Opcode } from "./core/request.ts
 export { newQueueStats, type QueueStats } from "./core/stats.ts";
 export { TRACE_EVENTS, TRACE_PREFIX } from "./core/trace.ts";
 export { formatCount, formatNanoseconds, formatSize, parseDurationMs, parseSize } from "./core/units.ts";
+export {
+  type BlockFacts,
+  describeUse,
+  type DriverReport,
+  type HoleReport,
+  inspectTarget,
+  type LibraryReport,
+  type LockedMemoryReport,
+  type MountEntry,
+  probe,
+  type ProbeOptions,
+  type ProbeReport,
+  type SchedulerChoice,
+  type TargetKind,
+  type TargetReport,
+  type TargetUse,
+  type UringFeatures,
+  type UringRights,
+} from "./drivers/probe.ts";
 export { DRIVER_NAMES, openDevice } from "./drivers/registry.ts";

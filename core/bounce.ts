@@ -32,6 +32,7 @@ export class BouncePool {
   readonly #free: Set<number>[];
   readonly #waiting = new Fifo<Waiter>(16);
   #memory: OwnedMemory | null = null;
+  #serving = false;
 
   /** Makes a pool of `capacity` bytes (a power of two) from `source`; `prepare` sees the memory once, to register it. */
   constructor(source: MemorySource, capacity: number, prepare: (memory: OwnedMemory) => void) {
@@ -63,6 +64,17 @@ export class BouncePool {
       order++;
     }
     this.#free[order]!.add(byteOffset);
+    // A waiter that gives its block back at once is served by the loop that runs, not by one inside of it.
+    if (this.#serving) return;
+    this.#serving = true;
+    try {
+      this.#serve();
+    } finally {
+      this.#serving = false;
+    }
+  }
+
+  #serve(): void {
     for (let waiter = this.#waiting.shift(); waiter !== null; waiter = this.#waiting.shift()) {
       const next = this.#take(waiter.byteLength);
       if (next === null) return this.#waiting.unshift(waiter);

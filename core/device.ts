@@ -138,6 +138,10 @@ export class BlockDevice implements AsyncDisposable {
       request.state === RequestState.idle,
       "Cannot submit a request that is active: wanted its completion first",
     );
+    invariant(
+      request.region === null || request.region.bytes.length > 0,
+      "Cannot submit a request whose memory was released: wanted its buffer alive",
+    );
     const failure = this.#refusal(request.op, request.offset, request.length);
     if (failure !== null) throw failure;
     this.#backend.enqueue(request);

@@ -86,6 +86,8 @@ export class IovecTable {
     for (const { memory, byteOffset, byteLength } of this.pieces) {
       const skipped = Math.min(skip, byteLength);
       skip -= skipped;
+      // Transferred away by its user: nothing to fill that could be seen here, and `fill` would throw.
+      if (memory.bytes.buffer.detached) continue;
       memory.bytes.fill(0, byteOffset + skipped, byteOffset + byteLength);
     }
   }

@@ -46,12 +46,15 @@ function finish(request: IoRequest, result: number): true {
   return true;
 }
 
-/** Fills what a read did not reach with zeroes. */
+/** Fills what a read did not reach with zeroes; a buffer that its owner has transferred away is beyond reach. */
 function zeroTail(request: IoRequest): void {
   if (request.iovecs !== null) {
     request.iovecs.zeroAfter(request.done);
   } else if (request.region !== null) {
+    const { bytes } = request.region;
+    // Transferred away by its user: nothing to fill that could be seen here, and `fill` would throw.
+    if (bytes.buffer.detached) return;
     const start = offsetInMemory(request.region, request.addressLow, request.addressHigh);
-    request.region.bytes.fill(0, start + request.done, start + request.length);
+    bytes.fill(0, start + request.done, start + request.length);
   }
 }

@@ -30,6 +30,8 @@ export class PendingOperation {
   block: BounceBlock | null = null;
   /** Buffer of the user's that a bounced read is copied to, or null. */
   copyTo: Uint8Array | null = null;
+  /** True from the hand-over to the driver to the completion. */
+  launched = false;
   /** Undoes the abort listener and the timer, or null. */
   unwatch: (() => void) | null = null;
 
@@ -64,16 +66,41 @@ export class PromiseQueue {
     return operation;
   }
 
-  /** Hands the operation to the driver and returns its promise. */
+  /** Makes the promise of an operation and hands it to the driver. */
   start(operation: PendingOperation, options: RequestOptions | undefined): Promise<number> {
+    const promise = this.open(operation, options);
+    this.launch(operation);
+    return promise;
+  }
+
+  /** Makes the promise of an operation that is launched later; it can be given up from now on. */
+  open(operation: PendingOperation, options: RequestOptions | undefined): Promise<number> {
     const promise = new Promise<number>(capture);
     operation.resolve = capturedResolve;
     operation.reject = capturedReject;
     if (options !== undefined && (options.signal !== undefined || options.timeoutMs !== undefined)) {
       this.#watch(operation, options);
     }
-    this.#backend.enqueue(operation.request);
     return promise;
+  }
+
+  /** Hands an operation to the driver. */
+  launch(operation: PendingOperation): void {
+    operation.launched = true;
+    this.#backend.enqueue(operation.request);
+  }
+
+  /** True when nobody waits for the operation any more. */
+  isGivenUp(operation: PendingOperation): boolean {
+    return operation.reject === null;
+  }
+
+  /** Ends an operation that was never launched; rejects with `error` if somebody still waits. */
+  drop(operation: PendingOperation, error: unknown): void {
+    const { reject } = operation;
+    operation.unwatch?.();
+    this.#recycle(operation);
+    if (reject !== null) reject(error);
   }
 
   /** Rejects at once; the driver is asked to cancel, and the operation ends when the driver says so. */
@@ -85,7 +112,7 @@ export class PromiseQueue {
     operation.copyTo = null;
     operation.unwatch?.();
     operation.unwatch = null;
-    this.#backend.cancel(operation.request);
+    if (operation.launched) this.#backend.cancel(operation.request);
     reject(error);
   }
 
@@ -110,7 +137,7 @@ export class PromiseQueue {
     const { resolve, reject, copyTo, block } = operation;
     let failure: unknown = null;
     if (block !== null) {
-      if (copyTo !== null && result > 0) failure = copyOut(block, copyTo, request.length);
+      if (copyTo !== null && result >= 0) failure = copyOut(block, copyTo, request.length);
       this.#bounce.release(block);
     }
     if (operation.unwatch !== null) operation.unwatch();
@@ -127,6 +154,7 @@ export class PromiseQueue {
     operation.reject = null;
     operation.block = null;
     operation.copyTo = null;
+    operation.launched = false;
     operation.unwatch = null;
     request.region = null;
     request.iovecs = null;

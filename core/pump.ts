@@ -116,7 +116,10 @@ export class CompletionPump {
     try {
       if (!queue.ready() && queue.active() > 0) this.#waitForOne();
       do {
-        this.#chargeBudget(queue.reap());
+        const delivered = queue.reap();
+        this.#chargeBudget(delivered);
+        // Ready without anything to deliver: the kernel is asked again, but not before others had their turn.
+        if (delivered === 0 && queue.ready()) this.#yieldDue = true;
       } while (!this.#yieldDue && queue.ready());
     } finally {
       this.#running = false;

@@ -1,11 +1,15 @@
 import type { Backend } from "./block.ts";
+import type { BounceBlock } from "./bounce.ts";
 import type { DeviceBuffers } from "./buffers.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { IOVEC_BYTES, type IovecPiece, IovecTable } from "./iovec.ts";
 import { BOUNCE_CHUNK_BYTES } from "./limits.ts";
-import { PromiseQueue, type RequestOptions } from "./pending.ts";
+import { type PendingOperation, PromiseQueue, type RequestOptions } from "./pending.ts";
 import { Opcode, OPCODE_NAMES } from "./request.ts";
+
+/** Nobody is told: the promise was rejected when the caller gave up. */
+const GIVEN_UP = new Error("Given up while waiting for bounce memory");
 
 /** The reason why a request cannot be taken at all, or null. */
 export type Refusal = (op: Opcode, offset: number, length: number) => Error | null;
@@ -63,13 +67,10 @@ export class Transfers {
     const failure = this.#check(op, offset, length, options);
     if (failure !== null) return Promise.reject(failure);
     if (length === 0) return Promise.resolve(0);
-    return new Promise((resolve) => {
-      this.#buffers.bounce.acquire(pieces.length * IOVEC_BYTES, (block) => {
-        const operation = this.#promises.take(op, offset, length, flags);
-        operation.block = block;
-        operation.request.iovecs = new IovecTable(pieces, block.memory, block.byteOffset);
-        resolve(this.#promises.start(operation, options));
-      });
+    const operation = this.#promises.take(op, offset, length, flags);
+    return this.#withBlock(operation, pieces.length * IOVEC_BYTES, options, (block) => {
+      operation.request.iovecs = new IovecTable(pieces, block.memory, block.byteOffset);
+      return null;
     });
   }
 
@@ -105,23 +106,41 @@ export class Transfers {
   ): Promise<number> {
     this.#backend.stats.bounced++;
     const { length } = buffer;
-    const { bounce } = this.#buffers;
-    return new Promise((resolve, reject) => {
-      bounce.acquire(length, (block) => {
-        // The wait for a block may have been long: device, signal and buffer are looked at again.
-        const failure = this.#check(op, offset, length, options) ?? detachedError(op, buffer, length);
-        if (failure !== null) {
-          bounce.release(block);
-          return reject(failure);
-        }
-        if (op === Opcode.write) block.memory.bytes.set(buffer, block.byteOffset);
-        const operation = this.#promises.take(op, offset, length, flags);
-        operation.block = block;
-        operation.copyTo = op === Opcode.read ? buffer : null;
-        this.#buffers.point(operation.request, block.memory, block.byteOffset);
-        resolve(this.#promises.start(operation, options));
-      });
+    const operation = this.#promises.take(op, offset, length, flags);
+    operation.copyTo = op === Opcode.read ? buffer : null;
+    return this.#withBlock(operation, length, options, (block) => {
+      const failure = detachedError(op, buffer, length);
+      if (failure !== null) return failure;
+      if (op === Opcode.write) block.memory.bytes.set(buffer, block.byteOffset);
+      this.#buffers.point(operation.request, block.memory, block.byteOffset);
+      return null;
     });
+  }
+
+  /** Launches `operation` once there is a block for it: `prepare` fills the block in, or says why it cannot. */
+  #withBlock(
+    operation: PendingOperation,
+    byteLength: number,
+    options: RequestOptions | undefined,
+    prepare: (block: BounceBlock) => Error | null,
+  ): Promise<number> {
+    const { bounce } = this.#buffers;
+    const { op, offset, length } = operation.request;
+    const promise = this.#promises.open(operation, options);
+    bounce.acquire(byteLength, (block) => {
+      // The wait for a block may have been long: the caller and the device may be gone by now.
+      const failure = this.#promises.isGivenUp(operation)
+        ? GIVEN_UP
+        : this.#check(op, offset, length, undefined) ?? prepare(block);
+      if (failure === null) {
+        operation.block = block;
+        this.#promises.launch(operation);
+      } else {
+        this.#promises.drop(operation, failure);
+        bounce.release(block);
+      }
+    });
+    return promise;
   }
 
   /** The pieces of a vectored request, or null when a buffer cannot go straight or there are too many. */

@@ -43,11 +43,13 @@ const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | 
  * Rejects with StorageError of kind `open` when there is nothing at the target's path.
  *
  * @example
- * ```ts no-eval
+ * ```ts
  * import { probe } from "../mod.ts";
  *
- * const { drivers } = await probe();
- * for (const { driver, state, reason, remedy } of drivers) console.log(driver, state, reason, remedy);
+ * export async function workingDrivers(): Promise<string[]> {
+ *   const { drivers } = await probe();
+ *   return drivers.filter(({ state }) => state === "works").map(({ driver }) => driver);
+ * }
  * ```
  */
 export async function probe(options: ProbeOptions = {}): Promise<ProbeReport> {

@@ -1,6 +1,7 @@
 import { Errno } from "../../core/errno.ts";
 import { Fifo } from "../../core/fifo.ts";
 import { completeRequest, FinishedList } from "../../core/finished.ts";
+import { invariant } from "../../core/invariant.ts";
 import { InflightTable } from "../../core/inflight.ts";
 import { RETRY_DELAY_MS } from "../../core/limits.ts";
 import { applyResult } from "../../core/outcome.ts";
@@ -111,10 +112,9 @@ export class IoUringQueue implements PumpedQueue {
     if (request.slot < 0) {
       if (this.#waiting.remove(request)) this.#finishWith(request, -Errno.ECANCELED);
     } else {
-      const { slot } = request;
-      const generation = this.#inflight.generation(slot);
+      const generation = this.#inflight.generation(request.slot);
       // Without room there is no cancel: it is a wish, and the request completes anyway.
-      if (this.#makeRoom(1)) this.#submission.pushOwn((sqes, at) => writeCancelSqe(sqes, at, slot, generation));
+      if (this.#makeRoom(1)) this.#submission.pushOwn((sqes, at) => writeCancelSqe(sqes, at, request.slot, generation));
     }
     this.submit();
   }
@@ -154,6 +154,7 @@ export class IoUringQueue implements PumpedQueue {
 
   /** Blocks, delivers, submits what the callbacks queued in the same call that waits again; until `done` says true. */
   run(done: () => boolean, minCompletions: number): void {
+    invariant(!this.#reaping, "Cannot run() inside a completion callback: wanted a call from outside");
     this.#holdSubmits = true;
     try {
       while (!done() && this.#active > 0) {
@@ -250,9 +251,10 @@ export class IoUringQueue implements PumpedQueue {
     const expected = this.#inflight.size;
     if (this.#finished.count > 0 || expected === 0) return;
     const result = this.#submission.enter(Math.min(minCompletions, expected), true);
-    if (result >= 0 || result === -Errno.EINTR || result === -Errno.EBUSY) return;
-    if (result !== -Errno.EAGAIN) this.#fail(-result);
-    else if (expected === this.#submission.queued) Atomics.wait(NOBODY, 0, 0, RETRY_DELAY_MS);
+    if (result >= 0 || result === -Errno.EINTR) return;
+    if (result !== -Errno.EAGAIN && result !== -Errno.EBUSY) this.#fail(-result);
+    else if (expected > this.#submission.queued) this.#submission.wait();
+    else Atomics.wait(NOBODY, 0, 0, RETRY_DELAY_MS);
   }
 
   /** The kernel takes no more: the next completion submits again, or a timer where none is to come. */
@@ -313,7 +315,10 @@ export class IoUringQueue implements PumpedQueue {
   }
 
   #resubmit(request: IoRequest): void {
-    if (!this.#prepare(request)) this.#waiting.unshift(request);
+    if (this.#prepare(request)) return;
+    // Without its slot: the table holds what is queued or with the kernel, or `#refused` would wait for nothing.
+    this.#inflight.remove(request);
+    this.#waiting.unshift(request);
   }
 
   #finishWith(request: IoRequest, result: number): void {
@@ -329,19 +334,20 @@ export class IoUringQueue implements PumpedQueue {
   /** Runs the callbacks in a section of their own: what they submit goes out together. */
   #deliverAll(): void {
     plug();
+    this.#finished.drain(this.#deliverOne);
     try {
-      this.#finished.drain(this.#deliverOne);
-    } finally {
       unplug();
+    } catch (error) {
+      // Somebody else's deferred call: it must not keep this queue from submitting what is left.
+      reportError(error);
     }
   }
 
   #deliver(request: IoRequest): void {
     const file = request.owner as QueueFile;
-    const { result } = request;
-    if (luringProcessCompletion.hasSubscribers) luringProcessCompletion.publish({ request, result });
+    if (luringProcessCompletion.hasSubscribers) luringProcessCompletion.publish({ request, result: request.result });
     this.stats.completions++;
-    if (result < 0) this.stats.errors++;
+    if (request.result < 0) this.stats.errors++;
     this.#active--;
     if (--file.active === 0 && file.onIdle !== null) file.onIdle();
     completeRequest(request);

@@ -70,6 +70,12 @@ export class SubmissionQueue {
     return result;
   }
 
+  /** Waits for one completion without submitting: for when the kernel takes no more entries. */
+  wait(): void {
+    this.#stats.ffiCalls++;
+    this.#ring.enter(0, 1, true);
+  }
+
   /** Takes back every entry that the kernel has not taken, telling `visit` where each stood, oldest first. */
   takeBack(visit: (sqes: Int32Array, at: number) => void): void {
     const count = this.#queued;

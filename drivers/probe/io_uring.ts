@@ -82,15 +82,13 @@ type Trial = Pick<DriverReport, "state" | "reason" | "remedy" | "notes" | "featu
 /** Sets the driver's own queues up, those that a device with default options uses, and asks them. */
 function tryRing(evidence: UringEvidence): Trial {
   using stack = new DisposableStack();
-  const acquire = (wait: "event" | "block") =>
-    stack.adopt(acquireQueue({ wait }), (shared) => releaseQueue(shared, false));
   try {
-    const event = acquire("event");
+    const event = stack.adopt(acquireQueue({}), (shared) => releaseQueue(shared, false));
     // Seccomp filters exist that know the first system call only.
     const entered = event.ring.enter(0, 0, false);
     if (entered < 0) return failure("enter", -entered, evidence);
     const buffers = tryBuffers(event);
-    const features = featuresOf(event, acquire("block"), buffers >= 0, evidence.kernel);
+    const features = featuresOf(event, buffers >= 0, evidence.kernel);
     return { state: "works", reason: "", remedy: "", notes: notesOn(features, buffers, evidence), features };
   } catch (error) {
     if (!(error instanceof StorageError) || error.errno === 0) throw error;
@@ -121,12 +119,26 @@ function tryFiles({ ring }: SharedQueue): boolean {
   }
 }
 
-function featuresOf(event: SharedQueue, block: SharedQueue, registeredBuffers: boolean, kernel: string): UringFeatures {
+/** IORING_SETUP flags of a ring for blocking, or null where a second ring finds no memory. */
+function blockingFlags(): number | null {
+  try {
+    const shared = acquireQueue({ wait: "block", queueDepth: 1 });
+    releaseQueue(shared, false);
+    return shared.ring.setupFlags;
+  } catch (error) {
+    if (error instanceof StorageError && error.kind === "resource") return null;
+    throw error;
+  }
+}
+
+function featuresOf(event: SharedQueue, registeredBuffers: boolean, kernel: string): UringFeatures {
   const { ring } = event;
+  const blockFlags = blockingFlags();
   const operations = OPERATIONS.map((name) => [name, ring.supports(U[`IORING_OP_${name}`].value)] as const);
   const flagNames = (flags: number) => SETUP_FLAGS.filter((name) => (flags & U[`IORING_SETUP_${name}`].value) !== 0);
   return {
-    setupFlags: { event: flagNames(ring.setupFlags), block: flagNames(block.ring.setupFlags) },
+    eventFlags: flagNames(ring.setupFlags),
+    blockFlags: blockFlags === null ? null : flagNames(blockFlags),
     operations: Object.fromEntries(operations),
     registeredFiles: tryFiles(event),
     registeredBuffers,

@@ -15,8 +15,10 @@ export interface LibraryReport {
 
 /** Locked memory: what registering needs, and what this process may have. */
 export interface LockedMemoryReport {
-  /** Bytes that one device with default options locks: registered buffers, and before Linux 5.12 the rings. */
+  /** Bytes that one device with default options locks: its rings and its registered buffers. */
   readonly neededBytes: number;
+  /** Bytes of these for the rings, 0 where the kernel does not count them. Without these nothing works. */
+  readonly ringBytes: number;
   /** RLIMIT_MEMLOCK in bytes, or null where there is no limit. All processes of the user share it. */
   readonly limitBytes: number | null;
   /** The limit does not count: this process has CAP_IPC_LOCK. */
@@ -39,8 +41,10 @@ export interface UringRights {
 
 /** What a ring of this machine can do. */
 export interface UringFeatures {
-  /** Flags of io_uring_setup(2) that the kernel took, for waiting by event and for blocking. */
-  readonly setupFlags: { readonly event: readonly string[]; readonly block: readonly string[] };
+  /** Flags of io_uring_setup(2) that the kernel took for waiting by event. */
+  readonly eventFlags: readonly string[];
+  /** Those for blocking; null where a second ring could not be made. */
+  readonly blockFlags: readonly string[] | null;
   /** Whether the kernel knows the operations that the driver uses, by name. */
   readonly operations: Readonly<Record<string, boolean>>;
   /** Files can be registered. */

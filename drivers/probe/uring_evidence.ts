@@ -48,11 +48,14 @@ function rightsOf(status: ProcessStatus | null, isAdmin: boolean, system: System
 }
 
 function lockedMemory(kernel: string, softBytes: number, exempt: boolean): LockedMemoryReport {
-  // Since 5.12 the rings are counted by the control group of memory, registered buffers still by the user's limit.
-  const ringBytes = kernelAtLeast(kernel, 5, 12) ? 0 : DEFAULT_RING_BYTES;
+  // Registered buffers count always. The rings did until 5.11, not while control groups counted them alone, and do
+  // again since they are made as regions (io_create_region, 6.14).
+  const countsRings = !kernelAtLeast(kernel, 5, 12) || kernelAtLeast(kernel, 6, 14);
+  const ringBytes = countsRings ? DEFAULT_RING_BYTES : 0;
   const neededBytes = BOUNCE_POOL_BYTES + ringBytes;
   return {
     neededBytes,
+    ringBytes,
     limitBytes: Number.isFinite(softBytes) ? softBytes : null,
     exempt,
     sufficient: exempt || softBytes >= neededBytes,

@@ -105,10 +105,11 @@ function noMemory(memory: LockedMemoryReport): { cause: string; remedy: string }
     : { cause: `locked memory is short: ${numbers}`, remedy: raiseLimit(memory) };
 }
 
-/** `"need 4MiB, limit 64KiB"`. */
-export function lockedMemoryNumbers({ neededBytes, limitBytes, exempt }: LockedMemoryReport): string {
+/** `"need 4.06MiB (64KiB for the rings), limit 64KiB"`. */
+export function lockedMemoryNumbers({ neededBytes, ringBytes, limitBytes, exempt }: LockedMemoryReport): string {
   const limit = limitBytes === null ? "none" : formatSize(limitBytes);
-  return `need ${formatSize(neededBytes)}, limit ${limit}${exempt ? " (does not count: CAP_IPC_LOCK)" : ""}`;
+  const rings = ringBytes === 0 ? "" : ` (${formatSize(ringBytes)} for the rings)`;
+  return `need ${formatSize(neededBytes)}${rings}, limit ${limit}${exempt ? " (does not count: CAP_IPC_LOCK)" : ""}`;
 }
 
 /** How to get more locked memory, for a remedy. */

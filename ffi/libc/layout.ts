@@ -27,6 +27,28 @@ export const RLIMIT = struct("struct rlimit", "sys/resource.h", 16, {
   hard: ["rlim_max", "u64", 8],
 });
 
+/** One entry of a folder, as getdents64(2) writes it; the next one starts `recordLength` bytes further. */
+export const DIRENT64 = struct("struct dirent64", "dirent.h", 280, {
+  recordLength: ["d_reclen", "u16", 16],
+  name: ["d_name", "bytes", 19],
+});
+
+/** Question and header of the answer of FS_IOC_FIEMAP; the extents follow. */
+export const FIEMAP = struct("struct fiemap", "linux/fiemap.h", 32, {
+  start: ["fm_start", "u64", 0],
+  length: ["fm_length", "u64", 8],
+  flags: ["fm_flags", "u32", 16],
+  mappedExtents: ["fm_mapped_extents", "u32", 20],
+  extentCount: ["fm_extent_count", "u32", 24],
+});
+
+/** One extent of a file in the answer of FS_IOC_FIEMAP. */
+export const FIEMAP_EXTENT = struct("struct fiemap_extent", "linux/fiemap.h", 56, {
+  logical: ["fe_logical", "u64", 0],
+  length: ["fe_length", "u64", 16],
+  flags: ["fe_flags", "u32", 40],
+});
+
 /** Constants of the C headers, checked by the same probe as the layouts. */
 export const LIBC_CONSTANTS = {
   O_RDONLY: { header: "fcntl.h", value: 0 },
@@ -36,6 +58,7 @@ export const LIBC_CONSTANTS = {
   O_TRUNC: { header: "fcntl.h", value: 0o1000 },
   O_NONBLOCK: { header: "fcntl.h", value: 0o4000 },
   O_CLOEXEC: { header: "fcntl.h", value: 0o2000000 },
+  O_PATH: { header: "fcntl.h", value: 0o10000000 },
   AT_FDCWD: { header: "fcntl.h", value: -100 },
   AT_EMPTY_PATH: { header: "fcntl.h", value: 0x1000 },
   STATX_BASIC_STATS: { header: "linux/stat.h", value: 0x7ff },
@@ -44,6 +67,11 @@ export const LIBC_CONSTANTS = {
   S_IFREG: { header: "sys/stat.h", value: 0o100000 },
   S_IFBLK: { header: "sys/stat.h", value: 0o060000 },
   S_IFDIR: { header: "sys/stat.h", value: 0o040000 },
+  S_IFCHR: { header: "sys/stat.h", value: 0o020000 },
+  S_IFIFO: { header: "sys/stat.h", value: 0o010000 },
+  S_IFSOCK: { header: "sys/stat.h", value: 0o140000 },
+  R_OK: { header: "unistd.h", value: 4 },
+  W_OK: { header: "unistd.h", value: 2 },
   PROT_READ: { header: "sys/mman.h", value: 1 },
   PROT_WRITE: { header: "sys/mman.h", value: 2 },
   MAP_PRIVATE: { header: "sys/mman.h", value: 2 },
@@ -63,6 +91,10 @@ export const LIBC_CONSTANTS = {
   FALLOC_FL_PUNCH_HOLE: { header: "linux/falloc.h", value: 2 },
   FALLOC_FL_ZERO_RANGE: { header: "linux/falloc.h", value: 0x10 },
   RWF_DSYNC: { header: "linux/fs.h", value: 2 },
+  FS_IOC_FIEMAP: { header: "linux/fs.h", value: 0xc020660b },
+  FIEMAP_FLAG_SYNC: { header: "linux/fiemap.h", value: 1 },
+  FIEMAP_EXTENT_LAST: { header: "linux/fiemap.h", value: 1 },
+  FIEMAP_EXTENT_UNWRITTEN: { header: "linux/fiemap.h", value: 0x800 },
 } as const;
 
 /** O_DIRECT differs by architecture (asm/fcntl.h). */

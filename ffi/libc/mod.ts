@@ -1,7 +1,7 @@
 import { StorageError } from "../../core/errors.ts";
 import { Errno } from "../../core/errno.ts";
 import { loadLibrary } from "../loader.ts";
-import { LIBC_CONSTANTS as C, RLIMIT, STATX } from "./layout.ts";
+import { DIRENT64, LIBC_CONSTANTS as C, RLIMIT, STATX } from "./layout.ts";
 import { LIBC, LIBC_SYMBOLS } from "./symbols.ts";
 
 export { LIBC_CONSTANTS, O_DIRECT } from "./layout.ts";
@@ -145,4 +145,92 @@ export function lockedMemoryLimit(): { readonly soft: number; readonly hard: num
     return value === 0xffff_ffff_ffff_ffffn ? Infinity : Number(value);
   };
   return { soft: read(RLIMIT.fields.soft.offset), hard: read(RLIMIT.fields.hard.offset) };
+}
+
+/** Bytes of one read of a small text file: a page, which is all that a file of /sys has. */
+const TEXT_READ_BYTES = 4096;
+
+/**
+ * The text of a small file, such as those of /proc and /sys, which Deno's own calls refuse to touch without all
+ * permissions. Throws StorageError: `open`, `io`, or `resource` for a file beyond `maxBytes`.
+ */
+export function readTextFile(path: string, maxBytes: number): string {
+  const fd = openFile(path, C.O_RDONLY.value | C.O_NONBLOCK.value);
+  try {
+    const decoder = new TextDecoder();
+    const buffer = new Uint8Array(TEXT_READ_BYTES);
+    let text = "";
+    for (let totalBytes = 0; totalBytes <= maxBytes;) {
+      const byteLength = readSome(fd, buffer, path);
+      if (byteLength === 0) return text + decoder.decode();
+      totalBytes += byteLength;
+      text += decoder.decode(buffer.subarray(0, byteLength), { stream: true });
+    }
+  } finally {
+    closeFile(fd, path);
+  }
+  throw new StorageError({ kind: "resource", op: "read", target: path, detail: `wanted at most ${maxBytes} bytes` });
+}
+
+function readSome(fd: number, buffer: Uint8Array<ArrayBuffer>, target: string): number {
+  for (;;) {
+    const byteLength = Number(libc().read(fd, buffer, BigInt(buffer.byteLength)));
+    if (byteLength >= 0) return byteLength;
+    const errno = lastErrno();
+    if (errno !== Errno.EINTR) throw new StorageError({ kind: "io", op: "read", target, errno });
+  }
+}
+
+/** Bytes of one answer of getdents64. */
+const FOLDER_READ_BYTES = 32 * 1024;
+
+/** Names in a folder, without `.` and `..`. Throws StorageError; kind `resource` for more than `maxEntries`. */
+export function listFolder(path: string, maxEntries: number): string[] {
+  const fd = openFile(path, C.O_RDONLY.value);
+  try {
+    const names: string[] = [];
+    const buffer = new Uint8Array(FOLDER_READ_BYTES);
+    while (names.length <= maxEntries) {
+      const byteLength = Number(libc().getdents64(fd, buffer, BigInt(buffer.byteLength)));
+      if (byteLength < 0) throw new StorageError({ kind: "io", op: "list", target: path, errno: lastErrno() });
+      if (byteLength === 0) return names;
+      names.push(...entryNames(buffer.subarray(0, byteLength)));
+    }
+  } finally {
+    closeFile(fd, path);
+  }
+  throw new StorageError({
+    kind: "resource",
+    op: "list",
+    target: path,
+    detail: `wanted at most ${maxEntries} entries`,
+  });
+}
+
+function entryNames(entries: Uint8Array<ArrayBuffer>): string[] {
+  const names: string[] = [];
+  const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
+  const decoder = new TextDecoder();
+  for (let at = 0; at < entries.byteLength;) {
+    const start = at + DIRENT64.fields.name.offset;
+    const name = decoder.decode(entries.subarray(start, entries.indexOf(0, start)));
+    if (name !== "." && name !== "..") names.push(name);
+    at += view.getUint16(at + DIRENT64.fields.recordLength.offset, true);
+  }
+  return names;
+}
+
+/** Bytes of the longest path: PATH_MAX of linux/limits.h. */
+const PATH_MAX_BYTES = 4096;
+
+/** Where a symbolic link leads to, as it is written; null for what is no link or cannot be read. */
+export function readLink(path: string): string | null {
+  const buffer = new Uint8Array(PATH_MAX_BYTES);
+  const byteLength = Number(libc().readlink(cString(path), buffer, BigInt(buffer.byteLength)));
+  return byteLength < 0 ? null : new TextDecoder().decode(buffer.subarray(0, byteLength));
+}
+
+/** Whether this user may read or write `path`: access(2), which opens nothing. */
+export function mayAccess(path: string, right: "read" | "write"): boolean {
+  return libc().access(cString(path), right === "read" ? C.R_OK.value : C.W_OK.value) === 0;
 }

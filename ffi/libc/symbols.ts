@@ -60,4 +60,19 @@ export const LIBC_SYMBOLS = {
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   // int getrlimit(int resource, struct rlimit *rlim);
   getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+  // ssize_t read(int fd, void *buf, size_t count);
+  read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+  // ssize_t getdents64(int fd, void *dirp, size_t count);
+  getdents64: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+  // ssize_t readlink(const char *pathname, char *buf, size_t bufsiz);
+  readlink: {
+    parameters: [
+      "buffer", // pathname
+      "buffer", // buf
+      "usize", // bufsiz
+    ],
+    result: "i64",
+  },
+  // int access(const char *pathname, int mode);
+  access: { parameters: ["buffer", "i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;

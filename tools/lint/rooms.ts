@@ -7,7 +7,7 @@
 
 import { dirname, join } from "node:path/posix";
 
-/** Files at the top of drivers/ that put the drivers together; a driver cannot import them. */
+/** Files at the top of drivers/, or folders, that put the drivers together; a driver cannot import them. */
 export const DRIVER_SHARED: readonly string[] = ["registry", "probe"];
 
 /** The library folder of ffi/ that a driver may use, where it uses one. */
@@ -19,7 +19,16 @@ export const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
 };
 
 /** Pure files of core/ that the FFI room may build on. */
-export const CORE_FOR_FFI: readonly string[] = ["errors", "errno", "layout", "limits", "units", "invariant", "memory", "block"];
+export const CORE_FOR_FFI: readonly string[] = [
+  "errors",
+  "errno",
+  "layout",
+  "limits",
+  "units",
+  "invariant",
+  "memory",
+  "block",
+];
 
 /** Devices stand on each other in this direction only. */
 export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
@@ -76,7 +85,7 @@ export function roomOf(path: string): Room | undefined {
     case "ffi":
       return isFolder && part !== "libc" ? { kind: "ffi-lib", part } : { kind: "ffi", part };
     case "drivers":
-      return !isFolder && DRIVER_SHARED.includes(part) ? { kind: "drivers", part } : { kind: "driver", part };
+      return DRIVER_SHARED.includes(part) ? { kind: "drivers", part } : { kind: "driver", part };
     case "devices":
       return { kind: "device", part };
     default:
@@ -131,7 +140,9 @@ function mayImport(from: Room, to: Room, typeOnly: boolean): boolean {
       return same || to.kind === "core" || to.kind === "ffi" ||
         (to.kind === "ffi-lib" && to.part === DRIVER_LIBRARY[from.part]);
     case "drivers":
-      return ["core", "ffi", "driver", "drivers"].includes(to.kind);
+      return ["core", "ffi", "driver", "drivers"].includes(to.kind) ||
+        // The probe asks every library whether it is there.
+        (from.part === "probe" && to.kind === "ffi-lib");
     case "device":
       return same || to.kind === "core" || to.kind === "ffi" ||
         (to.kind === "device" && (DEVICES_BELOW[from.part] ?? []).includes(to.part));
@@ -157,7 +168,7 @@ function describe(room: Room): string {
     ffi: `shared ffi or core's ${CORE_FOR_FFI.join(", ")}`,
     "ffi-lib": `its own folder, shared ffi or core's ${CORE_FOR_FFI.join(", ")}`,
     driver: `core, shared ffi, its own folder or ${DRIVER_LIBRARY[room.part] ?? "no library"}`,
-    drivers: "core, shared ffi or the drivers",
+    drivers: "core, shared ffi, the drivers, or from the probe any library",
     device: `core, shared ffi, its own folder or ${(DEVICES_BELOW[room.part] ?? []).join(", ") || "no other device"}`,
     mod: "core, the drivers' shared files, devices, or types of shared ffi",
     cli: "mod.ts or cli",

@@ -1,0 +1,88 @@
+import { InvariantError, StorageError } from "../mod.ts";
+import { ExitCode } from "./exit_codes.ts";
+
+/** A failure that is already worded for the user: one line, and the exit code it asks for. */
+export class CliError extends Error {
+  /** Always `"CliError"`. */
+  override readonly name = "CliError";
+  /** The exit status. */
+  readonly exitCode: ExitCode;
+  /** What the user can do, on a second line; `""` where the message says it all. */
+  readonly hint: string;
+
+  /** Makes the failure of one line. */
+  constructor(exitCode: ExitCode, message: string, options: { readonly hint?: string; readonly cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.exitCode = exitCode;
+    this.hint = options.hint ?? "";
+  }
+}
+
+/** A command line that cannot be meant: exit code 2. */
+export function misuse(message: string): CliError {
+  return new CliError(ExitCode.misuse, message);
+}
+
+/** An environment that is not as it should be: exit code 1. */
+export function failed(message: string, cause?: unknown): CliError {
+  return new CliError(ExitCode.failed, message, { cause });
+}
+
+/** What is printed and returned for an error that reached the top. */
+export interface FailureReport {
+  /** Lines for standard error, without line ends. */
+  readonly lines: readonly string[];
+  /** The exit status. */
+  readonly exitCode: ExitCode;
+}
+
+/**
+ * Words any error in one line and, where something can be done, a second one. The stack is added for unexpected
+ * errors only, and only when `debug` is set.
+ */
+export function describeFailure(error: unknown, debug: boolean): FailureReport {
+  const { line, hint, exitCode, expected } = classify(error);
+  const lines = [oneLine(line)];
+  if (hint !== "") lines.push(hint);
+  if (debug && error instanceof Error && error.stack !== undefined) lines.push(error.stack);
+  else if (!expected) lines.push("Set PLUGIO_DEBUG=1 to see where this comes from");
+  return { lines, exitCode };
+}
+
+interface Classified {
+  readonly line: string;
+  readonly hint: string;
+  readonly exitCode: ExitCode;
+  readonly expected: boolean;
+}
+
+function classify(error: unknown): Classified {
+  if (error instanceof CliError) {
+    return { line: error.message, hint: error.hint, exitCode: error.exitCode, expected: true };
+  }
+  if (error instanceof StorageError) {
+    return { line: error.message, hint: storageHint(error), exitCode: ExitCode.failed, expected: true };
+  }
+  if (error instanceof Deno.errors.NotCapable) {
+    return {
+      line: error.message,
+      hint: "Use the permissions of deno.json: deno run -P cli.ts",
+      exitCode: ExitCode.failed,
+      expected: true,
+    };
+  }
+  if (error instanceof RangeError && !(error instanceof InvariantError)) {
+    return { line: error.message, hint: "", exitCode: ExitCode.misuse, expected: true };
+  }
+  const line = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return { line, hint: "", exitCode: ExitCode.failed, expected: false };
+}
+
+function storageHint(error: StorageError): string {
+  if (error.kind !== "library" && error.kind !== "resource" && error.target !== "io_uring") return "";
+  return "Run `deno run -P cli.ts probe` to see which drivers work here and why others do not";
+}
+
+function oneLine(text: string): string {
+  return text.split(/\s*\n\s*/).filter((part) => part !== "").join("; ");
+}

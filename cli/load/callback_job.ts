@@ -1,0 +1,88 @@
+import { type BlockDevice, type IoRequest, Opcode, plug, unplug } from "../../mod.ts";
+import type { Meter } from "./meter.ts";
+import { Pattern, Payload } from "./pattern.ts";
+import type { JobPlan } from "./plan.ts";
+
+/**
+ * Keeps `ioDepth` requests in flight through the callback face: each completion chooses the next block and submits
+ * the same request again. Nothing is allocated between the first submission and the last completion.
+ */
+export class CallbackJob {
+  readonly #device: BlockDevice;
+  readonly #plan: JobPlan;
+  readonly #pattern: Pattern;
+  readonly #payload: Payload | null;
+  readonly #requests: readonly IoRequest[];
+  #inFlight = 0;
+  #reapPasses = 0;
+  #onDrained: (() => void) | null = null;
+  /** Of the run; set first thing by it. */
+  #meter!: Meter;
+
+  /** Prepares the requests; nothing is submitted yet. */
+  constructor(device: BlockDevice, plan: JobPlan) {
+    this.#device = device;
+    this.#plan = plan;
+    this.#pattern = new Pattern(plan);
+    const buffers = device.allocate(plan.ioDepth, plan.range.blockBytes);
+    this.#payload = plan.readPercent === 100 ? null : new Payload(buffers);
+    const onComplete = (request: IoRequest, result: number) => this.#complete(request, result);
+    this.#requests = buffers.map((buffer, index) =>
+      device.createRequest({ op: "read", buffer, length: plan.range.blockBytes, context: index, onComplete })
+    );
+  }
+
+  /** Runs until the time is up or the stop flag is set, and until nothing is in flight any more. */
+  async run(meter: Meter): Promise<void> {
+    this.#meter = meter;
+    if (this.#plan.wait === "block") {
+      this.#start();
+      // Comes back when nothing is in flight any more: completions stop submitting once the time is up.
+      this.#device.run(never, this.#plan.batchCompleteMin);
+      return;
+    }
+    await new Promise<void>((resolve) => {
+      this.#onDrained = resolve;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    this.#reapPasses = this.#device.stats.reapPasses;
+    plug();
+    try {
+      for (const request of this.#requests) this.#submit(request, request.context as number);
+    } finally {
+      unplug();
+    }
+  }
+
+  #submit(request: IoRequest, index: number): void {
+    const isWrite = this.#pattern.nextIsWrite();
+    request.op = isWrite ? Opcode.write : Opcode.read;
+    request.offset = this.#pattern.offsets.next();
+    if (isWrite) this.#payload!.stamp(index);
+    this.#meter.submit(index);
+    this.#inFlight++;
+    this.#device.submit(request);
+  }
+
+  #complete(request: IoRequest, result: number): void {
+    const meter = this.#meter;
+    const reapPasses = this.#device.stats.reapPasses;
+    // What fails without reaching the kernel is in no pass; the clock must go on nevertheless.
+    if (reapPasses !== this.#reapPasses || result < 0) {
+      this.#reapPasses = reapPasses;
+      meter.startPass();
+    }
+    const index = request.context as number;
+    meter.record(request.op === Opcode.write, result, index);
+    this.#inFlight--;
+    if (meter.running) this.#submit(request, index);
+    else if (this.#inFlight === 0) this.#onDrained?.();
+  }
+}
+
+function never(): boolean {
+  return false;
+}

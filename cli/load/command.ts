@@ -1,0 +1,96 @@
+import { formatSize } from "../../mod.ts";
+import { ExitCode } from "../exit_codes.ts";
+import { AtomicFile } from "../output_file.ts";
+import { InterruptWatch } from "../signals.ts";
+import { LiveLine, noticesAreTerminal, outputIsTerminal, writeNotice, writeOutput } from "../terminal.ts";
+import { collectContext } from "./context.ts";
+import { cacheFolder, DEFAULT_TARGET_BYTES, ensureDefaultTarget } from "./default_target.ts";
+import { LoadEngine, type LoadOutcome } from "./engine.ts";
+import { toFioJson } from "./fio_json.ts";
+import type { LoadOptions } from "./options.ts";
+import { planJobs } from "./plan.ts";
+import { progressText } from "./progress.ts";
+import { type LoadResult, summarize } from "./result.ts";
+import { OpenedTarget, type TargetSurvey } from "./target.ts";
+import { toText } from "./text.ts";
+import { collectWarnings } from "./warnings.ts";
+
+/**
+ * One load from the checked command line to the printed result. Returns the exit code; throws what keeps the run from
+ * taking place. `args` is the command line as typed, for the context.
+ */
+export async function runLoad(options: LoadOptions, args: readonly string[]): Promise<ExitCode> {
+  using output = options.outputPath === null ? null : new AtomicFile(options.outputPath);
+  using live = new LiveLine(noticesAreTerminal());
+  using watch = new InterruptWatch(() => {
+    live.clear();
+    output?.[Symbol.dispose]();
+    Deno.exit(ExitCode.interrupted);
+  });
+  const target = options.target ?? await defaultTarget(live, watch);
+  await using opened = await OpenedTarget.open(target, options);
+  const { survey } = opened;
+  watch.throwIfInterrupted();
+  const outcome = await runEngine(options, survey, live, watch);
+  const result = summarize(options, outcome);
+  report({ options, survey, result, args, output });
+  if (watch.interrupted) return ExitCode.interrupted;
+  return result.errorCount > 0 || result.stuckJobs.length > 0 ? ExitCode.failed : ExitCode.ok;
+}
+
+async function runEngine(
+  options: LoadOptions,
+  survey: TargetSurvey,
+  live: LiveLine,
+  watch: InterruptWatch,
+): Promise<LoadOutcome> {
+  using engine = new LoadEngine(planJobs(options, survey.facts));
+  watch.onInterrupt = () => engine.stop();
+  const outcome = await engine.run({
+    onSample: (view, elapsedMs) => live.update(progressText(options, view, elapsedMs)),
+  });
+  live.clear();
+  return outcome;
+}
+
+function defaultTarget(live: LiveLine, watch: InterruptWatch): Promise<string> {
+  let announced = false;
+  const announce = (line: string) => {
+    if (!announced) writeNotice(line);
+    announced = true;
+  };
+  return ensureDefaultTarget({
+    folder: cacheFolder(Deno.env),
+    sizeBytes: DEFAULT_TARGET_BYTES,
+    onWait: (path) => {
+      watch.throwIfInterrupted();
+      live.update(`Waiting for another plugio that makes ${path}`);
+    },
+    onProgress: (path, written, size) => {
+      watch.throwIfInterrupted();
+      announce(`Making ${path}: ${formatSize(size)} of random bytes, kept for next time`);
+      live.update(`${Math.floor((100 * written) / size)} % of ${formatSize(size)}`);
+      if (written === size) live.clear();
+    },
+  });
+}
+
+interface Report {
+  readonly options: LoadOptions;
+  readonly survey: TargetSurvey;
+  readonly result: LoadResult;
+  readonly args: readonly string[];
+  readonly output: AtomicFile | null;
+}
+
+/** The file gets the chosen format; the terminal gets the text for people unless JSON was asked for without a file. */
+function report({ options, survey, result, args, output }: Report): void {
+  const context = collectContext(options, survey, args);
+  const warnings = collectWarnings(options, survey, result);
+  const text = (styled: boolean) => toText({ options, result, context, warnings, styled });
+  const json = options.outputFormat === "json"
+    ? JSON.stringify(toFioJson(options, result, context, warnings), null, 2) + "\n"
+    : null;
+  output?.commit(json ?? text(false));
+  writeOutput(json !== null && output === null ? json : text(outputIsTerminal()));
+}

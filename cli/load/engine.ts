@@ -1,0 +1,167 @@
+import { CliError } from "../failure.ts";
+import type { ExitCode } from "../exit_codes.ts";
+import type { FromWorker, PostedFailure, ToWorker } from "./messages.ts";
+import { type JobResult, processUsage, resultWithoutWorker } from "./meter.ts";
+import type { JobPlan } from "./plan.ts";
+import { type LiveView, type Sample, SAMPLE_MS, Sampler } from "./sampler.ts";
+import { SharedState } from "./shared_state.ts";
+
+/** Milliseconds that I/Os in flight get after the end before the results are printed without them. */
+export const DRAIN_MS = 5_000;
+
+/** What came out of all Workers. */
+export interface LoadOutcome {
+  /** One result a Worker; those of stuck ones have counts but no latencies. */
+  readonly jobs: readonly JobResult[];
+  readonly samples: readonly Sample[];
+  /** What the devices have to say about how they were opened, each once. */
+  readonly notes: readonly string[];
+  /** Workers whose I/O did not come back in time. */
+  readonly stuckJobs: readonly number[];
+  readonly startedAt: Date;
+  /** Wall-clock time from the first submission to the last result. */
+  readonly elapsedMs: number;
+}
+
+/** What the engine needs from its caller while it runs. */
+export interface LoadObserver {
+  /** Called for each sample, with how far the run is. */
+  onSample(view: LiveView, elapsedMs: number): void;
+}
+
+/** One Worker as the main thread sees it. */
+interface JobHandle {
+  readonly plan: JobPlan;
+  readonly worker: Worker;
+  readonly ready: PromiseWithResolvers<void>;
+  readonly done: PromiseWithResolvers<JobResult>;
+  result: JobResult | null;
+  notes: readonly string[];
+}
+
+/**
+ * Runs one Worker for each plan: all open their devices, all start together, all are drained. One run, one engine.
+ */
+export class LoadEngine implements Disposable {
+  readonly #shared: SharedState;
+  readonly #handles: readonly JobHandle[];
+  readonly #stopped = Promise.withResolvers<void>();
+
+  /** Starts the Workers; they open their devices but do no I/O before `run`. */
+  constructor(plans: readonly JobPlan[]) {
+    this.#shared = SharedState.create(plans.length);
+    this.#handles = plans.map((plan) => startWorker(plan, this.#shared));
+  }
+
+  /** Ends the run early: no new I/O, and only {@link DRAIN_MS} for what is in flight. */
+  stop(): void {
+    this.#shared.requestStop();
+    this.#stopped.resolve();
+  }
+
+  /** Runs all jobs to their end. Rejects with the first failure of a Worker. */
+  async run(observer: LoadObserver): Promise<LoadOutcome> {
+    await Promise.all(this.#handles.map((handle) => handle.ready.promise));
+    const startedAt = new Date();
+    const startMs = performance.now();
+    const usageAtStart = processUsage();
+    for (const { worker } of this.#handles) post(worker, { type: "start" });
+    const sampler = new Sampler(this.#shared, this.#handles.length, startMs);
+    const timer = setInterval(() => {
+      const nowMs = performance.now();
+      observer.onSample(sampler.sample(nowMs), nowMs - startMs);
+    }, SAMPLE_MS);
+    try {
+      await this.#finish();
+    } finally {
+      clearInterval(timer);
+    }
+    const elapsedMs = performance.now() - startMs;
+    const usage = { atStart: usageAtStart, atEnd: processUsage() };
+    return {
+      jobs: this.#handles.map(({ result, plan }) =>
+        result ?? resultWithoutWorker(plan, this.#shared.read(plan.jobIndex), elapsedMs, usage)
+      ),
+      samples: sampler.samples,
+      notes: [...new Set(this.#handles.flatMap(({ notes }) => notes))],
+      stuckJobs: this.#handles.flatMap(({ result, plan }) => result === null ? [plan.jobIndex] : []),
+      startedAt,
+      elapsedMs,
+    };
+  }
+
+  /** Ends the Workers, also those that are stuck in the kernel. */
+  [Symbol.dispose](): void {
+    for (const { worker } of this.#handles) worker.terminate();
+  }
+
+  /** Waits for all results, but not longer than {@link DRAIN_MS} after the end or the stop. */
+  async #finish(): Promise<void> {
+    const all = Promise.all(this.#handles.map((handle) => handle.done.promise));
+    const { rampMs, runtimeMs } = this.#handles[0]!.plan;
+    const end = delay(rampMs + runtimeMs);
+    const stopped = this.#stopped.promise.then(() => "stopped");
+    const first = await Promise.race([all, end.promise, stopped]);
+    end.cancel();
+    if (Array.isArray(first)) return;
+    this.#shared.requestStop();
+    const drain = delay(DRAIN_MS);
+    await Promise.race([all, drain.promise]);
+    drain.cancel();
+  }
+}
+
+function startWorker(plan: JobPlan, shared: SharedState): JobHandle {
+  const worker = new Worker(new URL("./worker.ts", import.meta.url).href, {
+    type: "module",
+    name: `plugio job ${plan.jobIndex}`,
+  });
+  const handle: JobHandle = {
+    plan,
+    worker,
+    ready: Promise.withResolvers<void>(),
+    done: Promise.withResolvers<JobResult>(),
+    result: null,
+    notes: [],
+  };
+  // A failure before the start rejects both; only one of them has somebody waiting by then.
+  handle.done.promise.catch(() => {});
+  handle.ready.promise.catch(() => {});
+  worker.onmessage = ({ data }: MessageEvent<FromWorker>) => receive(handle, data);
+  worker.onerror = (event) => {
+    event.preventDefault();
+    fail(handle, { lines: [`Worker of job ${plan.jobIndex} failed: ${event.message}`], exitCode: 1 });
+  };
+  post(worker, { type: "prepare", plan, shared: shared.buffer });
+  return handle;
+}
+
+function receive(handle: JobHandle, message: FromWorker): void {
+  switch (message.type) {
+    case "ready":
+      handle.notes = message.notes;
+      return handle.ready.resolve();
+    case "done":
+      handle.result = message.result;
+      return handle.done.resolve(message.result);
+    case "failed":
+      return fail(handle, message.failure);
+  }
+}
+
+function fail(handle: JobHandle, failure: PostedFailure): void {
+  const [line = "A Worker failed", ...rest] = failure.lines;
+  const error = new CliError(failure.exitCode as ExitCode, line, { hint: rest.join("\n") });
+  handle.ready.reject(error);
+  handle.done.reject(error);
+}
+
+function post(worker: Worker, message: ToWorker): void {
+  worker.postMessage(message);
+}
+
+function delay(ms: number): { readonly promise: Promise<void>; cancel(): void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  return { promise, cancel: () => clearTimeout(timer) };
+}

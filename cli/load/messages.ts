@@ -1,0 +1,20 @@
+import type { JobResult } from "./meter.ts";
+import type { JobPlan } from "./plan.ts";
+
+/** What the main thread tells a Worker. */
+export type ToWorker =
+  | { readonly type: "prepare"; readonly plan: JobPlan; readonly shared: SharedArrayBuffer }
+  | { readonly type: "start" };
+
+/** What a Worker tells the main thread. */
+export type FromWorker =
+  | { readonly type: "ready"; readonly notes: readonly string[] }
+  | { readonly type: "done"; readonly result: JobResult }
+  | { readonly type: "failed"; readonly failure: PostedFailure };
+
+/** An error on its way between threads: classes do not survive posting. */
+export interface PostedFailure {
+  /** The lines to print and the exit code, worded where the error was caught. */
+  readonly lines: readonly string[];
+  readonly exitCode: number;
+}

@@ -1,0 +1,282 @@
+import process from "node:process";
+import { newQueueStats, type QueueStats } from "../../mod.ts";
+import { DepthCounts, type DepthSnapshot } from "./depth.ts";
+import { LatencyCounts, type LatencySnapshot } from "./latency.ts";
+import { type LiveCounts, Phase, type SharedState } from "./shared_state.ts";
+import type { JobPlan } from "./plan.ts";
+
+/** Milliseconds between looks at the stop flag and publications of the live counts: both cost more than an I/O. */
+const HOUSEKEEPING_MS = 1;
+
+/** One direction of one job. */
+export interface DirectionResult {
+  readonly ios: number;
+  readonly bytes: number;
+  /** I/Os that transferred less than a block. */
+  readonly shortIos: number;
+  readonly latency: LatencySnapshot;
+}
+
+/** What the operating system counted for the whole process so far. */
+export interface ProcessUsage {
+  readonly userUs: number;
+  readonly systemUs: number;
+  readonly contextSwitches: number;
+  readonly majorFaults: number;
+  readonly minorFaults: number;
+}
+
+/** The measured window of one job. Plain data, posted to the main thread. */
+export interface JobResult {
+  readonly jobIndex: number;
+  /** Length of the window. */
+  readonly windowMs: number;
+  readonly read: DirectionResult;
+  readonly write: DirectionResult;
+  /** Failed I/Os by positive errno, from the first submission on: an error in the ramp is one, too. */
+  readonly errors: readonly (readonly [errno: number, count: number])[];
+  /** Counters of the queue over the window. */
+  readonly stats: QueueStats;
+  readonly depth: DepthSnapshot;
+  /** Readings at the ends of the window; process-wide, so all Workers are in each. */
+  readonly usageAtStart: ProcessUsage;
+  readonly usageAtEnd: ProcessUsage;
+  /** True when the window is shorter than what was asked for. */
+  readonly partial: boolean;
+}
+
+class DirectionMeter {
+  ios = 0;
+  bytes = 0;
+  shortIos = 0;
+  readonly latency = new LatencyCounts();
+
+  reset(): void {
+    this.ios = 0;
+    this.bytes = 0;
+    this.shortIos = 0;
+    this.latency.reset();
+  }
+
+  snapshot(): DirectionResult {
+    return { ios: this.ios, bytes: this.bytes, shortIos: this.shortIos, latency: this.latency.snapshot() };
+  }
+}
+
+/**
+ * The clock and the counters of one job.
+ *
+ * The clock is read once a completion pass and serves as the completion time of all I/Os of the pass and as the
+ * submission time of those that follow them: a reading costs as much as the rest of an I/O. So the time that the job
+ * itself takes between a completion and the next submission is part of the latency, which errs on the honest side.
+ */
+export class Meter {
+  /** Milliseconds of the running pass. */
+  now: number;
+  /** False once the job should submit nothing more. */
+  running = true;
+
+  readonly #plan: JobPlan;
+  readonly #shared: SharedState;
+  readonly #stats: QueueStats;
+  readonly #read = new DirectionMeter();
+  readonly #write = new DirectionMeter();
+  readonly #depth: DepthCounts;
+  /** When the I/O of each slot was submitted. */
+  readonly #submittedMs: Float64Array;
+  readonly #errors = new Map<number, number>();
+  #errorCount = 0;
+  #passIos = 0;
+  #phase: Phase = Phase.ramp;
+  readonly #rampEndMs: number;
+  #endMs: number;
+  #housekeepingMs = 0;
+  #windowStartMs: number;
+  #windowEndMs = 0;
+  #usageAtStart: ProcessUsage;
+  #usageAtEnd: ProcessUsage;
+  #statsAtStart: QueueStats;
+  #statsAtEnd: QueueStats;
+  /** I/Os of the ramp, so that the live counts never go back. */
+  #rampReads = 0;
+  #rampWrites = 0;
+
+  // Runs of equal latencies within a pass, recorded as one.
+  #runNs = 0;
+  #runCount = 0;
+  #runIsWrite = false;
+
+  /** Starts the clock. */
+  constructor(plan: JobPlan, stats: QueueStats, shared: SharedState) {
+    this.#plan = plan;
+    this.#shared = shared;
+    this.#stats = stats;
+    this.#depth = new DepthCounts(stats);
+    this.#submittedMs = new Float64Array(plan.ioDepth);
+    this.now = performance.now();
+    this.#windowStartMs = this.now;
+    this.#rampEndMs = this.now + plan.rampMs;
+    this.#endMs = this.#rampEndMs + plan.runtimeMs;
+    this.#usageAtStart = this.#usageAtEnd = processUsage();
+    this.#statsAtStart = this.#statsAtEnd = { ...stats };
+    if (plan.rampMs === 0) this.#setPhase(Phase.measure);
+    else this.#setPhase(Phase.ramp);
+  }
+
+  /** Begins a completion pass: reads the clock, and opens or closes the window where its time has come. */
+  startPass(): void {
+    this.#endRun();
+    const before = this.now;
+    this.now = performance.now();
+    this.#depth.pass(this.#passIos);
+    this.#passIos = 0;
+    if (this.now < this.#housekeepingMs) return;
+    if (this.#phase === Phase.ramp && before >= this.#rampEndMs) this.#openWindow(before);
+    if (!this.running && this.#phase !== Phase.drain) this.#setPhase(Phase.drain);
+    if (this.running && (this.now >= this.#endMs || this.#shared.stopRequested)) this.#closeWindow();
+    this.#publish();
+    this.#housekeepingMs = this.#nextHousekeeping();
+  }
+
+  /** Notes that the I/O of slot `index`, below the depth, is submitted in this pass. */
+  submit(index: number): void {
+    this.#submittedMs[index] = this.now;
+  }
+
+  /** Counts the completed I/O of slot `index`: `result` is bytes or −errno. */
+  record(isWrite: boolean, result: number, index: number): void {
+    if (result < 0) return this.#recordError(-result);
+    if (this.#phase === Phase.drain) return;
+    this.#passIos++;
+    const direction = isWrite ? this.#write : this.#read;
+    direction.ios++;
+    direction.bytes += result;
+    if (result < this.#plan.range.blockBytes) direction.shortIos++;
+    // Whole nanoseconds are passed on as small integers, anything else as a new heap object.
+    const latencyNs = Math.round((this.now - this.#submittedMs[index]!) * 1e6);
+    if (latencyNs === this.#runNs && isWrite === this.#runIsWrite) {
+      this.#runCount++;
+      return;
+    }
+    this.#endRun();
+    this.#runNs = latencyNs;
+    this.#runIsWrite = isWrite;
+    this.#runCount = 1;
+  }
+
+  /** The window as it is now; to be called once nothing is in flight any more. */
+  finish(): JobResult {
+    this.#endRun();
+    if (this.running) {
+      this.now = performance.now();
+      this.#closeWindow();
+    }
+    this.#setPhase(Phase.drain);
+    this.#publish();
+    const stats = newQueueStats();
+    for (const key of Object.keys(stats) as (keyof QueueStats)[]) {
+      stats[key] = this.#statsAtEnd[key] - this.#statsAtStart[key];
+    }
+    return {
+      jobIndex: this.#plan.jobIndex,
+      windowMs: this.#windowEndMs - this.#windowStartMs,
+      read: this.#read.snapshot(),
+      write: this.#write.snapshot(),
+      errors: [...this.#errors],
+      stats,
+      depth: this.#depth.snapshot(),
+      usageAtStart: this.#usageAtStart,
+      usageAtEnd: this.#usageAtEnd,
+      partial: this.#windowEndMs < this.#endMs,
+    };
+  }
+
+  #recordError(errno: number): void {
+    this.#errorCount++;
+    this.#errors.set(errno, (this.#errors.get(errno) ?? 0) + 1);
+  }
+
+  #endRun(): void {
+    if (this.#runCount === 0) return;
+    (this.#runIsWrite ? this.#write : this.#read).latency.record(this.#runNs, this.#runCount);
+    this.#runCount = 0;
+  }
+
+  /** The pass before this one was the first after the ramp: the window begins with it. */
+  #openWindow(startMs: number): void {
+    this.#rampReads += this.#read.ios;
+    this.#rampWrites += this.#write.ios;
+    this.#read.reset();
+    this.#write.reset();
+    this.#depth.reset();
+    this.#windowStartMs = startMs;
+    this.#endMs = startMs + this.#plan.runtimeMs;
+    this.#usageAtStart = processUsage();
+    this.#statsAtStart = { ...this.#stats };
+    this.#setPhase(Phase.measure);
+  }
+
+  /** Completions of this pass still count; submissions end. */
+  #closeWindow(): void {
+    // Stopped during the ramp: what there is of the ramp is the result, and marked partial.
+    this.running = false;
+    this.#windowEndMs = this.now;
+    this.#usageAtEnd = processUsage();
+    this.#statsAtEnd = { ...this.#stats };
+  }
+
+  #nextHousekeeping(): number {
+    // Once submissions have ended, the very next pass must be told from this one.
+    if (!this.running) return 0;
+    const regular = this.now + HOUSEKEEPING_MS;
+    const end = Math.min(regular, this.#endMs);
+    return this.#phase === Phase.ramp ? Math.min(end, this.#rampEndMs) : end;
+  }
+
+  #setPhase(phase: Phase): void {
+    this.#phase = phase;
+    this.#shared.setPhase(this.#plan.jobIndex, phase);
+  }
+
+  #publish(): void {
+    const reads = this.#rampReads + this.#read.ios;
+    const writes = this.#rampWrites + this.#write.ios;
+    this.#shared.publish(this.#plan.jobIndex, reads, writes, this.#errorCount);
+  }
+}
+
+/** What is known of a job whose Worker hangs in the kernel: what it counted, without latencies. */
+export function resultWithoutWorker(
+  plan: JobPlan,
+  live: LiveCounts,
+  elapsedMs: number,
+  usage: { readonly atStart: ProcessUsage; readonly atEnd: ProcessUsage },
+): JobResult {
+  const latency = new LatencyCounts().snapshot();
+  const direction = (ios: number) => ({ ios, bytes: ios * plan.range.blockBytes, shortIos: 0, latency });
+  const stats = newQueueStats();
+  return {
+    jobIndex: plan.jobIndex,
+    windowMs: elapsedMs,
+    read: direction(live.reads),
+    write: direction(live.writes),
+    errors: [],
+    stats,
+    depth: new DepthCounts(stats).snapshot(),
+    usageAtStart: usage.atStart,
+    usageAtEnd: usage.atEnd,
+    partial: true,
+  };
+}
+
+/** Readings of getrusage(2) for the process. */
+export function processUsage(): ProcessUsage {
+  const usage = process.resourceUsage();
+  return {
+    userUs: usage.userCPUTime,
+    systemUs: usage.systemCPUTime,
+    contextSwitches: usage.voluntaryContextSwitches + usage.involuntaryContextSwitches,
+    majorFaults: usage.majorPageFault,
+    minorFaults: usage.minorPageFault,
+  };
+}

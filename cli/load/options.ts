@@ -1,0 +1,198 @@
+import {
+  BATCH_MODES,
+  type BatchMode,
+  DRIVER_NAMES,
+  parseDurationMs,
+  parseSize,
+  WAIT_MODES,
+  type WaitMode,
+} from "../../mod.ts";
+import { misuse } from "../failure.ts";
+
+/** The kinds of load, in fio's words; also the names of the subcommands. */
+export type LoadMode = "randread" | "randwrite" | "read" | "write" | "randrw";
+
+/** All kinds of load. */
+export const LOAD_MODES: readonly LoadMode[] = ["randread", "randwrite", "read", "write", "randrw"];
+
+/** Which face of the library a run goes through. */
+export type Api = "callback" | "promise";
+
+/** The faces, for checking user input. */
+export const APIS: readonly Api[] = ["callback", "promise"];
+
+/** How results are printed. */
+export type OutputFormat = "normal" | "json";
+
+/** The formats, for checking user input. */
+export const OUTPUT_FORMATS: readonly OutputFormat[] = ["normal", "json"];
+
+/** Largest queue depth: IORING_MAX_ENTRIES of io_uring, which no other driver exceeds. */
+export const MAX_IO_DEPTH = 32_768;
+
+/** Most Workers of one run. Each is a thread with its own JavaScript heap. */
+export const MAX_JOBS = 256;
+
+/** Longest run in milliseconds: a week, well below what a timer can count (2^31 ms). */
+export const MAX_RUN_MS = 7 * 24 * 3_600_000;
+
+/** Bytes of buffers over all Workers: a mistyped block size must not fill the machine. */
+export const MAX_BUFFER_BYTES = 4 * 1024 ** 3;
+
+/** A checked command line: what can be known without looking at the target. */
+export interface LoadOptions {
+  readonly mode: LoadMode;
+  /** The path or address, or null for the default file. */
+  readonly target: string | null;
+  readonly driver: string;
+  readonly blockSizeBytes: number;
+  readonly ioDepth: number;
+  readonly jobCount: number;
+  readonly runtimeMs: number;
+  readonly rampMs: number;
+  /** Bytes of the range, or null for everything from the offset to the end. */
+  readonly sizeBytes: number | null;
+  readonly offsetBytes: number;
+  readonly direct: boolean;
+  readonly seed: number;
+  readonly batch: BatchMode;
+  readonly wait: WaitMode;
+  readonly api: Api;
+  /** Completions that one blocking wait asks for. */
+  readonly batchCompleteMin: number;
+  /** Share of reads in percent: 100 for reading modes, 0 for writing ones. */
+  readonly readPercent: number;
+  readonly allowDestructive: boolean;
+  readonly outputFormat: OutputFormat;
+  /** Where results go besides the terminal, or null. */
+  readonly outputPath: string | null;
+}
+
+/** Option values as the parser hands them over: strings by camel-cased name, missing ones absent. */
+export type RawOptions = Readonly<Record<string, string | boolean | undefined>>;
+
+/** Checks the command line of a load. Throws CliError with exit code 2 that names the option and what it wants. */
+export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw: RawOptions): LoadOptions {
+  const api = choice(raw, "api", APIS, "callback");
+  const ioDepth = integer(raw, "iodepth", 32, { from: 1, to: MAX_IO_DEPTH });
+  const options: LoadOptions = {
+    mode,
+    target: target === undefined ? null : targetPath(target),
+    driver: text(raw, "driver") ?? driverPrefix(target) ?? "io_uring",
+    blockSizeBytes: positive(size(raw, "bs") ?? 4096, "bs"),
+    ioDepth,
+    jobCount: integer(raw, "numjobs", 1, { from: 1, to: MAX_JOBS }),
+    runtimeMs: positive(duration(raw, "runtime", 10_000), "runtime"),
+    rampMs: duration(raw, "rampTime", 0),
+    sizeBytes: size(raw, "size"),
+    offsetBytes: size(raw, "offset") ?? 0,
+    direct: choice(raw, "direct", ["0", "1"], "0") === "1",
+    seed: integer(raw, "seed", 1, { from: 0, to: 0xffffffff }),
+    // The promise face gives nobody a place for a plugged section, so it batches by the turn of the event loop.
+    batch: choice(raw, "batch", BATCH_MODES, api === "promise" ? "auto" : "plug"),
+    wait: choice(raw, "wait", WAIT_MODES, "block"),
+    api,
+    batchCompleteMin: integer(raw, "iodepthBatchCompleteMin", 1, { from: 1, to: ioDepth }),
+    readPercent: readPercent(mode, raw),
+    allowDestructive: raw["allowDestructive"] === true,
+    outputFormat: choice(raw, "outputFormat", OUTPUT_FORMATS, "normal"),
+    outputPath: text(raw, "output"),
+  };
+  if (options.sizeBytes !== null) positive(options.sizeBytes, "size");
+  checkBuffers(options);
+  checkDestruction(options);
+  return options;
+}
+
+/** Whether a mode writes, alone or among reads. */
+export function writes(mode: LoadMode): boolean {
+  return mode !== "read" && mode !== "randread";
+}
+
+function readPercent(mode: LoadMode, raw: RawOptions): number {
+  if (mode === "randrw") return integer(raw, "rwmixread", 50, { from: 0, to: 100 });
+  return writes(mode) ? 0 : 100;
+}
+
+function checkBuffers(options: LoadOptions): void {
+  const bytes = options.blockSizeBytes * options.ioDepth * options.jobCount;
+  if (bytes <= MAX_BUFFER_BYTES) return;
+  throw misuse(
+    `Cannot use --bs ${options.blockSizeBytes} with --iodepth ${options.ioDepth} and --numjobs ${options.jobCount}: ` +
+      `that is ${bytes} bytes of buffers, wanted at most ${MAX_BUFFER_BYTES}`,
+  );
+}
+
+function checkDestruction(options: LoadOptions): void {
+  if (!writes(options.mode)) return;
+  if (options.target === null) {
+    throw misuse(`Cannot run ${options.mode} without a target: it overwrites data, wanted the path to overwrite`);
+  }
+  if (!options.allowDestructive) {
+    throw misuse(
+      `Cannot run ${options.mode} on ${options.target}: it overwrites data, wanted --allow-destructive`,
+    );
+  }
+}
+
+/** The driver that `driver:address` names. */
+function driverPrefix(target: string | undefined): string | undefined {
+  return DRIVER_NAMES.find((name) => target?.startsWith(`${name}:`));
+}
+
+function targetPath(target: string): string {
+  if (target === "" || target.includes("\0")) {
+    throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path without NUL characters`);
+  }
+  return target;
+}
+
+/** `rampTime` → `--ramp-time`, for messages. */
+function optionName(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function text(raw: RawOptions, key: string): string | null {
+  const value = raw[key];
+  if (typeof value !== "string") return null;
+  if (value === "") throw misuse(`Cannot use ${optionName(key)} "": wanted a value`);
+  return value;
+}
+
+function size(raw: RawOptions, key: string): number | null {
+  const value = text(raw, key);
+  return value === null ? null : parseSize(value, optionName(key));
+}
+
+function duration(raw: RawOptions, key: string, fallbackMs: number): number {
+  const value = text(raw, key);
+  if (value === null) return fallbackMs;
+  const ms = parseDurationMs(value, optionName(key));
+  if (ms > MAX_RUN_MS) throw misuse(`Cannot use ${optionName(key)} ${value}: wanted at most 7 days`);
+  return ms;
+}
+
+function integer(
+  raw: RawOptions,
+  key: string,
+  fallback: number,
+  range: { readonly from: number; readonly to: number },
+): number {
+  const value = text(raw, key);
+  if (value === null) return fallback;
+  const number = /^\d+$/.test(value) ? Number(value) : NaN;
+  if (number >= range.from && number <= range.to) return number;
+  throw misuse(`Cannot use ${optionName(key)} ${value}: wanted a whole number from ${range.from} to ${range.to}`);
+}
+
+function positive(value: number, key: string): number {
+  if (value > 0) return value;
+  throw misuse(`Cannot use ${optionName(key)} ${value}: wanted more than 0`);
+}
+
+function choice<T extends string>(raw: RawOptions, key: string, allowed: readonly T[], fallback: T): T {
+  const value = text(raw, key);
+  if (value === null) return fallback;
+  if ((allowed as readonly string[]).includes(value)) return value as T;
+  throw misuse(`Cannot use ${optionName(key)} ${value}: wanted ${allowed.join(", ")}`);
+}

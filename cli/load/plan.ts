@@ -1,0 +1,123 @@
+import { type BatchMode, formatSize, type WaitMode } from "../../mod.ts";
+import { CliError, failed, misuse } from "../failure.ts";
+import { ExitCode } from "../exit_codes.ts";
+import type { Api, LoadOptions } from "./options.ts";
+import { writes } from "./options.ts";
+
+/** What opening the target told. */
+export interface TargetFacts {
+  /** The path or address that was opened. */
+  readonly target: string;
+  readonly sizeBytes: number;
+  /** Alignment in bytes that offset and length of each I/O must keep. */
+  readonly offsetAlignBytes: number;
+  /** Requests that the driver keeps in flight at most. */
+  readonly maxInflight: number;
+}
+
+/** The range of a run in whole blocks: no I/O begins before or ends after it. */
+export interface BlockRange {
+  readonly startBytes: number;
+  readonly blockBytes: number;
+  readonly blockCount: number;
+}
+
+/** Everything that one Worker needs to run its job. Plain data, so that it can be posted. */
+export interface JobPlan {
+  readonly jobIndex: number;
+  readonly target: string;
+  readonly driver: string;
+  readonly direct: boolean;
+  readonly readOnly: boolean;
+  readonly batch: BatchMode;
+  readonly wait: WaitMode;
+  readonly api: Api;
+  readonly ioDepth: number;
+  readonly batchCompleteMin: number;
+  readonly range: BlockRange;
+  readonly random: boolean;
+  /** Block at which a sequential job begins. */
+  readonly firstBlock: number;
+  readonly seed: number;
+  readonly readPercent: number;
+  readonly rampMs: number;
+  readonly runtimeMs: number;
+}
+
+/** Fits the range of the command line into the target. Throws CliError where it does not fit. */
+export function planRange(options: LoadOptions, facts: TargetFacts): BlockRange {
+  const { blockSizeBytes, offsetBytes } = options;
+  const { sizeBytes, target } = facts;
+  if (sizeBytes === 0) {
+    throw failed(
+      `Cannot use target ${target}: it is empty, wanted at least one block of ${formatSize(blockSizeBytes)}`,
+    );
+  }
+  refuseUnaligned("--bs", blockSizeBytes, facts);
+  refuseUnaligned("--offset", offsetBytes, facts);
+  if (blockSizeBytes > sizeBytes) {
+    throw misuse(
+      `Cannot use --bs ${blockSizeBytes}: ${target} has ${sizeBytes} bytes, wanted a block no longer than that`,
+    );
+  }
+  if (offsetBytes + blockSizeBytes > sizeBytes) {
+    throw misuse(
+      `Cannot use --offset ${offsetBytes}: ${target} has ${sizeBytes} bytes, wanted at most ${
+        sizeBytes - blockSizeBytes
+      }`,
+    );
+  }
+  const available = sizeBytes - offsetBytes;
+  const rangeBytes = options.sizeBytes ?? available;
+  if (rangeBytes > available) {
+    throw misuse(
+      `Cannot use --size ${rangeBytes} at --offset ${offsetBytes}: ${target} has ${sizeBytes} bytes, ` +
+        `wanted at most ${available}`,
+    );
+  }
+  if (rangeBytes < blockSizeBytes) {
+    throw misuse(`Cannot use --size ${rangeBytes}: wanted at least one block of ${blockSizeBytes}`);
+  }
+  // A tail shorter than a block is left out.
+  return {
+    startBytes: offsetBytes,
+    blockBytes: blockSizeBytes,
+    blockCount: Math.floor(rangeBytes / blockSizeBytes),
+  };
+}
+
+/** The plan of each Worker: its own seed, and for sequential modes its own place to begin. */
+export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
+  const range = planRange(options, facts);
+  if (options.ioDepth > facts.maxInflight) {
+    throw new CliError(
+      ExitCode.misuse,
+      `Cannot use --iodepth ${options.ioDepth}: driver ${options.driver} keeps at most ${facts.maxInflight} in flight`,
+    );
+  }
+  return Array.from({ length: options.jobCount }, (_, jobIndex) => ({
+    jobIndex,
+    target: facts.target,
+    driver: options.driver,
+    direct: options.direct,
+    readOnly: !writes(options.mode),
+    batch: options.batch,
+    wait: options.wait,
+    api: options.api,
+    ioDepth: options.ioDepth,
+    batchCompleteMin: options.batchCompleteMin,
+    range,
+    random: options.mode.startsWith("rand"),
+    // Jobs that all began at the first block would serve each other from the page cache and write the same block.
+    firstBlock: Math.floor((range.blockCount * jobIndex) / options.jobCount),
+    seed: (options.seed + jobIndex) >>> 0,
+    readPercent: options.readPercent,
+    rampMs: options.rampMs,
+    runtimeMs: options.runtimeMs,
+  }));
+}
+
+function refuseUnaligned(option: string, value: number, facts: TargetFacts): void {
+  if (value % facts.offsetAlignBytes === 0) return;
+  throw misuse(`Cannot use ${option} ${value} on ${facts.target}: wanted a multiple of ${facts.offsetAlignBytes}`);
+}

@@ -1,0 +1,20 @@
+import { formatCount } from "../../mod.ts";
+import type { LiveView } from "./sampler.ts";
+import type { LoadOptions } from "./options.ts";
+import { formatRate } from "./text.ts";
+
+/** The live line of a run: how far it is and how fast it goes. */
+export function progressText(options: LoadOptions, view: LiveView, elapsedMs: number): string {
+  const totalMs = options.rampMs + options.runtimeMs;
+  const percent = Math.min(100, Math.floor((100 * elapsedMs) / totalMs));
+  const leftSeconds = Math.max(0, Math.ceil((totalMs - elapsedMs) / 1000));
+  const iops = view.readIops + view.writeIops;
+  const rates = [`${formatCount(iops)} IOPS`, formatRate(iops * options.blockSizeBytes)];
+  if (options.mode === "randrw") {
+    rates.push(`${formatCount(view.readIops)} reads, ${formatCount(view.writeIops)} writes`);
+  }
+  if (view.errors > 0) rates.push(`${view.errors} errors`);
+  const name = view.inRamp ? `${options.mode} (ramp)` : options.mode;
+  const left = `${percent} %, ${leftSeconds} s left`;
+  return `${name}: ${rates.join(", ")}, ${left}`;
+}

@@ -1,0 +1,59 @@
+import { type BlockDevice, StorageError } from "../../mod.ts";
+import type { Meter } from "./meter.ts";
+import { Pattern, Payload } from "./pattern.ts";
+import type { JobPlan } from "./plan.ts";
+
+/** Errno that a failure without one counts as: EIO. */
+const EIO = 5;
+
+/** Keeps `ioDepth` loops going through the promise face, each awaiting one I/O after another. */
+export class PromiseJob {
+  readonly #device: BlockDevice;
+  readonly #pattern: Pattern;
+  readonly #payload: Payload | null;
+  readonly #buffers: readonly Uint8Array<ArrayBuffer>[];
+  #reapPasses: number;
+  /** Of the run; set first thing by it. */
+  #meter!: Meter;
+
+  /** Prepares the buffers; nothing is submitted yet. */
+  constructor(device: BlockDevice, plan: JobPlan) {
+    this.#device = device;
+    this.#pattern = new Pattern(plan);
+    this.#buffers = device.allocate(plan.ioDepth, plan.range.blockBytes);
+    this.#payload = plan.readPercent === 100 ? null : new Payload(this.#buffers);
+    this.#reapPasses = device.stats.reapPasses;
+  }
+
+  /** Runs until the time is up or the stop flag is set, and until nothing is in flight any more. */
+  async run(meter: Meter): Promise<void> {
+    this.#meter = meter;
+    await Promise.all(this.#buffers.map((buffer, index) => this.#loop(buffer, index)));
+  }
+
+  async #loop(buffer: Uint8Array<ArrayBuffer>, index: number): Promise<void> {
+    const meter = this.#meter;
+    while (meter.running) {
+      const isWrite = this.#pattern.nextIsWrite();
+      if (isWrite) this.#payload!.stamp(index);
+      meter.submit(index);
+      const result = await this.#transfer(isWrite, buffer, this.#pattern.offsets.next());
+      const reapPasses = this.#device.stats.reapPasses;
+      // What fails without reaching the kernel is in no pass; the clock must go on nevertheless.
+      if (reapPasses !== this.#reapPasses || result < 0) {
+        this.#reapPasses = reapPasses;
+        meter.startPass();
+      }
+      meter.record(isWrite, result, index);
+    }
+  }
+
+  async #transfer(isWrite: boolean, buffer: Uint8Array<ArrayBuffer>, offset: number): Promise<number> {
+    try {
+      return await (isWrite ? this.#device.write(buffer, offset) : this.#device.read(buffer, offset));
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.kind === "broken" || error.kind === "closed") throw error;
+      return -(error.errno || EIO);
+    }
+  }
+}

@@ -1,0 +1,141 @@
+import {
+  type BlockDevice,
+  describeUse,
+  DRIVER_NAMES,
+  formatSize,
+  inspectTarget,
+  openDevice,
+  type OpenOptions,
+  StorageError,
+  type TargetReport,
+} from "../../mod.ts";
+import { failed } from "../failure.ts";
+import { type LoadOptions, writes } from "./options.ts";
+import type { TargetFacts } from "./plan.ts";
+
+/** What is known of a target before the run. */
+export interface TargetSurvey {
+  readonly facts: TargetFacts;
+  readonly kind: string;
+  readonly driver: string;
+  /** Bytes of memory of this machine, or 0 where unknown. */
+  readonly memoryBytes: number;
+  /** Bytes that reads find without touching the disk: holes and unwritten parts. */
+  readonly emptyBytes: number;
+  /** Lines for the context: file system, device. */
+  readonly details: Readonly<Record<string, string>>;
+}
+
+/**
+ * A target that was looked at and, if it is a block device that gets written to, claimed: while this is open, the
+ * kernel lets nobody mount it or build on it. Opening alone writes nothing.
+ */
+export class OpenedTarget implements AsyncDisposable {
+  /** What was found. */
+  readonly survey: TargetSurvey;
+  readonly #device: BlockDevice;
+
+  private constructor(survey: TargetSurvey, device: BlockDevice) {
+    this.survey = survey;
+    this.#device = device;
+  }
+
+  /** Opens and surveys `target`. Throws for a target that is missing, is refused, or must not be written to. */
+  static async open(target: string, options: LoadOptions): Promise<OpenedTarget> {
+    const report = inspect(target, options);
+    if (report !== null) refuseTarget(report, writes(options.mode));
+    const device = await openClaimed(target, options);
+    try {
+      return new OpenedTarget(surveyOf(device, report), device);
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+  }
+
+  /** Lets go of the target. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#device.close();
+  }
+}
+
+/** Throws for what no run can use, and for what a writing run must not touch. */
+export function refuseTarget(report: TargetReport, writing: boolean): void {
+  const { path, kind, uses } = report;
+  if (kind !== "regular file" && kind !== "block device" && kind !== "socket") {
+    throw failed(`Cannot open ${path}: it is a ${kind}, wanted a regular file or a block device`);
+  }
+  const [use] = uses ?? [];
+  if (!writing || use === undefined) return;
+  throw failed(`Cannot write to ${path}: it is ${describeUse(use)}, wanted a target that the system does not use`);
+}
+
+/** Null for addresses that are no paths, which only other drivers than io_uring take. */
+function inspect(target: string, options: LoadOptions): TargetReport | null {
+  const prefix = DRIVER_NAMES.find((name) => target.startsWith(`${name}:`));
+  try {
+    return inspectTarget(prefix === undefined ? target : target.slice(prefix.length + 1));
+  } catch (error) {
+    if (options.driver === "io_uring" || !(error instanceof StorageError) || error.kind !== "open") throw error;
+    return null;
+  }
+}
+
+/**
+ * O_EXCL without O_CREAT claims a block device (open(2)): EBUSY when it, or a part of it, is mounted, swap space or
+ * part of something. This is the last word also where /proc and /sys tell nothing, as in a container. On a regular
+ * file it has no effect.
+ */
+async function openClaimed(target: string, options: LoadOptions): Promise<BlockDevice> {
+  const open: OpenOptions = {
+    driver: options.driver,
+    direct: options.direct,
+    queueDepth: options.ioDepth,
+    registered: false,
+    readOnly: !writes(options.mode),
+    exclusive: writes(options.mode),
+  };
+  try {
+    return await openDevice(target, open);
+  } catch (error) {
+    if (!writes(options.mode) || !(error instanceof StorageError) || error.errnoName !== "EBUSY") throw error;
+    throw failed(
+      `Cannot write to ${target}: the kernel has it in use, wanted a device that nothing is built on`,
+      error,
+    );
+  }
+}
+
+function surveyOf(device: BlockDevice, report: TargetReport | null): TargetSurvey {
+  return {
+    facts: {
+      target: device.target,
+      sizeBytes: device.size,
+      offsetAlignBytes: device.alignment.offset,
+      maxInflight: device.limits.maxInflight,
+    },
+    kind: device.info.kind,
+    driver: device.driver,
+    memoryBytes: Deno.systemMemoryInfo().total,
+    emptyBytes: (report?.holes?.holeBytes ?? 0) + (report?.holes?.unwrittenBytes ?? 0),
+    details: report === null ? {} : detailsOf(report),
+  };
+}
+
+/** What stands behind a target, in lines for the context. */
+export function detailsOf({ fileSystem, device }: TargetReport): Record<string, string> {
+  const details: Record<string, string> = {};
+  if (fileSystem !== null) details["on"] = `${fileSystem.fileSystem} of ${fileSystem.source}, ${fileSystem.mountPoint}`;
+  if (device === null) return details;
+  const facts = [
+    device.path,
+    ...device.model === null ? [] : [device.model],
+    ...device.sizeBytes === null ? [] : [formatSize(device.sizeBytes)],
+    ...device.logicalBlockSize === null ? [] : [`blocks of ${device.logicalBlockSize}`],
+    ...device.scheduler === null ? [] : [`scheduler ${device.scheduler.active ?? "unknown"}`],
+    ...device.requestCount === null ? [] : [`nr_requests ${device.requestCount}`],
+    ...device.writeCache === null ? [] : [device.writeCache],
+    ...device.backingFile === null ? [] : [`backed by ${device.backingFile}`],
+  ];
+  return { ...details, device: facts.join(", ") };
+}

@@ -1,0 +1,77 @@
+import { errnoName, formatSize } from "../../mod.ts";
+import { type LoadOptions, writes } from "./options.ts";
+import type { LoadResult } from "./result.ts";
+import type { TargetSurvey } from "./target.ts";
+
+/** A mean depth below this share of the wanted one is worth a warning. */
+const DEPTH_SHARE_WANTED = 0.9;
+
+/** What makes the figures of a run mean something else than they seem to, most serious first. */
+export function collectWarnings(options: LoadOptions, survey: TargetSurvey, result: LoadResult): string[] {
+  return [
+    ...runWarnings(result),
+    ...targetWarnings(options, survey),
+    ...depthWarnings(options, result),
+    ...result.notes,
+  ];
+}
+
+/** What is known before the run. */
+export function targetWarnings(options: LoadOptions, survey: TargetSurvey): string[] {
+  const warnings: string[] = [];
+  const { sizeBytes, target } = survey.facts;
+  if (survey.emptyBytes > 0 && !writes(options.mode)) {
+    warnings.push(
+      `${target} has ${
+        formatSize(survey.emptyBytes)
+      } of holes and unwritten parts: reads of these do not touch the disk`,
+    );
+  }
+  if (!options.direct && !writes(options.mode)) {
+    const memory = survey.memoryBytes;
+    warnings.push(
+      memory > 0 && sizeBytes < memory
+        ? `Buffered reads of ${formatSize(sizeBytes)}, less than the memory of ${
+          formatSize(memory)
+        }: this measures the page cache, add --direct to measure the disk`
+        : "Buffered reads may come from the page cache: add --direct to measure the disk",
+    );
+  }
+  if (options.direct && sizeBytes < SMALL_TARGET_BYTES) {
+    warnings.push(`${target} has only ${formatSize(sizeBytes)}: the cache inside the device may hold all of it`);
+  }
+  return warnings;
+}
+
+/** Targets below this fit into the DRAM of many disks. */
+const SMALL_TARGET_BYTES = 256 * 1024 ** 2;
+
+function runWarnings(result: LoadResult): string[] {
+  const warnings: string[] = [];
+  if (result.stuckJobs.length > 0) {
+    warnings.push(
+      `I/O of job ${result.stuckJobs.join(", ")} did not come back: its figures lack latencies and what was in flight`,
+    );
+  }
+  if (result.errorCount > 0) {
+    const names = [...result.errors].map(([errno, count]) => `${count} × ${errnoName(errno)}`).join(", ");
+    warnings.push(`${result.errorCount} I/Os failed and are in no other figure: ${names}`);
+  }
+  const shortIos = result.read.shortIos + result.write.shortIos;
+  if (shortIos > 0) warnings.push(`${shortIos} I/Os were short: the target ended before the range did`);
+  return warnings;
+}
+
+function depthWarnings(options: LoadOptions, result: LoadResult): string[] {
+  const achieved = result.achievedDepth;
+  if (result.stats.submits === 0 || achieved >= options.ioDepth * DEPTH_SHARE_WANTED) return [];
+  return [`Achieved depth ${achieved.toFixed(1)} of ${options.ioDepth}: ${depthReason(options)}`];
+}
+
+function depthReason(options: LoadOptions): string {
+  if (!options.direct && !writes(options.mode)) return "reads from the page cache complete while they are submitted";
+  if (options.batch === "none") {
+    return "each request is submitted alone, and early ones complete before the last is sent";
+  }
+  return "the target completes requests faster than they can be submitted";
+}

@@ -1,0 +1,57 @@
+/**
+ * Entry of a job's Worker: opens a device of its own, waits for the start, runs the job, posts the result.
+ *
+ * @module
+ */
+import { type BlockDevice, openDevice } from "../../mod.ts";
+import { debugWanted } from "../debug.ts";
+import { describeFailure } from "../failure.ts";
+import { CallbackJob } from "./callback_job.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
+import { type JobResult, Meter } from "./meter.ts";
+import type { JobPlan } from "./plan.ts";
+import { PromiseJob } from "./promise_job.ts";
+import { SharedState } from "./shared_state.ts";
+
+/** The part of a Worker's global scope that is used; the type checker assumes a window. */
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+  postMessage(message: FromWorker): void;
+  close(): void;
+}
+
+const scope = globalThis as unknown as WorkerScope;
+
+/** Resolved by the start message, so that all Workers begin together. */
+const started = Promise.withResolvers<void>();
+
+scope.onmessage = ({ data }) => {
+  if (data.type === "start") return started.resolve();
+  runJob(data.plan, new SharedState(data.shared)).then(
+    (result) => scope.postMessage({ type: "done", result }),
+    (error: unknown) => scope.postMessage({ type: "failed", failure: describeFailure(error, debugWanted()) }),
+  );
+};
+
+/** The result is posted after the device is closed: the main thread then ends the Worker at once. */
+async function runJob(plan: JobPlan, shared: SharedState): Promise<JobResult> {
+  await using device = await openForJob(plan);
+  const Job = plan.api === "promise" ? PromiseJob : CallbackJob;
+  const job = new Job(device, plan);
+  scope.postMessage({ type: "ready", notes: [...device.notes] });
+  await started.promise;
+  const meter = new Meter(plan, device.stats, shared);
+  await job.run(meter);
+  return meter.finish();
+}
+
+function openForJob(plan: JobPlan): Promise<BlockDevice> {
+  return openDevice(plan.target, {
+    driver: plan.driver,
+    direct: plan.direct,
+    readOnly: plan.readOnly,
+    batch: plan.batch,
+    wait: plan.wait,
+    queueDepth: plan.ioDepth,
+  });
+}

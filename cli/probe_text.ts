@@ -1,0 +1,171 @@
+import { styleText } from "node:util";
+import {
+  describeUse,
+  type DriverReport,
+  formatSize,
+  type LockedMemoryReport,
+  type ProbeReport,
+  type TargetReport,
+  type UringFeatures,
+  type UringRights,
+} from "../mod.ts";
+
+/** Width of the labels on the left. */
+const LABEL_WIDTH = 15;
+
+type Style = "bold" | "dim" | "yellow" | "red" | "green";
+type Paint = (style: Style, text: string) => string;
+
+/** A label and what belongs to it; null where there is nothing to tell. */
+type Fact = readonly [label: string, text: string | null];
+
+const STATE_STYLES: Readonly<Record<DriverReport["state"], Style>> = {
+  works: "green",
+  fails: "red",
+  "not tested": "yellow",
+};
+
+/** The report for people: one block for each driver, one for the target. Ends with a line end. */
+export function probeText(report: ProbeReport, styled: boolean): string {
+  const paint: Paint = (style, text) => styled ? styleText(style, text, { validateStream: false }) : text;
+  const kernel = report.kernel === "" ? "Linux" : `Linux ${report.kernel}`;
+  const blocks = [
+    [`${kernel} ${report.arch}, Deno ${report.deno}`],
+    ...report.drivers.map((driver) => [
+      `${paint("bold", driver.driver)}: ${paint(STATE_STYLES[driver.state], driver.state)}`,
+      ...rows(driverFacts(driver), paint),
+    ]),
+    ...report.target === null ? [] : [targetRows(report.target, paint)],
+  ];
+  return blocks.map((lines) => lines.join("\n")).join("\n\n") + "\n";
+}
+
+function rows(facts: readonly Fact[], paint: Paint): string[] {
+  return facts.flatMap(([label, text]) =>
+    text === null || text === "" ? [] : [`  ${paint("dim", label.padEnd(LABEL_WIDTH))}${text}`]
+  );
+}
+
+function driverFacts(driver: DriverReport): Fact[] {
+  const { library, features } = driver;
+  return [
+    ["why", driver.reason],
+    ["what to do", driver.remedy],
+    ["library", library.foundAs === null ? null : `${library.name}, found as ${library.foundAs}`],
+    ["rights", rightsText(driver.rights)],
+    ["locked memory", memoryText(driver.lockedMemory)],
+    ...features === null ? [] : featureFacts(features),
+    ...driver.notes.map((note): Fact => ["note", note]),
+  ];
+}
+
+function rightsText({ disabled, group, seccompFilter }: UringRights): string {
+  const sysctl = disabled === null
+    ? "kernel.io_uring_disabled does not exist"
+    : `kernel.io_uring_disabled is ${disabled}`;
+  const groupText = group === null ? [] : [`kernel.io_uring_group is ${group}`];
+  const filter = seccompFilter === null ? [] : [seccompFilter ? "a seccomp filter is installed" : "no seccomp filter"];
+  return [sysctl, ...groupText, ...filter].join(", ");
+}
+
+function memoryText({ neededBytes, ringBytes, limitBytes, exempt }: LockedMemoryReport): string {
+  const rings = ringBytes === 0 ? "" : ` (${formatSize(ringBytes)} for the rings)`;
+  const limit = limitBytes === null ? "no limit" : `limit ${formatSize(limitBytes)}`;
+  const exemption = exempt && limitBytes !== null ? " (does not count: CAP_IPC_LOCK)" : "";
+  return `need ${formatSize(neededBytes)}${rings} for each device, ${limit}${exemption}`;
+}
+
+function featureFacts(features: UringFeatures): Fact[] {
+  const { eventFlags, blockFlags, operations } = features;
+  const missing = Object.keys(operations).filter((name) => !operations[name]);
+  const known = Object.keys(operations).filter((name) => operations[name]);
+  return [
+    ["ring, event", eventFlags.join(", ") || "no flags"],
+    ["ring, block", blockFlags === null ? "unknown" : blockFlags.join(", ") || "no flags"],
+    ["operations", known.join(", ")],
+    ["missing", missing.join(", ")],
+    ["registers", `files ${yesNo(features.registeredFiles)}, buffers ${yesNo(features.registeredBuffers)}`],
+    ["discard", features.discardCommand ? "by io_uring command" : "by fallocate"],
+    ["wake-up", features.wakeup],
+  ];
+}
+
+function targetRows(target: TargetReport, paint: Paint): string[] {
+  const isDevice = target.kind === "block device";
+  const size = isDevice || target.kind === "regular file" ? ` of ${formatSize(target.sizeBytes)}` : "";
+  const facts = isDevice ? deviceFacts(target) : [...fileFacts(target), ...deviceFacts(target)];
+  const useful = isDevice || target.kind === "regular file"
+    ? []
+    : [paint("yellow", "  No driver opens it: wanted a regular file or a block device")];
+  return [
+    `${paint("bold", target.path)}: ${target.kind}${size}`,
+    ...useful,
+    ...rows([
+      ["path", target.realPath === target.path ? null : target.realPath],
+      ["access", accessText(target)],
+      ["used", usesText(target, paint)],
+      ["direct I/O", directText(target)],
+      ...facts,
+    ], paint),
+  ];
+}
+
+function accessText({ readable, writable, readOnly }: TargetReport): string {
+  return `read ${yesNo(readable)}, write ${yesNo(writable)}${readOnly ? " (read-only)" : ""}`;
+}
+
+function usesText({ kind, uses }: TargetReport, paint: Paint): string {
+  if (uses === null) return paint("yellow", "unknown: /proc or /sys does not tell");
+  if (uses.length > 0) return paint("yellow", uses.map((use) => `${use.what} is ${describeUse(use)}`).join("; "));
+  return kind === "block device" ? "not mounted, no swap space, held by nothing" : "by nothing of the system";
+}
+
+function directText({ directIo, alignment }: TargetReport): string {
+  if (directIo === null) return "unknown: wanted Linux 6.1 or later and a file system that tells";
+  if (alignment === null) return "refused by the file system";
+  return `memory aligned to ${alignment.memory} bytes, offset and length to ${alignment.offset}`;
+}
+
+function fileFacts({ fileSystem, holes }: TargetReport): Fact[] {
+  const on = fileSystem === null
+    ? null
+    : `${fileSystem.fileSystem} on ${fileSystem.mountPoint}, from ${fileSystem.source || "nothing"}`;
+  return [["file system", on], ["holes", holesText(holes)]];
+}
+
+function holesText(holes: TargetReport["holes"]): string {
+  if (holes === null) return "unknown";
+  const { holeBytes, unwrittenBytes, extentCount } = holes;
+  const extents = `${extentCount} extent${extentCount === 1 ? "" : "s"}`;
+  if (holeBytes + unwrittenBytes === 0) return `none, ${extents}`;
+  return `${formatSize(holeBytes)} of holes and ${formatSize(unwrittenBytes)} unwritten, ${extents}: ` +
+    "reads there do not touch the disk";
+}
+
+function deviceFacts({ device, kind }: TargetReport): Fact[] {
+  if (device === null) return [["device", "unknown"]];
+  const { scheduler, requestCount, partitionOf, backingFile } = device;
+  const size = device.sizeBytes === null ? "" : ` of ${formatSize(device.sizeBytes)}`;
+  const origin = partitionOf === null ? "" : `, a partition of ${partitionOf}`;
+  return [
+    ["device", kind === "block device" ? `number ${device.deviceNumber}${origin}` : `${device.path}${size}${origin}`],
+    ["model", device.model],
+    ["backing file", backingFile],
+    ["block size", `${device.logicalBlockSize ?? "?"} bytes, physical ${device.physicalBlockSize ?? "?"}`],
+    ["scheduler", scheduler === null ? "none of its own" : schedulerText(scheduler)],
+    ["nr_requests", requestCount === null ? null : String(requestCount)],
+    ["poll queues", device.pollQueues === null ? null : yesNo(device.pollQueues)],
+    ["write cache", device.writeCache],
+    ["rotational", device.rotational === null ? null : yesNo(device.rotational)],
+    ["discard", device.maxDiscardBytes === null ? null : yesNo(device.maxDiscardBytes > 0)],
+  ];
+}
+
+function schedulerText({ active, available }: { active: string | null; available: readonly string[] }): string {
+  const others = available.filter((name) => name !== active);
+  return `${active ?? "unknown"}${others.length === 0 ? "" : ` (also ${others.join(", ")})`}`;
+}
+
+function yesNo(value: boolean): string {
+  return value ? "yes" : "no";
+}

@@ -1,0 +1,120 @@
+import { Command, CommanderError, Option } from "commander";
+import { BATCH_MODES, WAIT_MODES } from "../mod.ts";
+import { ExitCode } from "./exit_codes.ts";
+import { misuse } from "./failure.ts";
+import { APIS, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
+import { parseLoadOptions, type RawOptions, writes } from "./load/options.ts";
+import { writeOutput } from "./terminal.ts";
+import { VERSION } from "./version.ts";
+
+const DESCRIPTIONS: Readonly<Record<LoadMode, string>> = {
+  randread: "read random blocks; without TARGET a 1GiB file of random bytes in the cache folder",
+  randwrite: "overwrite random blocks of TARGET",
+  read: "read block after block; without TARGET as randread",
+  write: "overwrite block after block of TARGET",
+  randrw: "read and overwrite random blocks of TARGET",
+};
+
+/** Runs the subcommand that `args` name. Throws CliError for a command line that cannot be meant. */
+export async function runProgram(args: readonly string[]): Promise<ExitCode> {
+  let exitCode: ExitCode = ExitCode.ok;
+  const finish = (code: ExitCode) => {
+    exitCode = code;
+  };
+  const program = newCommand(new Command("plugio"))
+    .description("Block I/O through io_uring: measure a disk, a file or plugio itself")
+    .version(VERSION, "--version", "print the version")
+    .helpCommand(false);
+  for (const mode of LOAD_MODES) addLoadCommand(program, mode, args, finish);
+  addProbeCommand(program, finish);
+  if (args.length === 0) {
+    program.outputHelp();
+    throw misuse("Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw or probe");
+  }
+  try {
+    await program.parseAsync([...args], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return ExitCode.ok;
+    throw misuse(parserMessage(error));
+  }
+  return exitCode;
+}
+
+/** The parser neither exits nor prints by itself: help goes out through our own writer, errors are thrown. */
+function newCommand(command: Command): Command {
+  return command.exitOverride().configureOutput({ writeOut: writeOutput, writeErr: () => {} });
+}
+
+function addLoadCommand(
+  program: Command,
+  mode: LoadMode,
+  args: readonly string[],
+  finish: (code: ExitCode) => void,
+): void {
+  const command = newCommand(program.command(mode))
+    .description(DESCRIPTIONS[mode])
+    .argument(writes(mode) ? "<target>" : "[target]", "file, block device or driver:address")
+    .option("--driver <name>", "io_uring by default")
+    .option("--bs <size>", "bytes of one I/O, with k, m, g (default 4k)")
+    .option("--iodepth <n>", `I/Os in flight per job, 1 to ${MAX_IO_DEPTH} (default 32)`)
+    .option("--numjobs <n>", `Workers, each with its own queue, 1 to ${MAX_JOBS} (default 1)`)
+    .option("--runtime <time>", "measured time: seconds, or with ms, s, m, h (default 10)")
+    .option("--ramp-time <time>", "time before the measurement (default 0)")
+    .option("--size <size>", "bytes of the range (default: to the end)")
+    .option("--offset <size>", "where the range begins (default 0)")
+    .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 0)")
+    .option("--seed <n>", "start of the random sequence (default 1)")
+    .option(
+      "--batch <mode>",
+      `when requests are submitted: ${BATCH_MODES.join(", ")} (default plug, promise face auto)`,
+    )
+    .option("--wait <mode>", `how completions are awaited: ${WAIT_MODES.join(", ")} (default block)`)
+    .option("--api <face>", `face of the library: ${APIS.join(", ")} (default callback)`)
+    .option("--output-format <format>", `${OUTPUT_FORMATS.join(" or ")} (default normal)`)
+    .option("--output <file>", "write the result to a file, too")
+    .addOption(new Option("--iodepth-batch-complete-min <n>", "completions one wait asks for").hideHelp());
+  if (mode === "randrw") command.option("--rwmixread <percent>", "share of reads (default 50)");
+  if (writes(mode)) command.option("--allow-destructive", "overwrite the range of TARGET");
+  command.action(async (target: string | undefined, raw: RawOptions) => {
+    const options = parseLoadOptions(mode, target, raw);
+    // Loaded late, so that --help and a wrong option cost no start of the engine.
+    const { runLoad } = await import("./load/command.ts");
+    finish(await runLoad(options, args));
+  });
+}
+
+function addProbeCommand(program: Command, finish: (code: ExitCode) => void): void {
+  newCommand(program.command("probe"))
+    .description("which drivers work here, and what to do about those that do not")
+    .argument("[target]", "also describe this file or device")
+    .option("--json", "print JSON")
+    .option("--skip-io-uring", "do not touch io_uring: some sandboxes kill processes that do")
+    .action(async (target: string | undefined, raw: { json?: true; skipIoUring?: true }) => {
+      const { runProbe } = await import("./probe.ts");
+      finish(
+        await runProbe({ target: target ?? null, json: raw.json === true, skipIoUring: raw.skipIoUring === true }),
+      );
+    });
+}
+
+/** The parser's messages in the wording of this project, on one line. */
+function parserMessage(error: CommanderError): string {
+  const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n");
+  const suggestion = /Did you mean (.+)\?/.exec(rest.join(" "))?.[1];
+  const quoted = /'([^']+)'/.exec(first)?.[1] ?? "";
+  switch (error.code) {
+    case "commander.unknownOption":
+      return `Cannot use option ${quoted}: it is unknown, wanted ${suggestion ?? "one that --help lists"}`;
+    case "commander.unknownCommand":
+      return `Cannot run subcommand ${quoted}: it is unknown, wanted ${suggestion ?? "one that --help lists"}`;
+    case "commander.optionMissingArgument":
+      return `Cannot use option ${quoted.split(" ")[0]}: it has no value, wanted ${quoted}`;
+    case "commander.excessArguments":
+      return `Cannot use more than one target: ${first.replace(/^.*got \d+: /, "").replace(/\.$/, "")}, wanted one`;
+    case "commander.missingArgument":
+      return "Cannot write without a target: wanted the path to overwrite";
+    default:
+      return first;
+  }
+}

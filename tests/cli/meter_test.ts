@@ -1,0 +1,111 @@
+/** The clock and counters of one job: the window, errors, and no garbage. */
+import assert from "node:assert/strict";
+import { newQueueStats } from "../../mod.ts";
+import { Meter } from "../../cli/load/meter.ts";
+import { type JobPlan, planJobs } from "../../cli/load/plan.ts";
+import type { RawOptions } from "../../cli/load/options.ts";
+import { countSince, Phase, SharedState } from "../../cli/load/shared_state.ts";
+import { heapBytesPerCall } from "../support/heap.ts";
+import { options } from "./support.ts";
+
+function plan(raw: RawOptions): JobPlan {
+  const facts = { target: "f", sizeBytes: 1024 ** 2, offsetAlignBytes: 1, maxInflight: 1024 };
+  return planJobs(options("randread", "f", raw), facts)[0]!;
+}
+
+/** Lets `ms` pass without giving the event loop a turn, as a blocking wait does. */
+function pass(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
+function newMeter(raw: RawOptions): { meter: Meter; shared: SharedState } {
+  const shared = SharedState.create(1);
+  return { meter: new Meter(plan(raw), newQueueStats(), shared), shared };
+}
+
+Deno.test("errors are counted by errno and are in no other figure, also those of the ramp", () => {
+  const { meter } = newMeter({ runtime: "20ms", rampTime: "10ms" });
+  meter.submit(0);
+  meter.startPass();
+  meter.record(false, -5, 0);
+  pass(11);
+  meter.startPass();
+  meter.startPass();
+  meter.submit(0);
+  meter.record(false, -5, 0);
+  meter.record(false, -28, 0);
+  meter.record(false, 4096, 0);
+  const result = meter.finish();
+  assert.deepEqual(result.errors, [[5, 2], [28, 1]]);
+  assert.equal(result.read.ios, 1);
+  assert.equal(result.read.latency.total, 1);
+});
+
+Deno.test("the window begins after the ramp and ends submissions after its time", () => {
+  const { meter, shared } = newMeter({ runtime: "20ms", rampTime: "20ms" });
+  meter.record(false, 4096, 0);
+  assert.equal(shared.read(0).phase, Phase.ramp);
+  pass(21);
+  meter.startPass();
+  meter.startPass();
+  assert.equal(shared.read(0).phase, Phase.measure);
+  meter.record(false, 4096, 0);
+  meter.record(true, 100, 1);
+  pass(21);
+  meter.startPass();
+  assert.equal(meter.running, false);
+  meter.record(false, 4096, 0);
+  meter.startPass();
+  meter.record(false, 4096, 0);
+  const result = meter.finish();
+  assert.deepEqual([result.read.ios, result.write.ios, result.write.bytes, result.write.shortIos], [2, 1, 100, 1]);
+  assert.ok(result.windowMs >= 20 && result.windowMs < 40, `window ${result.windowMs} ms`);
+  assert.equal(result.partial, false);
+  assert.equal(shared.read(0).reads, 3);
+});
+
+Deno.test("the stop flag ends submissions, and the result is partial", () => {
+  const { meter, shared } = newMeter({ runtime: "60" });
+  meter.startPass();
+  assert.equal(meter.running, true);
+  shared.requestStop();
+  pass(2);
+  meter.startPass();
+  assert.equal(meter.running, false);
+  assert.equal(meter.finish().partial, true);
+});
+
+Deno.test("a stop during the ramp gives what there is of the ramp", () => {
+  const { meter, shared } = newMeter({ runtime: "60", rampTime: "60" });
+  meter.record(false, 4096, 0);
+  shared.requestStop();
+  pass(2);
+  meter.startPass();
+  meter.record(false, 4096, 0);
+  const result = meter.finish();
+  assert.equal(result.read.ios, 2);
+  assert.equal(result.partial, true);
+});
+
+Deno.test("live counts survive their wrap at 2^32", () => {
+  const shared = SharedState.create(2);
+  shared.publish(1, 2 ** 32 - 10, 0, 0);
+  const before = shared.read(1).reads;
+  shared.publish(1, 2 ** 32 + 90, 0, 0);
+  assert.equal(countSince(before, shared.read(1).reads), 100);
+  assert.equal(shared.read(0).reads, 0);
+});
+
+Deno.test("submitting and recording leave no garbage", () => {
+  const { meter } = newMeter({ runtime: "3600" });
+  let calls = 0;
+  const bytes = heapBytesPerCall(() => {
+    const index = calls++ & 31;
+    // A pass costs the number that the clock returns, shared by the I/Os of the pass.
+    if (index === 0) meter.startPass();
+    meter.record(false, 4096, index);
+    meter.submit(index);
+  });
+  assert.ok(bytes < 2, `${bytes} bytes a call`);
+});

@@ -1,0 +1,135 @@
+/** What must not be written to, by the text of /proc and /sys. */
+import assert from "node:assert/strict";
+import { refuseTarget } from "../../cli/load/target.ts";
+import type { SystemFiles } from "../../core/block_facts.ts";
+import { deviceUses, fileUses, type TargetUse } from "../../core/target_use.ts";
+import type { TargetReport } from "../../mod.ts";
+
+const MOUNTINFO = `23 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
+24 23 0:22 / /proc rw,nosuid - proc proc rw
+25 23 8:17 / /mnt/with\\040space rw,relatime shared:2 master:3 - xfs /dev/sdb1 rw
+26 23 0:45 /sub /mnt/pool rw - btrfs /dev/sdc rw,subvol=/sub
+27 23 253:3 / /home rw - ext4 /dev/mapper/vg-home rw
+broken line
+`;
+
+const SWAPS = `Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority
+/dev/sdd2                               partition\t1048572\t\t0\t\t-2
+/swap\\040file                           file\t\t1048572\t\t0\t\t-3
+`;
+
+/** A machine with a mounted disk in parts, a file system on a whole disk, swap, a RAID member, and free disks. */
+const FILES: Readonly<Record<string, string>> = {
+  "/proc/self/mountinfo": MOUNTINFO,
+  "/proc/swaps": SWAPS,
+  ...disk("8:16", "sdb"),
+  ...partition("8:16", "sdb1", "8:17"),
+  ...partition("8:16", "sdb2", "8:18"),
+  ...disk("8:32", "sdc"),
+  ...disk("8:48", "sdd"),
+  ...partition("8:48", "sdd1", "8:49"),
+  ...partition("8:48", "sdd2", "8:50"),
+  ...disk("8:64", "sde"),
+  "/sys/dev/block/8:64/holders/md0": "",
+  ...disk("8:80", "sdf"),
+  ...partition("8:80", "sdf1", "8:81"),
+  ...disk("253:3", "dm-3"),
+  "/sys/block/loop0/loop/backing_file": "/data/image.raw\n",
+  "/sys/block/sda/size": "1",
+};
+
+function disk(number: string, name: string): Record<string, string> {
+  return {
+    [`/sys/dev/block/${number}/uevent`]: `MAJOR=8\nDEVNAME=${name}\nDEVTYPE=disk\n`,
+    [`/sys/dev/block/${number}/dev`]: `${number}\n`,
+  };
+}
+
+/** A partition, as seen in its disk's folder and by its own number. */
+function partition(diskNumber: string, name: string, number: string): Record<string, string> {
+  const facts = { partition: "1\n", dev: `${number}\n`, uevent: `DEVNAME=${name}\nDEVTYPE=partition\n` };
+  const files: Record<string, string> = {};
+  for (const [file, text] of Object.entries(facts)) {
+    files[`/sys/dev/block/${diskNumber}/${name}/${file}`] = text;
+    files[`/sys/dev/block/${number}/${file}`] = text;
+  }
+  files[`/sys/dev/block/${number}/../dev`] = `${diskNumber}\n`;
+  return files;
+}
+
+const SYSTEM: SystemFiles = {
+  readText: (path) => FILES[path] ?? null,
+  list: (path) => [
+    ...new Set(
+      Object.keys(FILES).filter((file) => file.startsWith(`${path}/`)).map((file) =>
+        file.slice(path.length + 1).split("/")[0]!
+      ),
+    ),
+  ],
+};
+
+/** A report of which only the kind and the uses count here. */
+function report(kind: TargetReport["kind"], uses: readonly TargetUse[] | null): TargetReport {
+  return {
+    path: "/dev/x",
+    realPath: "/dev/x",
+    kind,
+    sizeBytes: 4096,
+    blockSize: null,
+    readable: true,
+    writable: true,
+    readOnly: false,
+    directIo: null,
+    alignment: null,
+    fileSystem: null,
+    device: null,
+    mounted: null,
+    uses,
+    holes: null,
+  };
+}
+
+const USES: readonly (readonly [what: string, deviceNumber: string, use: string | null])[] = [
+  ["a mounted partition", "8:17", "mounted on /mnt/with space"],
+  ["a disk with a mounted partition", "8:16", "mounted on /mnt/with space"],
+  ["a free partition beside a mounted one", "8:18", null],
+  ["a disk whose file system shows another number", "8:32", "mounted on /mnt/pool"],
+  ["a swap partition", "8:50", "swap space (/dev/sdd2)"],
+  ["a disk with a swap partition", "8:48", "swap space (/dev/sdd2)"],
+  ["a free partition beside swap", "8:49", null],
+  ["a RAID member", "8:64", "held by /dev/md0"],
+  ["a free disk with a free partition", "8:80", null],
+  ["a mounted logical volume", "253:3", "mounted on /home"],
+];
+
+for (const [what, deviceNumber, use] of USES) {
+  Deno.test(`writing to ${what} is ${use === null ? "allowed" : "refused"}, reading is allowed`, () => {
+    const found = report("block device", deviceUses(deviceNumber, SYSTEM) ?? []);
+    refuseTarget(found, false);
+    if (use === null) return refuseTarget(found, true);
+    assert.throws(() => refuseTarget(found, true), {
+      name: "CliError",
+      exitCode: 1,
+      message: `Cannot write to /dev/x: it is ${use}, wanted a target that the system does not use`,
+    });
+  });
+}
+
+for (
+  const [path, use] of [["/swap file", /swap space/], ["/data/image.raw", /the backing file of \/dev\/loop0/]] as const
+) {
+  Deno.test(`writing to the file ${path} is refused: the system uses it`, () => {
+    assert.throws(() => refuseTarget(report("regular file", fileUses(path, SYSTEM)), true), use);
+  });
+}
+
+Deno.test("a file that nothing uses may be written to, also where the system does not tell", () => {
+  refuseTarget(report("regular file", fileUses("/data/other.raw", SYSTEM)), true);
+  refuseTarget(report("regular file", null), true);
+});
+
+for (const kind of ["directory", "character device", "pipe"] as const) {
+  Deno.test(`a ${kind} is no target`, () => {
+    assert.throws(() => refuseTarget(report(kind, []), false), /wanted a regular file or a block device/);
+  });
+}

@@ -1,0 +1,204 @@
+/**
+ * The documentation against the code: what can be compared is, so that it cannot rot.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ExitCode } from "../../cli/exit_codes.ts";
+import { BATCH_MODES } from "../../core/batching.ts";
+import { Errno } from "../../core/errno.ts";
+import { setupRemedy } from "../../drivers/io_uring/explain.ts";
+import { NEEDS } from "../../tools/setup/needs.ts";
+import { CORE_FOR_FFI } from "../../tools/lint/rooms.ts";
+import { anchors, type CodeBlock, codeBlocks, codeWords, links, section, tableRows } from "./markdown.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const PAGES = ["README.md", "CHANGELOG.md", ...files("docs", /\.md$/)];
+
+function read(path: string): string {
+  return Deno.readTextFileSync(join(ROOT, path));
+}
+
+/** Files below a folder of the project, by name. */
+function files(folder: string, name: RegExp): string[] {
+  return [...Deno.readDirSync(join(ROOT, folder))].flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    return entry.isDirectory ? files(path, name) : name.test(entry.name) ? [path] : [];
+  }).sort();
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Runs this Deno and returns its output; a failure is an error with all of it. */
+async function deno(args: readonly string[], cwd: string): Promise<string> {
+  const native = join(ROOT, ".native/lib");
+  const path = Deno.env.get("LD_LIBRARY_PATH");
+  const env = { NO_COLOR: "1", LD_LIBRARY_PATH: path ? `${native}:${path}` : native };
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd,
+    env,
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  const text = decoder.decode(stdout);
+  assert.ok(success, `deno ${args.join(" ")} failed:\n${text}${decoder.decode(stderr)}`);
+  return text;
+}
+
+Deno.test("every relative link of the documentation leads to a file, and to a heading where it names one", () => {
+  for (const page of PAGES) {
+    for (const link of links(read(page))) {
+      if (/^[a-z]+:/.test(link)) continue;
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? page : join(dirname(page), path);
+      assert.ok(isThere(join(ROOT, target)), `${page} links to ${link}, which is not there`);
+      if (anchor === undefined) continue;
+      assert.ok(anchors(read(target)).includes(anchor), `${page} links to ${link}, which has no such heading`);
+    }
+  }
+});
+
+Deno.test("every page of docs/ is linked from the README", () => {
+  const linked = links(read("README.md"));
+  for (const page of PAGES) if (page !== "README.md") assert.ok(linked.includes(page), `${page} is not linked`);
+});
+
+Deno.test("every task that the documentation names exists, and HACKING.md names every task", () => {
+  const { tasks } = JSON.parse(read("deno.json")) as { tasks: Record<string, unknown> };
+  const named = (page: string) =>
+    [...read(page).matchAll(/deno task (?:-q )?([a-z]+)\b/g)].map(([, name]) => name!).filter((name) => name !== "x");
+  for (const page of PAGES) {
+    for (const name of named(page)) assert.ok(name in tasks, `${page} names the task ${name}, which does not exist`);
+  }
+  const known = named("docs/HACKING.md");
+  for (const name of Object.keys(tasks)) assert.ok(known.includes(name), `docs/HACKING.md lacks the task ${name}`);
+});
+
+/** Blocks that users are meant to copy: all of the README, and those of other pages that say `run`. */
+function examples(): { name: string; block: CodeBlock }[] {
+  return PAGES.flatMap((page) =>
+    codeBlocks(read(page))
+      .filter(({ info }) => info[0] === "ts" && (page === "README.md" || info.includes("run")))
+      .map((block) => ({ name: `${page.replaceAll(/[/.]/g, "_")}_${block.line}.ts`, block }))
+  );
+}
+
+Deno.test("the examples of the documentation type-check, and run with --allow-ffi alone", async () => {
+  const folder = Deno.makeTempDirSync({ prefix: "plugio-docs-" });
+  try {
+    const imports = { "@plugio/plugio": new URL("../../mod.ts", import.meta.url).href };
+    Deno.writeTextFileSync(join(folder, "deno.json"), JSON.stringify({ imports }));
+    const names = examples().map(({ name, block }) => {
+      Deno.writeTextFileSync(join(folder, name), block.code);
+      return name;
+    });
+    assert.ok(names.length >= 9, "the examples were not found");
+    await deno(["check", "-q", ...names], folder);
+    for (const { name, block } of examples()) {
+      if (!block.info.includes("run")) continue;
+      for (const data of ["data.bin", "other.bin"]) {
+        Deno.writeFileSync(join(folder, data), crypto.getRandomValues(new Uint8Array(65536)));
+        Deno.truncateSync(join(folder, data), 1 << 20);
+      }
+      const output = await deno(["run", "-q", "--no-prompt", "--allow-ffi", name], folder);
+      checkComments(block, output);
+    }
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
+/** `console.log(…); // open ENOENT`: the comment is what the line prints, where it is words that can be compared. */
+function checkComments({ code }: CodeBlock, output: string): void {
+  for (const [, comment] of code.matchAll(/console\.log\(.*\); \/\/ (.+)$/gm)) {
+    if (/^offsets/.test(comment!)) continue;
+    assert.ok(output.includes(comment!), `an example says that it prints ${comment}, but it prints ${output}`);
+  }
+}
+
+/** Long options in a subcommand's --help. */
+async function helpOptions(subcommand: string): Promise<string[]> {
+  const help = await deno(["run", "-q", "-P", "cli.ts", subcommand, "--help"], ROOT);
+  return [...help.matchAll(/^ +(?:-\w, )?--([a-z-]+)/gm)].map(([, name]) => name!);
+}
+
+/** Long options in the first column of a section's tables. */
+function tableOptions(heading: string): string[] {
+  const rows = tableRows(section(read("README.md"), heading));
+  return rows.flatMap(([first]) => [...first!.matchAll(/`--([a-z-]+)/g)].map(([, name]) => name!));
+}
+
+Deno.test("the README's tables of options are those of --help", async () => {
+  const load = new Set<string>();
+  for (const mode of ["randread", "read", "randwrite", "write", "randrw"]) {
+    for (const option of await helpOptions(mode)) load.add(option);
+  }
+  assert.deepEqual(tableOptions("### Options").sort(), [...load].sort());
+  assert.deepEqual(tableOptions("### Probe").sort(), (await helpOptions("probe")).sort());
+});
+
+Deno.test("the README's exit codes are those of the command line", () => {
+  const rows = tableRows(section(read("README.md"), "### Exit codes"));
+  const codes = rows.map(([code]) => Number(code)).filter((code) => !Number.isNaN(code));
+  assert.deepEqual(codes, Object.values(ExitCode));
+});
+
+Deno.test("the conformance cases of docs/plug.md are tests of these names", () => {
+  const names = files("tests/core", /_test\.ts$/).flatMap((path) =>
+    [...read(path).matchAll(/Deno\.test\((["`])(P\d+: .*?)\1/g)].map(([, , name]) => name!.replace(/\$\{\w+\}/g, "…"))
+  );
+  const rows = tableRows(section(read("docs/plug.md"), "## Tests")).filter(([number]) => /^P\d+$/.test(number!));
+  assert.equal(rows.length, 20);
+  assert.deepEqual(rows.map(([number, name]) => `${number}: ${name}`).sort(), names.sort());
+});
+
+Deno.test("docs/plug.md has a row for each batching mode", () => {
+  const rows = tableRows(section(read("docs/plug.md"), "## Batching modes"));
+  assert.deepEqual(rows.flatMap(([first]) => codeWords(first!)), BATCH_MODES);
+});
+
+Deno.test("docs/io_uring.md has a row for each option of openDevice", () => {
+  const [, body = ""] = /export interface OpenOptions \{([^]*?)\n\}/.exec(read("core/block.ts")) ?? [];
+  const fields = [...body.matchAll(/readonly (\w+)\?:/g)].map(([, name]) => name!);
+  const rows = tableRows(section(read("docs/io_uring.md"), "## Options"));
+  assert.deepEqual(rows.map(([first]) => codeWords(first!)[0]).filter((word) => word !== undefined), fields);
+});
+
+Deno.test("docs/io_uring.md explains each set-up failure in the words of the code", () => {
+  const text = section(read("docs/io_uring.md"), "## Troubleshooting");
+  for (const errno of [Errno.EPERM, Errno.ENOSYS, Errno.EACCES, Errno.ENOMEM, Errno.EMFILE]) {
+    const [cause = ""] = setupRemedy(errno).split(/;|, or/);
+    assert.ok(text.includes(cause), `Troubleshooting lacks ${JSON.stringify(cause)}`);
+  }
+});
+
+Deno.test("docs/HACKING.md has a row for each variable that the code reads, and no other", () => {
+  const rows = tableRows(section(read("docs/HACKING.md"), "## Environment variables"));
+  const described = rows.flatMap(([first]) => codeWords(first!)).filter((word) => word.startsWith("PLUGIO_"));
+  const sources = ["core", "ffi", "drivers", "cli", "tools"].flatMap((folder) => files(folder, /\.ts$/));
+  const used = sources.flatMap((path) => [...read(path).matchAll(/"(PLUGIO_[A-Z]+)"/g)].map(([, name]) => name!));
+  assert.deepEqual(described.sort(), [...new Set(used)].sort());
+});
+
+Deno.test("docs/HACKING.md names the packages of set-up", () => {
+  const text = section(read("docs/HACKING.md"), "## What set-up does");
+  for (const { packages } of NEEDS) {
+    for (const names of Object.values(packages)) {
+      assert.ok(codeWords(text).includes(names.join(" ")), `the table lacks ${names.join(" ")}`);
+    }
+  }
+});
+
+Deno.test("docs/ARCHITECTURE.md names the files of core/ that ffi/ may import", () => {
+  assert.ok(read("docs/ARCHITECTURE.md").includes(`\`${CORE_FOR_FFI.join(" ")}\``));
+});

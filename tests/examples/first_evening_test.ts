@@ -1,0 +1,38 @@
+/** The shortest example, as the README shows it. */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { TempFolder } from "./support.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+async function run(args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "-P", "examples/first_evening.ts", ...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+Deno.test("the first evening reads 32 blocks in one submission", async () => {
+  using folder = new TempFolder();
+  Deno.writeFileSync(folder.at("file"), new Uint8Array(200_000));
+  const { code, stdout, stderr } = await run([folder.at("file")]);
+  assert.equal(stderr, "");
+  assert.equal(stdout, "131072 bytes in 32 reads and 1 submit\n");
+  assert.equal(code, 0);
+});
+
+Deno.test("the first evening takes a file shorter than that", async () => {
+  using folder = new TempFolder();
+  Deno.writeTextFileSync(folder.at("file"), "short");
+  assert.match((await run([folder.at("file")])).stdout, /^5 bytes in 32 reads/);
+});
+
+Deno.test("the first evening says what it wants", async () => {
+  const { code, stderr } = await run([]);
+  assert.equal(code, 1);
+  assert.match(stderr, /wanted first_evening\.ts FILE/);
+});
