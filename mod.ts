@@ -3,10 +3,10 @@
  * Importing it opens no library and needs no permission; `openDevice` needs `--allow-ffi`.
  *
  * @example
- * ```ts no-eval
+ * ```ts
  * import { openDevice } from "./mod.ts";
  *
- * await using disk = await openDevice("data.bin", { readOnly: true });
+ * await using disk = await openDevice("deno.json", { readOnly: true });
  * const bytes = await disk.read(new Uint8Array(4096), 0);
  * ```
  *

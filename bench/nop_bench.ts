@@ -1,5 +1,5 @@
 /** What the way through the queue costs when the kernel has nothing to do: 1000 NOPs an iteration. */
-import { BenchFile, CallbackLoop, context, inLanes, OPERATIONS, register } from "./support.ts";
+import { BenchFile, CallbackLoop, context, inLanes, OPERATIONS, register, registerAsync } from "./support.ts";
 
 context();
 
@@ -15,13 +15,13 @@ for (const depth of DEPTHS) {
 
   register(`1000 × callback face, run(), depth ${depth}`, { group, baseline: true }, () => loop.run(OPERATIONS));
 
-  register(
+  registerAsync(
     `1000 × promise face, wait block, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, () => blocking.nop()),
   );
 
-  register(
+  registerAsync(
     `1000 × promise face, wait event, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, () => eventDriven.nop()),

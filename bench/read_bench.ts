@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { Random } from "../mod.ts";
-import { BenchFile, CallbackLoop, context, inLanes, OPERATIONS, register } from "./support.ts";
+import { BenchFile, CallbackLoop, context, inLanes, OPERATIONS, register, registerAsync } from "./support.ts";
 
 context();
 
@@ -44,13 +44,13 @@ for (const depth of DEPTHS) {
     (request, index) => request.offset = offsets[index]!,
   );
 
-  register(
+  registerAsync(
     `1000 × node:fs/promises FileHandle.read, depth ${depth}`,
     { group, baseline: true },
     () => inLanes(depth, OPERATIONS, (lane, index) => handle.read(lent[lane]!, 0, BLOCK_BYTES, offsets[index]!)),
   );
 
-  register(
+  registerAsync(
     `1000 × Deno.FsFile seekSync and read, depth ${depth}`,
     { group },
     () =>
@@ -62,19 +62,19 @@ for (const depth of DEPTHS) {
 
   register(`1000 × plugio callback face, run(), depth ${depth}`, { group }, () => loop.run(OPERATIONS));
 
-  register(
+  registerAsync(
     `1000 × plugio promise face, wait block, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, (lane, index) => blocking.read(own[lane]!, offsets[index]!)),
   );
 
-  register(
+  registerAsync(
     `1000 × plugio promise face, wait event, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, (lane, index) => eventDriven.read(ownEvent[lane]!, offsets[index]!)),
   );
 
-  register(
+  registerAsync(
     `1000 × plugio promise face, bounced, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, (lane, index) => eventDriven.read(lent[lane]!, offsets[index]!)),

@@ -17,6 +17,7 @@ const target: SqeTarget = {
   isDevice: false,
   discardWay: "punch",
   zeroWay: "zero range",
+  growTo: () => 0,
 };
 
 function requests(op: Opcode, set: (request: IoRequest, index: number) => void): IoRequest[] {

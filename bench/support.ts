@@ -19,13 +19,23 @@ const SMOKE_OPERATIONS = 64;
 /** Operations that one iteration repeats, so that it takes longer than the clock's step and than Deno's own overhead. */
 export const OPERATIONS: number = SMOKE ? SMOKE_OPERATIONS : 1000;
 
-/** Registers a case; in smoke mode one that runs once, after the one warm-up that Deno insists on. */
-export function register(
-  name: string,
-  options: { readonly group: string; readonly baseline?: boolean },
-  fn: () => void | Promise<void>,
-): void {
-  Deno.bench({ name, ...options, ...(SMOKE ? { n: 1, warmup: 0 } : {}), fn });
+/** Where a case stands in the table. */
+export interface Place {
+  /** Cases that are compared with each other. */
+  readonly group: string;
+  /** The one of the group that the others are compared with. Default false. */
+  readonly baseline?: boolean;
+}
+
+/** Registers a synchronous case; in smoke mode one that runs a few times only. */
+export function register(name: string, place: Place, fn: () => void): void {
+  Deno.bench({ name, ...place, ...(SMOKE ? { n: 1, warmup: 0 } : {}), fn });
+}
+
+/** Registers an asynchronous case. */
+export function registerAsync(name: string, place: Place, fn: () => Promise<void>): void {
+  // Deno awaits functions that are declared async and no others, whatever they return.
+  Deno.bench({ name, ...place, ...(SMOKE ? { n: 1, warmup: 0 } : {}), fn: async () => await fn() });
 }
 
 /** Prints machine, versions and noise to standard error: standard output may be JSON. */

@@ -102,7 +102,10 @@ export interface OpenOptions {
   readonly readOnly?: boolean;
   /** Create the regular file when it is missing. Default false. */
   readonly create?: boolean;
-  /** With `create`: fail when the file exists. Default false. */
+  /**
+   * With `create`: fail when the file exists. On a block device: fail while it is mounted, used as swap or held by
+   * another device, and keep it from being mounted meanwhile (O_EXCL, open(2)). Default false.
+   */
   readonly exclusive?: boolean;
   /** Empty the regular file on opening. Default false. */
   readonly truncate?: boolean;

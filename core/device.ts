@@ -41,10 +41,10 @@ export interface RequestInit {
  * Reads at the end of a file fill the rest of the buffer with zeroes and resolve to the bytes that were there.
  *
  * @example
- * ```ts no-eval
+ * ```ts
  * import { openDevice } from "../mod.ts";
  *
- * await using disk = await openDevice("data.bin", { readOnly: true });
+ * await using disk = await openDevice("deno.json", { readOnly: true });
  * const [buffer] = disk.allocate(1, 4096);
  * const bytes = await disk.read(buffer!, 0);
  * ```

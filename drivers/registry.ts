@@ -24,10 +24,10 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
  * TypeError or RangeError for options that make no sense. Nothing stays open when it rejects.
  *
  * @example
- * ```ts no-eval
+ * ```ts
  * import { openDevice, plug } from "../mod.ts";
  *
- * await using disk = await openDevice("/dev/nvme0n1", { readOnly: true, direct: true });
+ * await using disk = await openDevice("deno.json", { readOnly: true });
  * const buffers = disk.allocate(32, 4096);
  * const reads: Promise<number>[] = [];
  * {

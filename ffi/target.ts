@@ -9,6 +9,7 @@ import {
   O_DIRECT,
   openFile,
   statFile,
+  statPath,
   truncateFile,
 } from "./libc/mod.ts";
 
@@ -37,11 +38,15 @@ export class FileTarget {
 
   /** Opens `path`. Throws StorageError of kind `open` or `unsupported`; nothing stays open then. */
   static open(path: string, options: OpenOptions): FileTarget {
+    // Looked at before it is opened: opening a FIFO would wait for its other end, and O_DIRECT on a directory
+    // is refused for a reason that would mislead.
+    const before = statPath(path);
+    if (before !== null) assertServable(path, before);
     const fd = openDescriptor(path, options);
     try {
       const status = statFile(fd, path);
+      assertServable(path, status);
       const isDevice = status.type === C.S_IFBLK.value;
-      if (!isDevice && status.type !== C.S_IFREG.value) throw wrongType(path, status);
       const info = describe(fd, path, status, options);
       return new FileTarget(path, fd, info, isDevice ? ioctlNumber(fd, C.BLKGETSIZE64.value, 8, path) : -1);
     } catch (error) {
@@ -94,9 +99,10 @@ function openDescriptor(path: string, options: OpenOptions): number {
   }
 }
 
-function wrongType(path: string, status: FileStatus): StorageError {
+function assertServable(path: string, status: FileStatus): void {
+  if (status.type === C.S_IFBLK.value || status.type === C.S_IFREG.value) return;
   const directory = status.type === C.S_IFDIR.value;
-  return new StorageError({
+  throw new StorageError({
     kind: "open",
     op: "open",
     target: path,

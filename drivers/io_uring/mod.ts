@@ -11,7 +11,7 @@ import { lockedMemoryLimit } from "../../ffi/libc/mod.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
-import { submitDeferred } from "./queue.ts";
+import { DEFERRED_SUBMITS, type DeferredSubmit } from "./deferred.ts";
 import type { QueueFile } from "./sqe.ts";
 import { acquireQueue, MAX_QUEUE_DEPTH, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
@@ -51,13 +51,16 @@ class IoUringDevice implements Backend, QueueFile {
   readonly #file: FileTarget;
   readonly #shared: SharedQueue;
   readonly #defer: DeferCall;
+  readonly #submit: DeferredSubmit;
   readonly #memories = new Set<OwnedMemory>();
   #closing: Promise<void> | null = null;
 
   constructor(file: FileTarget, shared: SharedQueue, options: OpenOptions) {
     this.#file = file;
     this.#shared = shared;
-    this.#defer = deferCallFor(options.batch ?? "auto");
+    const { batch = "auto" } = options;
+    this.#defer = deferCallFor(batch);
+    this.#submit = DEFERRED_SUBMITS[batch];
     this.target = file.path;
     this.info = file.info;
     this.isDevice = file.info.kind === "block device";
@@ -83,10 +86,20 @@ class IoUringDevice implements Backend, QueueFile {
     this.#file.resize(byteLength);
   }
 
+  growTo(byteLength: number): number {
+    try {
+      if (this.#file.size() < byteLength) this.#file.resize(byteLength);
+      return 0;
+    } catch (error) {
+      if (error instanceof StorageError) return -error.errno;
+      throw error;
+    }
+  }
+
   enqueue(request: IoRequest): void {
     const { queue } = this.#shared;
     queue.enqueue(request, this);
-    this.#defer(submitDeferred, queue);
+    this.#defer(this.#submit, queue);
   }
 
   cancel(request: IoRequest): void {

@@ -9,32 +9,20 @@ import { plug, unplug } from "../../core/plug.ts";
 import type { CompletionPump, PumpedQueue } from "../../core/pump.ts";
 import { beginRequest, type IoRequest, Opcode, RequestState } from "../../core/request.ts";
 import { newQueueStats, type QueueStats } from "../../core/stats.ts";
-import { luringProcessCompletion, luringResubmitShort, luringUnplugFn } from "../../core/trace.ts";
+import { luringProcessCompletion, luringResubmitShort } from "../../core/trace.ts";
 import { CQE_WORDS, type RingPort, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { EventGate } from "./event_gate.ts";
-import { fallBack, generationOf, INTERNAL_SLOT, type QueueFile, slotOf, writeCancelSqe } from "./sqe.ts";
-import { SubmissionQueue } from "./submission.ts";
+import { fallBack, finishRange, generationOf, INTERNAL_SLOT, type QueueFile, slotOf, writeCancelSqe } from "./sqe.ts";
+import { isRefusal, pause, SubmissionQueue } from "./submission.ts";
 
 /** Completion entries kept free for cancels and wake chains, which no request accounts for. */
 const RESERVED_CQES = 64;
-
-/** Immediate attempts after EINTR or EAGAIN before the queue waits for an event. */
-const SUBMIT_ATTEMPTS = 8;
-
-/** Never notified: waiting on it is a pause. */
-const NOBODY = new Int32Array(new SharedArrayBuffer(4));
 
 /** Completions that only the kernel can bring: overflowed ones, and task work that waits for us to enter. */
 const NEEDS_KERNEL = U.IORING_SQ_CQ_OVERFLOW.value | U.IORING_SQ_TASKRUN.value;
 
 /** What a queue tells the rest of its Worker. */
 type QueueObserver = Pick<CompletionPump, "started" | "submitted">;
-
-/** The deferred call of every file of a queue: one stable function, so that the plug can drop repeats. */
-export function submitDeferred(queue: IoUringQueue): void {
-  if (luringUnplugFn.hasSubscribers) luringUnplugFn.publish(queue.snapshot());
-  queue.submit();
-}
 
 /**
  * The requests of one Worker on one ring: written as entries when they come, submitted together, completed in passes.
@@ -98,11 +86,21 @@ export class IoUringQueue implements PumpedQueue {
     else if (this.#waiting.size > 0 || !this.#prepare(request)) this.#waiting.push(request);
   }
 
-  /** Submits everything queued unless the kernel refused before; idempotent, the body of the deferred call. */
-  submit(): void {
+  /**
+   * Submits everything queued unless the kernel refused before; idempotent, the body of the deferred call. Inside
+   * `run`, and with `mayWait` on a lazy queue, that is left to the wait that follows at once.
+   */
+  submit(mayWait = false): void {
     if (this.#holdSubmits) return;
-    if (!this.#blocked && !(this.#lazy && !this.#reaping)) this.#submitAll();
+    const left = mayWait && this.#lazy && !this.#reaping;
+    if (!this.#blocked && !left) this.#submitAll();
     if (!this.#reaping) this.#observer?.submitted();
+  }
+
+  /** Submits everything queued now, also inside `run`. */
+  submitAtOnce(): void {
+    if (!this.#blocked) this.#submitAll();
+    if (!this.#reaping && !this.#holdSubmits) this.#observer?.submitted();
   }
 
   /** Asks the kernel to give `request` up. It completes in any case. */
@@ -234,16 +232,10 @@ export class IoUringQueue implements PumpedQueue {
 
   /** Enters the kernel until it has taken every queued entry or refuses. */
   #enterAll(): void {
-    let attempts = 0;
-    while (this.#submission.queued > 0) {
-      const result = this.#submission.enter(0, false);
-      if (result > 0) continue;
-      const again = result === -Errno.EINTR || result === -Errno.EAGAIN;
-      if (again && ++attempts < SUBMIT_ATTEMPTS) continue;
-      if (result < 0 && !again && result !== -Errno.EBUSY) this.#fail(-result);
-      else this.#refused();
-      return;
-    }
+    const result = this.#submission.enterAll();
+    if (result === 0) return;
+    if (isRefusal(result)) this.#refused();
+    else this.#fail(-result);
   }
 
   /** Submits what is queued and waits for completions, fewer where fewer are to come. */
@@ -251,10 +243,10 @@ export class IoUringQueue implements PumpedQueue {
     const expected = this.#inflight.size;
     if (this.#finished.count > 0 || expected === 0) return;
     const result = this.#submission.enter(Math.min(minCompletions, expected), true);
-    if (result >= 0 || result === -Errno.EINTR) return;
-    if (result !== -Errno.EAGAIN && result !== -Errno.EBUSY) this.#fail(-result);
+    if (result >= 0) return;
+    if (!isRefusal(result)) this.#fail(-result);
     else if (expected > this.#submission.queued) this.#submission.wait();
-    else Atomics.wait(NOBODY, 0, 0, RETRY_DELAY_MS);
+    else pause();
   }
 
   /** The kernel takes no more: the next completion submits again, or a timer where none is to come. */
@@ -306,8 +298,10 @@ export class IoUringQueue implements PumpedQueue {
       request.result = result;
       this.#finish(request);
     } else if (applyResult(request, result, this.stats)) {
-      if (request.result < 0 && fallBack(request, -request.result, request.owner as QueueFile)) this.#resubmit(request);
-      else this.#finish(request);
+      const file = request.owner as QueueFile;
+      if (request.result < 0 && fallBack(request, -request.result, file)) return this.#resubmit(request);
+      finishRange(request, file);
+      this.#finish(request);
     } else {
       if (luringResubmitShort.hasSubscribers) luringResubmitShort.publish({ request, done: request.done });
       this.#resubmit(request);

@@ -23,6 +23,8 @@ export interface SqeTarget {
   discardWay: "command" | "punch";
   /** How ranges are zeroed; falls back at run time. */
   zeroWay: "zero range" | "punch";
+  /** Grows a regular file that ends before `byteLength`; returns 0 or −errno. */
+  growTo(byteLength: number): number;
 }
 
 /** A file of this queue: what an entry needs of it, and where its completions are counted. */
@@ -207,6 +209,15 @@ export function fallBack(request: IoRequest, errno: number, target: SqeTarget): 
   else if (request.op === Opcode.writeZeroes) target.zeroWay = "punch";
   else return false;
   return true;
+}
+
+/**
+ * What is left to do for a range whose entry has succeeded: punching zeroes past the end of a file, unlike zeroing
+ * them, does not grow it.
+ */
+export function finishRange(request: IoRequest, target: SqeTarget): void {
+  if (request.op !== Opcode.writeZeroes || target.zeroWay !== "punch" || target.isDevice || request.result < 0) return;
+  request.result = target.growTo(request.offset + request.length);
 }
 
 /** Slot of the request that the entry at index `at` is for, or INTERNAL_SLOT. */

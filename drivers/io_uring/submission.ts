@@ -1,9 +1,27 @@
+import { Errno } from "../../core/errno.ts";
 import type { InflightTable } from "../../core/inflight.ts";
+import { RETRY_DELAY_MS } from "../../core/limits.ts";
 import type { IoRequest } from "../../core/request.ts";
 import type { QueueStats } from "../../core/stats.ts";
 import { luringDoSubmit, luringDoSubmitDone } from "../../core/trace.ts";
 import type { RingPort } from "../../ffi/liburing/mod.ts";
 import { type SqeTarget, writeRequestSqe } from "./sqe.ts";
+
+/** Immediate attempts after EINTR or EAGAIN before the queue waits for an event. */
+const SUBMIT_ATTEMPTS = 8;
+
+/** Never notified: waiting on it is a pause. */
+const NOBODY = new Int32Array(new SharedArrayBuffer(4));
+
+/** True for the answers of io_uring_enter(2) that pass: the same entries may be taken later. */
+export function isRefusal(result: number): boolean {
+  return result === -Errno.EBUSY || result === -Errno.EAGAIN || result === -Errno.EINTR;
+}
+
+/** Blocks the Worker for a moment: for when the kernel refuses and nothing is in flight to wait for. */
+export function pause(): void {
+  Atomics.wait(NOBODY, 0, 0, RETRY_DELAY_MS);
+}
 
 /**
  * The submission half of a ring: entries written and not yet taken by the kernel, and the system call that hands
@@ -68,6 +86,18 @@ export class SubmissionQueue {
     }
     if (luringDoSubmitDone.hasSubscribers) luringDoSubmitDone.publish({ result });
     return result;
+  }
+
+  /** Enters until every queued entry is taken: 0, or −errno (EBUSY for an answer of 0) when the kernel refuses. */
+  enterAll(): number {
+    let attempts = 0;
+    while (this.#queued > 0) {
+      const result = this.enter(0, false);
+      if (result > 0) continue;
+      const again = result === -Errno.EINTR || result === -Errno.EAGAIN;
+      if (!again || ++attempts === SUBMIT_ATTEMPTS) return result === 0 ? -Errno.EBUSY : result;
+    }
+    return 0;
   }
 
   /** Waits for one completion without submitting: for when the kernel takes no more entries. */

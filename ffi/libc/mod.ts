@@ -66,11 +66,20 @@ export interface FileStatus {
 
 /** statx of an open descriptor. */
 export function statFile(fd: number, target: string): FileStatus {
+  const status = statAt(fd, "", C.AT_EMPTY_PATH.value);
+  if (status === null) throw new StorageError({ kind: "open", op: "statx", target, errno: lastErrno() });
+  return status;
+}
+
+/** statx of a path, following links; null when there is no answer: opening it will say why. */
+export function statPath(path: string): FileStatus | null {
+  return statAt(C.AT_FDCWD.value, path, 0);
+}
+
+function statAt(directoryFd: number, path: string, flags: number): FileStatus | null {
   const buffer = new Uint8Array(STATX.byteLength);
   const mask = C.STATX_BASIC_STATS.value | C.STATX_DIOALIGN.value;
-  if (libc().statx(fd, cString(""), C.AT_EMPTY_PATH.value, mask, buffer) < 0) {
-    throw new StorageError({ kind: "open", op: "statx", target, errno: lastErrno() });
-  }
+  if (libc().statx(directoryFd, cString(path), flags, mask, buffer) < 0) return null;
   const view = new DataView(buffer.buffer);
   const f = STATX.fields;
   const u32 = (offset: number) => view.getUint32(offset, true);

@@ -202,3 +202,11 @@ Deno.test("docs/HACKING.md names the packages of set-up", () => {
 Deno.test("docs/ARCHITECTURE.md names the files of core/ that ffi/ may import", () => {
   assert.ok(read("docs/ARCHITECTURE.md").includes(`\`${CORE_FOR_FFI.join(" ")}\``));
 });
+
+Deno.test("the README has each permission set of deno.json", () => {
+  const { permissions } = JSON.parse(read("deno.json")) as { permissions: Record<string, unknown> };
+  const words = codeWords(section(read("README.md"), "## Permissions"));
+  for (const name of Object.keys(permissions)) {
+    assert.ok(words.includes(name === "default" ? "-P" : `-P=${name}`), `the README lacks the set ${name}`);
+  }
+});

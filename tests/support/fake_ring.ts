@@ -119,7 +119,9 @@ export class FakeRing implements RingPort {
     if (this.enters.length >= this.maxEnters) throw new Error(`Endless loop: more than ${this.maxEnters} enters`);
     const visible = (this.sqWords[this.sqTailAt]! - this.#sqHead) | 0;
     // An enter that submits nothing leaves what is queued alone.
-    if (toSubmit !== visible && toSubmit !== 0) throw new Error(`Told to submit ${toSubmit} entries, but the tail shows ${visible}`);
+    if (toSubmit !== visible && toSubmit !== 0) {
+      throw new Error(`Told to submit ${toSubmit} entries, but the tail shows ${visible}`);
+    }
     if (visible > this.sqEntries) throw new Error(`${visible} entries in a queue of ${this.sqEntries}`);
     const answer = this.script.shift() ?? this.refusal ?? toSubmit;
     const taken: FakeSqe[] = [];

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { plugCall } from "../../../core/plug.ts";
 import { CompletionPump } from "../../../core/pump.ts";
 import { IoRequest, Opcode } from "../../../core/request.ts";
-import { IoUringQueue, submitDeferred } from "../../../drivers/io_uring/queue.ts";
+import { DEFERRED_SUBMITS } from "../../../drivers/io_uring/deferred.ts";
+import { IoUringQueue } from "../../../drivers/io_uring/queue.ts";
 import type { QueueFile } from "../../../drivers/io_uring/sqe.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
 import { type FakeMemory, FakeMemorySource } from "../../support/fake_memory.ts";
@@ -91,7 +92,7 @@ export class Rig implements Disposable {
   /** Enqueues and submits as a device in batching mode `plug` does. */
   send(request: IoRequest, file: QueueFile = this.file): IoRequest {
     this.queue.enqueue(request, file);
-    plugCall(submitDeferred, this.queue);
+    plugCall(DEFERRED_SUBMITS.plug, this.queue);
     return request;
   }
 
@@ -144,6 +145,7 @@ export function newFile(fileRef: number, isDevice = false): QueueFile {
     isDevice,
     discardWay: isDevice ? "command" : "punch",
     zeroWay: "zero range",
+    growTo: () => 0,
     active: 0,
     onIdle: null,
   };
