@@ -12,8 +12,8 @@ export interface PumpedQueue {
   block(): void;
   /** Number of requests whose completion is owed. */
   active(): number;
-  /** Lets the completion event fire. The pump asks `ready` once more afterwards. */
-  arm(): void;
+  /** Lets the completion event fire; false when it cannot right now. The pump asks `ready` once more afterwards. */
+  arm(): boolean;
   /** Keeps the completion event from firing while completions are found without it. */
   disarm(): void;
 }
@@ -172,8 +172,12 @@ export class CompletionPump {
 
   #armOrPass(): void {
     if (!this.#armed) {
-      this.#armed = true;
-      this.#queue.arm();
+      this.#armed = this.#queue.arm();
+      if (!this.#armed) {
+        // No event will tell: the queue is looked at once a turn of the event loop until one can.
+        this.#yieldDue = true;
+        return this.#schedule();
+      }
       if (this.#wait === "poll") this.#armedAtMs = performance.now();
     }
     // What completed between the last look and the arming fired no event.

@@ -66,13 +66,16 @@ export function formatSize(bytes: number): string {
   return `${Number.isInteger(value) ? value : value.toFixed(2)}${units[unit]}`;
 }
 
+/** From here on three digits round up to a thousand, which is one of the next unit. */
+const ROUNDS_UP_AT = 999.5;
+
 /** `"1.23k"`, `"2.05M"`: a count with a decimal suffix and three digits, as fio prints IOPS. */
 export function formatCount(count: number): string {
-  if (count < 1000) return count.toFixed(count < 10 && !Number.isInteger(count) ? 2 : 0);
+  if (count < ROUNDS_UP_AT) return count.toFixed(count < 10 && !Number.isInteger(count) ? 2 : 0);
   const units = ["", "k", "M", "G"];
   let value = count;
   let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
+  while (value >= ROUNDS_UP_AT && unit < units.length - 1) {
     value /= 1000;
     unit++;
   }
@@ -81,8 +84,8 @@ export function formatCount(count: number): string {
 
 /** `"850 ns"`, `"12.3 µs"`, `"4.56 ms"`, `"1.20 s"`. */
 export function formatNanoseconds(ns: number): string {
-  if (ns < 1000) return `${ns.toFixed(0)} ns`;
-  if (ns < 1e6) return `${(ns / 1e3).toPrecision(3)} µs`;
-  if (ns < 1e9) return `${(ns / 1e6).toPrecision(3)} ms`;
+  if (ns < ROUNDS_UP_AT) return `${ns.toFixed(0)} ns`;
+  if (ns < ROUNDS_UP_AT * 1e3) return `${(ns / 1e3).toPrecision(3)} µs`;
+  if (ns < ROUNDS_UP_AT * 1e6) return `${(ns / 1e6).toPrecision(3)} ms`;
   return `${(ns / 1e9).toFixed(2)} s`;
 }

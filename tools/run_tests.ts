@@ -9,6 +9,9 @@ import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { print, writeAll } from "./say.ts";
 
+/** Runs before each test module, where there is one. */
+const PRELOAD = "tests/preload.ts";
+
 /** What the last line says. */
 export interface Counts {
   readonly passed: number;
@@ -49,9 +52,19 @@ function testEnvironment(): Record<string, string> {
   };
 }
 
+function preload(): string[] {
+  try {
+    Deno.statSync(PRELOAD);
+    return ["--preload", PRELOAD];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
 async function runTests(args: readonly string[]): Promise<number> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-P", "--doc", "--trace-leaks", ...args],
+    args: ["test", "-P", "--doc", "--trace-leaks", ...preload(), ...args],
     env: testEnvironment(),
     stdin: "null",
     stdout: "piped",

@@ -6,7 +6,7 @@ import { type RingPort, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
  */
 export class EventGate {
   readonly #ring: RingPort;
-  #way: { arm(): void } | null = null;
+  #way: { arm(): boolean } | null = null;
 
   /** Makes the gate of `ring`, closed. */
   constructor(ring: RingPort) {
@@ -15,15 +15,16 @@ export class EventGate {
   }
 
   /** Arms by `way` from now on; the eventfd then always fires. */
-  replaceBy(way: { arm(): void }): void {
+  replaceBy(way: { arm(): boolean }): void {
     this.#way = way;
     this.#write(0);
   }
 
-  /** Lets the next completion fire. */
-  arm(): void {
-    if (this.#way === null) this.#write(0);
-    else this.#way.arm();
+  /** Lets the next completion fire; false when it cannot right now. */
+  arm(): boolean {
+    if (this.#way !== null) return this.#way.arm();
+    this.#write(0);
+    return true;
   }
 
   /** Keeps completions from firing. */

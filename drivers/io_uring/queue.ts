@@ -117,7 +117,12 @@ export class IoUringQueue implements PumpedQueue {
     this.submit();
   }
 
-  /** Adds two linked entries of the queue's own and submits them; false when there is no room. */
+  /** True when the kernel has taken every entry. */
+  get drained(): boolean {
+    return this.#submission.queued === 0;
+  }
+
+  /** Adds two linked entries of the queue's own and tries to submit them; false when there is no room. */
   addPair(write: (sqes: Int32Array, at: number, next: number) => void): boolean {
     const mask = this.#ring.sqEntries - 1;
     if (!this.#makeRoom(2)) return false;
@@ -137,8 +142,8 @@ export class IoUringQueue implements PumpedQueue {
     return this.#active;
   }
 
-  arm(): void {
-    this.gate.arm();
+  arm(): boolean {
+    return this.gate.arm();
   }
 
   disarm(): void {

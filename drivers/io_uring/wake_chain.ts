@@ -30,10 +30,9 @@ export class WakeChain implements Disposable {
     ring.registerEventFd(this.#eventFd);
   }
 
-  /** Puts the chain behind the next completion, unless it is there already. */
-  arm(): void {
-    if (this.#outstanding) return;
-    this.#outstanding = this.#queue.addPair((sqes, at, next) =>
+  /** Puts the chain behind the next completion, unless it is there already; true once the kernel has it. */
+  arm(): boolean {
+    this.#outstanding ||= this.#queue.addPair((sqes, at, next) =>
       writeWakeChain(sqes, at, next, {
         eventFd: this.#eventFd,
         sendFd: this.#wakeup.sendFd,
@@ -41,6 +40,7 @@ export class WakeChain implements Disposable {
         high: this.#memory.addressHigh,
       })
     );
+    return this.#outstanding && this.#queue.drained;
   }
 
   /** Lets the wake-up hold the event loop open. */

@@ -11,6 +11,9 @@ import { WakeChain } from "./wake_chain.ts";
 /** Entries of the submission queue: beyond it a section submits early. Small, so that it stays in the first cache. */
 const SQ_ENTRIES = 256;
 
+/** Room for a request and for the two entries of a wake chain, also on the smallest queue. */
+const MIN_SQ_ENTRIES = 4;
+
 /** Requests with the kernel at most unless asked otherwise. */
 export const DEFAULT_QUEUE_DEPTH = 1024;
 
@@ -110,7 +113,7 @@ function openRing(key: QueueKey): Ring {
   }[key.wait];
   try {
     return new Ring({
-      sqEntries: Math.min(SQ_ENTRIES, key.queueDepth),
+      sqEntries: Math.max(MIN_SQ_ENTRIES, Math.min(SQ_ENTRIES, key.queueDepth)),
       cqEntries: Math.min(MAX_QUEUE_DEPTH * 2, Math.max(key.queueDepth + 64, 256)),
       flagSets: best,
       registered: key.registered,

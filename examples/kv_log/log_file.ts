@@ -35,9 +35,13 @@ export interface LogFileOptions {
 
 /** One change of the map, ready to be written. */
 export interface Change {
+  /** Set or delete. */
   readonly kind: RecordKind;
+  /** The key as the index knows it. */
   readonly key: string;
+  /** The key as the file holds it. */
   readonly keyBytes: Uint8Array;
+  /** Empty for a delete. */
   readonly value: Uint8Array;
 }
 

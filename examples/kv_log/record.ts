@@ -70,6 +70,7 @@ export interface FileFormat {
 
 /** What a record says. */
 export interface RecordContent {
+  /** Set or delete. */
   readonly kind: RecordKind;
   /** UTF-8, 1 to MAX_KEY_BYTES. */
   readonly key: Uint8Array;
@@ -87,8 +88,11 @@ export interface RecordPlace {
 
 /** A checked record header. */
 export interface RecordHeader extends RecordPlace {
+  /** Set or delete. */
   readonly kind: RecordKind;
+  /** Bytes of the key. */
   readonly keyBytes: number;
+  /** Bytes of the value. */
   readonly valueBytes: number;
   /** CRC-32 of what follows. */
   readonly bodyChecksum: number;

@@ -8,7 +8,7 @@ import { signalSocket } from "./signal_socket.ts";
 
 const CHILD = new URL("./children/wakeup.ts", import.meta.url);
 /** A child that should hang is given this long to end by mistake. */
-const HOLD_MS = 1_500;
+const HOLD_MS = 3_000;
 
 /** A wake-up and what signals it. */
 interface Signalled {

@@ -16,7 +16,9 @@ export interface ScratchResult {
   readonly stderr: string;
 }
 
-/** A temporary folder with this project's deno.json, tools/ and tests/support/; removed on dispose. */
+const SKIP = "tests/support/skip.ts";
+
+/** A temporary folder with this project's deno.json, tools/ and skip helper; removed on dispose. */
 export class Scratch implements Disposable {
   /** The folder. */
   readonly dir: string = Deno.makeTempDirSync({ prefix: "plugio-scratch-" });
@@ -25,7 +27,9 @@ export class Scratch implements Disposable {
     // Without the imports: nothing in a scratch needs a package, and fetching them takes the network.
     const { imports: _imports, ...config } = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.json")));
     this.write("deno.json", JSON.stringify(config));
-    for (const folder of ["tools", "tests/support"]) copy(join(ROOT, folder), join(this.dir, folder));
+    copy(join(ROOT, "tools"), join(this.dir, "tools"));
+    // The other helpers of the tests need the rest of the project.
+    this.write(SKIP, Deno.readTextFileSync(join(ROOT, SKIP)));
   }
 
   /** Writes one file, with its folders. */

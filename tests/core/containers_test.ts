@@ -1,0 +1,212 @@
+/** The in-flight table, the FIFO and the bounce pool. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { type BounceBlock, BouncePool } from "../../core/bounce.ts";
+import { Fifo } from "../../core/fifo.ts";
+import { FinishedList } from "../../core/finished.ts";
+import { InflightTable } from "../../core/inflight.ts";
+import { InvariantError } from "../../core/invariant.ts";
+import { IoRequest, Opcode } from "../../core/request.ts";
+import { FakeMemorySource } from "../support/fake_memory.ts";
+
+const newRequest = () => new IoRequest(Opcode.nop, () => {});
+
+Deno.test("in-flight table: a tag finds its request until it is removed, and never again", () => {
+  const table = new InflightTable(2);
+  const request = newRequest();
+  const slot = table.insert(request);
+  const generation = table.generation(slot);
+  assert.equal(request.slot, slot);
+  assert.equal(table.find(slot, generation), request);
+  table.remove(request);
+  assert.equal(request.slot, -1);
+  assert.equal(table.find(slot, generation), null);
+  table.insert(newRequest());
+  table.insert(newRequest());
+  assert.equal(table.find(slot, generation), null, "the slot is used again, the generation is not");
+});
+
+Deno.test("in-flight table: strange tags find nothing", () => {
+  const table = new InflightTable(2);
+  table.insert(newRequest());
+  for (const slot of [-1, -2, 2, 3, 1e9, 0.5, NaN]) assert.equal(table.find(slot, 0), null);
+});
+
+Deno.test("in-flight table: inserting into a full one and removing a stranger are InvariantErrors", () => {
+  const table = new InflightTable(1);
+  assert.equal(table.full, false);
+  const request = newRequest();
+  table.insert(request);
+  assert.equal(table.full, true);
+  assert.throws(() => table.insert(newRequest()), InvariantError);
+  assert.throws(() => table.remove(newRequest()), InvariantError);
+  table.remove(request);
+  assert.throws(() => table.remove(request), InvariantError);
+});
+
+Deno.test("property: the in-flight table is a map from live tags to requests", () => {
+  fc.assert(fc.property(fc.integer({ min: 1, max: 9 }), fc.array(fc.nat(20), { maxLength: 80 }), (capacity, picks) => {
+    const table = new InflightTable(capacity);
+    const live = new Map<string, IoRequest>();
+    const dead = new Set<string>();
+    for (const pick of picks) {
+      const entries = [...live];
+      if (pick % 2 === 0 && !table.full) {
+        const request = newRequest();
+        const slot = table.insert(request);
+        live.set(`${slot}/${table.generation(slot)}`, request);
+      } else if (entries.length > 0) {
+        const [tag, request] = entries[pick % entries.length]!;
+        table.remove(request);
+        live.delete(tag);
+        dead.add(tag);
+      }
+      assert.equal(table.size, live.size);
+      assert.equal(table.full, live.size === capacity);
+      const find = (tag: string) => table.find(...tag.split("/").map(Number) as [number, number]);
+      for (const [tag, request] of live) assert.equal(find(tag), request);
+      for (const tag of dead) assert.equal(find(tag), null);
+      const visited: IoRequest[] = [];
+      table.forEach((request) => visited.push(request));
+      assert.deepEqual(new Set(visited), new Set(live.values()));
+    }
+  }));
+});
+
+Deno.test("property: a FIFO behaves as an array, whatever its first capacity", () => {
+  const step = fc.oneof(
+    fc.record({ op: fc.constantFrom("push" as const, "unshift" as const, "remove" as const), item: fc.nat(30) }),
+    fc.constant({ op: "shift" as const, item: 0 }),
+  );
+  fc.assert(fc.property(fc.constantFrom(1, 2, 4, 64), fc.array(step, { maxLength: 200 }), (capacity, steps) => {
+    const fifo = new Fifo<number>(capacity);
+    const model: number[] = [];
+    for (const { op, item } of steps) {
+      if (op === "push") {
+        fifo.push(item);
+        model.push(item);
+      } else if (op === "unshift") {
+        fifo.unshift(item);
+        model.unshift(item);
+      } else if (op === "shift") {
+        assert.equal(fifo.shift(), model.shift() ?? null);
+      } else if (!model.includes(item) || model.indexOf(item) === model.lastIndexOf(item)) {
+        const at = model.indexOf(item);
+        if (at >= 0) model.splice(at, 1);
+        assert.equal(fifo.remove(item), at >= 0);
+      }
+      assert.equal(fifo.size, model.length);
+    }
+    while (model.length > 0) assert.equal(fifo.shift(), model.shift());
+    assert.equal(fifo.shift(), null);
+  }));
+});
+
+Deno.test("finished list: what a delivery adds waits for the next round, in order", () => {
+  const list = new FinishedList();
+  const requests = Array.from({ length: 4 }, newRequest);
+  list.add(requests[0]!);
+  list.add(requests[1]!);
+  const seen: number[] = [];
+  const deliver = (request: IoRequest) => {
+    seen.push(requests.indexOf(request));
+    if (seen.length <= 2) list.add(requests[seen.length + 1]!);
+  };
+  list.drain(deliver);
+  assert.deepEqual([seen, list.count], [[0, 1], 2]);
+  list.drain(deliver);
+  assert.deepEqual([seen, list.count], [[0, 1, 2, 3], 0]);
+});
+
+/** A pool of `pages` pages and the blocks it has given. */
+function newPool(pages: number): { pool: BouncePool; source: FakeMemorySource; prepared: number[] } {
+  const source = new FakeMemorySource();
+  const prepared: number[] = [];
+  const pool = new BouncePool(source, pages * 4096, (memory) => prepared.push(memory.byteLength));
+  return { pool, source, prepared };
+}
+
+Deno.test("bounce pool: memory is taken on first use, once, and prepared once", () => {
+  const { pool, source, prepared } = newPool(4);
+  assert.equal(pool.memory, null);
+  pool.acquire(1, (block) => pool.release(block));
+  pool.acquire(16384, (block) => pool.release(block));
+  assert.equal(source.all.length, 1);
+  assert.deepEqual(prepared, [16384]);
+});
+
+Deno.test("bounce pool: blocks that were split are whole again after their release, in any order", () => {
+  const { pool } = newPool(8);
+  const blocks: BounceBlock[] = [];
+  for (let page = 0; page < 8; page++) pool.acquire(4096, (block) => blocks.push(block));
+  assert.equal(new Set(blocks.map((block) => block.byteOffset)).size, 8);
+  for (const index of [3, 0, 7, 1, 2, 6, 5, 4]) pool.release(blocks[index]!);
+  let whole: BounceBlock | null = null;
+  pool.acquire(8 * 4096, (block) => (whole = block));
+  assert.deepEqual([whole!["byteOffset"], whole!["byteLength"]], [0, 8 * 4096]);
+});
+
+Deno.test("bounce pool: who finds it empty waits in order, and a large one is not overtaken", () => {
+  const { pool } = newPool(4);
+  const held: BounceBlock[] = [];
+  for (let page = 0; page < 4; page++) pool.acquire(4096, (block) => held.push(block));
+  const served: string[] = [];
+  pool.acquire(16384, () => served.push("large"));
+  pool.acquire(4096, () => served.push("small"));
+  for (const block of held.slice(0, 3)) pool.release(block);
+  assert.deepEqual(served, []);
+  pool.release(held[3]!);
+  assert.deepEqual(served, ["large"]);
+});
+
+Deno.test("bounce pool: more than the whole pool is an InvariantError, not an endless wait", () => {
+  const { pool } = newPool(4);
+  assert.throws(() => pool.acquire(16385, () => {}), InvariantError);
+});
+
+Deno.test("bounce pool: thousands of waiters that give back at once are served without deep recursion", () => {
+  const { pool } = newPool(1);
+  let first: BounceBlock | null = null;
+  pool.acquire(4096, (block) => (first = block));
+  let served = 0;
+  for (let waiter = 0; waiter < 50_000; waiter++) {
+    pool.acquire(4096, (block) => {
+      served++;
+      pool.release(block);
+    });
+  }
+  pool.release(first!);
+  assert.equal(served, 50_000);
+});
+
+Deno.test("property: blocks of the bounce pool never overlap, are aligned to pages, and all come back", () => {
+  const step = fc.record({ take: fc.boolean(), byteLength: fc.integer({ min: 1, max: 16 * 4096 }), pick: fc.nat() });
+  fc.assert(fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+    const { pool } = newPool(16);
+    const held: BounceBlock[] = [];
+    let waiting = 0;
+    for (const { take, byteLength, pick } of steps) {
+      if (take) {
+        waiting++;
+        pool.acquire(byteLength, (block) => {
+          waiting--;
+          assert.ok(block.byteLength >= byteLength && block.byteOffset % 4096 === 0);
+          assert.ok(block.byteOffset + block.byteLength <= 16 * 4096);
+          for (const other of held) {
+            const apart = block.byteOffset + block.byteLength <= other.byteOffset ||
+              other.byteOffset + other.byteLength <= block.byteOffset;
+            assert.ok(apart, "two blocks overlap");
+          }
+          held.push(block);
+        });
+      } else if (held.length > 0) {
+        pool.release(held.splice(pick % held.length, 1)[0]!);
+      }
+    }
+    while (held.length > 0) pool.release(held.pop()!);
+    assert.equal(waiting, 0);
+    let whole = false;
+    pool.acquire(16 * 4096, () => (whole = true));
+    assert.ok(whole);
+  }));
+});

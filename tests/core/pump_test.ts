@@ -1,0 +1,202 @@
+/** When completions are delivered, and what the event loop and its other users get meanwhile. */
+import assert from "node:assert/strict";
+import type { WaitMode } from "../../core/block.ts";
+import { CompletionPump, type PumpedQueue } from "../../core/pump.ts";
+
+/** A queue in the test's hands: `done` completions are ready, `owed` are to come. */
+class ManualQueue implements PumpedQueue {
+  readonly log: string[] = [];
+  done = 0;
+  owed = 0;
+  /** Called by each pass, with what it delivers. */
+  onReap: ((count: number) => void) | null = null;
+  /** Called when the event is armed. */
+  onArm: (() => void) | null = null;
+
+  ready(): boolean {
+    return this.done > 0;
+  }
+
+  reap(): number {
+    const count = this.done;
+    this.done = 0;
+    this.owed -= count;
+    this.log.push(`reap ${count}`);
+    this.onReap?.(count);
+    return count;
+  }
+
+  block(): void {
+    this.log.push("block");
+    this.done++;
+  }
+
+  active(): number {
+    return this.owed;
+  }
+
+  arm(): boolean {
+    this.log.push("arm");
+    this.onArm?.();
+    return true;
+  }
+
+  disarm(): void {
+    this.log.push("disarm");
+  }
+}
+
+function newPump(wait: WaitMode): { queue: ManualQueue; pump: CompletionPump; log: string[] } {
+  const queue = new ManualQueue();
+  const { log } = queue;
+  const pump = new CompletionPump(queue, wait, {
+    ref: () => void log.push("ref"),
+    unref: () => void log.push("unref"),
+  });
+  return { queue, pump, log };
+}
+
+const macrotask = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
+
+Deno.test("completions that are ready after a submit are delivered in a microtask, never inside of it", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 2;
+  queue.done = 2;
+  pump.started();
+  pump.submitted();
+  pump.submitted();
+  assert.deepEqual(log, ["ref"]);
+  await Promise.resolve();
+  assert.deepEqual(log, ["ref", "reap 2", "unref"]);
+});
+
+Deno.test("with nothing ready the event is armed, once, and the wake-up delivers", () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 1;
+  pump.started();
+  pump.submitted();
+  pump.submitted();
+  assert.deepEqual(log, ["ref", "arm"]);
+  queue.done = 1;
+  pump.woken();
+  assert.deepEqual(log, ["ref", "arm", "disarm", "reap 1", "unref"]);
+});
+
+Deno.test("what completes between the look and the arming is not missed", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 1;
+  queue.onArm = () => void queue.done++;
+  pump.started();
+  pump.submitted();
+  await Promise.resolve();
+  assert.deepEqual(log, ["ref", "arm", "disarm", "reap 1", "unref"]);
+});
+
+Deno.test("a wake-up with nothing to deliver arms again, and one without anything owed does nothing", () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 1;
+  pump.submitted();
+  pump.woken();
+  assert.deepEqual(log, ["arm", "disarm", "reap 0", "arm"]);
+  queue.done = 1;
+  pump.woken();
+  const before = log.length;
+  pump.woken();
+  assert.deepEqual(log.slice(before).filter((entry) => entry !== "reap 0"), []);
+});
+
+Deno.test("submits inside a pass do not start another one", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 1;
+  queue.done = 1;
+  queue.onReap = () => {
+    queue.onReap = null;
+    queue.owed++;
+    queue.done++;
+    pump.submitted();
+  };
+  pump.submitted();
+  await Promise.resolve();
+  assert.deepEqual(log, ["reap 1", "reap 1"]);
+});
+
+Deno.test("in wait mode block a pass with nothing ready blocks, until nothing is owed", async () => {
+  const { queue, pump, log } = newPump("block");
+  queue.owed = 3;
+  pump.submitted();
+  await macrotask();
+  assert.deepEqual(log, ["block", "reap 1", "block", "reap 1", "block", "reap 1"]);
+});
+
+Deno.test("in wait mode poll a completion that comes while polling costs no event", async () => {
+  const { queue, pump, log } = newPump("poll");
+  queue.owed = 1;
+  let looks = 0;
+  queue.ready = () => {
+    if (++looks === 5) queue.done = 1;
+    return queue.done > 0;
+  };
+  pump.submitted();
+  await Promise.resolve();
+  assert.deepEqual(log, ["reap 1"]);
+});
+
+Deno.test("in wait mode poll nothing within the budget arms the event", async () => {
+  const { queue, pump, log } = newPump("poll");
+  queue.owed = 1;
+  pump.submitted();
+  await Promise.resolve();
+  assert.deepEqual(log, ["reap 0", "arm"]);
+  queue.done = 1;
+  pump.woken();
+  assert.deepEqual(log, ["reap 0", "arm", "disarm", "reap 1"]);
+});
+
+Deno.test("completions that chain without end leave timers their turn", async () => {
+  for (const wait of ["event", "poll", "block"] as const) {
+    const { queue, pump } = newPump(wait);
+    let stop = false;
+    let passes = 0;
+    queue.owed = 1;
+    queue.done = 1;
+    // Each delivery owes and completes the next one at once, as a cached file does.
+    queue.onReap = () => {
+      // A pump that starved the timer would never return: this bound turns that into a failure.
+      if (stop || ++passes > 5_000_000) return;
+      queue.owed++;
+      queue.done++;
+    };
+    pump.submitted();
+    await macrotask();
+    stop = true;
+    assert.ok(passes < 5_000_000, `mode ${wait}: the timer never fired`);
+    await macrotask();
+  }
+});
+
+Deno.test("a stopped pump does nothing with what was scheduled", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 1;
+  queue.done = 1;
+  pump.submitted();
+  pump.stop();
+  await macrotask();
+  pump.woken();
+  assert.deepEqual(log, []);
+});
+
+Deno.test("settling for a caller that waits in its own way lets the process go, or watches on", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 1;
+  pump.started();
+  pump.submitted();
+  queue.owed = 0;
+  pump.settle();
+  assert.deepEqual(log, ["ref", "arm", "disarm", "unref"]);
+  pump.started();
+  queue.owed = 1;
+  queue.done = 1;
+  pump.settle();
+  await Promise.resolve();
+  assert.deepEqual(log.slice(4), ["ref", "reap 1", "unref"]);
+});
