@@ -231,7 +231,8 @@ export class BlockDevice implements AsyncDisposable {
   }
 
   async #close(drainMs: number): Promise<void> {
-    await this.#backend.close(drainMs);
+    const leftMs = await this.#transfers.launchAll(drainMs, () => this.#closedError("finish I/O of"));
+    await this.#backend.close(leftMs);
     this.#buffers.dispose();
   }
 

@@ -95,6 +95,11 @@ export class PromiseQueue {
     return operation.reject === null;
   }
 
+  /** Rejects the promise of an operation that waits to be launched; whoever would launch it drops it. */
+  abandon(operation: PendingOperation, error: unknown): void {
+    this.#giveUp(operation, error);
+  }
+
   /** Ends an operation that was never launched; rejects with `error` if somebody still waits. */
   drop(operation: PendingOperation, error: unknown): void {
     const { reject } = operation;

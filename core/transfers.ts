@@ -6,7 +6,7 @@ import { StorageError } from "./errors.ts";
 import { IOVEC_BYTES, type IovecPiece, IovecTable } from "./iovec.ts";
 import { BOUNCE_CHUNK_BYTES } from "./limits.ts";
 import { type PendingOperation, PromiseQueue, type RequestOptions } from "./pending.ts";
-import { Opcode, OPCODE_NAMES } from "./request.ts";
+import { Opcode, OPCODE_NAMES, RequestFlag } from "./request.ts";
 
 /** Nobody is told: the promise was rejected when the caller gave up. */
 const GIVEN_UP = new Error("Given up while waiting for bounce memory");
@@ -23,6 +23,9 @@ export class Transfers {
   readonly #buffers: DeviceBuffers;
   readonly #promises: PromiseQueue;
   readonly #refusal: Refusal;
+  /** Operations that were accepted and wait for a block. */
+  readonly #waiting = new Set<PendingOperation>();
+  #onAllLaunched: (() => void) | null = null;
 
   /** Makes the promise face over `backend`; `refusal` is asked before each request. */
   constructor(backend: Backend, buffers: DeviceBuffers, refusal: Refusal) {
@@ -30,6 +33,24 @@ export class Transfers {
     this.#buffers = buffers;
     this.#promises = new PromiseQueue(backend, buffers.bounce);
     this.#refusal = refusal;
+  }
+
+  /**
+   * Waits until every accepted operation is with the driver, for at most `drainMs`; what still waits for bounce memory
+   * then rejects with `late`. Returns the milliseconds that are left.
+   */
+  async launchAll(drainMs: number, late: () => Error): Promise<number> {
+    if (this.#waiting.size === 0) return drainMs;
+    const startMs = performance.now();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, drainMs);
+      this.#onAllLaunched = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    for (const operation of this.#waiting) this.#promises.abandon(operation, late());
+    return Math.max(0, drainMs - (performance.now() - startMs));
   }
 
   /** Reads into or writes from one buffer. */
@@ -58,6 +79,9 @@ export class Transfers {
     const pieces = this.#pieces(buffers);
     if (pieces === null) {
       // Foreign memory: one request for each buffer, side by side in the same batch.
+      if ((flags & RequestFlag.fua) !== 0 && buffers.length > 1) {
+        return this.#thenFlush(this.vector(op, buffers, offset, flags & ~RequestFlag.fua, options), options);
+      }
       let at = offset;
       const start = (buffer: Uint8Array) =>
         this.single(op, buffer, (at += buffer.length) - buffer.length, flags, options);
@@ -90,11 +114,41 @@ export class Transfers {
     options: RequestOptions | undefined,
   ): Promise<number> {
     if (buffer.length <= BOUNCE_CHUNK_BYTES) return this.#bounceOne(op, buffer, offset, flags, options);
+    if ((flags & RequestFlag.fua) !== 0) {
+      return this.#thenFlush(this.#bounced(op, buffer, offset, flags & ~RequestFlag.fua, options), options);
+    }
     const chunks: Promise<number>[] = [];
     for (let at = 0; at < buffer.length; at += BOUNCE_CHUNK_BYTES) {
       chunks.push(this.#bounceOne(op, buffer.subarray(at, at + BOUNCE_CHUNK_BYTES), offset + at, flags, options));
     }
     return total(chunks);
+  }
+
+  /** One flush after all the parts of a write, instead of a durable write for each part. */
+  async #thenFlush(write: Promise<number>, options: RequestOptions | undefined): Promise<number> {
+    const flush = this.#promises.take(Opcode.flush, 0, 0, 0);
+    const flushed = this.#promises.open(flush, options);
+    flushed.catch(ignore);
+    this.#waiting.add(flush);
+    try {
+      const bytes = await write;
+      this.#launch(flush, () => null);
+      await flushed;
+      return bytes;
+    } catch (error) {
+      if (this.#waiting.has(flush)) this.#launch(flush, () => error);
+      throw error;
+    }
+  }
+
+  /** Hands a waiting operation to the driver, unless nobody waits for it or `prepare` says why it cannot go. */
+  #launch(operation: PendingOperation, prepare: () => unknown): boolean {
+    this.#waiting.delete(operation);
+    if (this.#waiting.size === 0) this.#onAllLaunched?.();
+    const failure = this.#promises.isGivenUp(operation) ? GIVEN_UP : prepare();
+    if (failure === null) this.#promises.launch(operation);
+    else this.#promises.drop(operation, failure);
+    return failure === null;
   }
 
   #bounceOne(
@@ -125,20 +179,11 @@ export class Transfers {
     prepare: (block: BounceBlock) => Error | null,
   ): Promise<number> {
     const { bounce } = this.#buffers;
-    const { op, offset, length } = operation.request;
     const promise = this.#promises.open(operation, options);
+    this.#waiting.add(operation);
     bounce.acquire(byteLength, (block) => {
-      // The wait for a block may have been long: the caller and the device may be gone by now.
-      const failure = this.#promises.isGivenUp(operation)
-        ? GIVEN_UP
-        : this.#check(op, offset, length, undefined) ?? prepare(block);
-      if (failure === null) {
-        operation.block = block;
-        this.#promises.launch(operation);
-      } else {
-        this.#promises.drop(operation, failure);
-        bounce.release(block);
-      }
+      operation.block = block;
+      if (!this.#launch(operation, () => prepare(block))) bounce.release(block);
     });
     return promise;
   }

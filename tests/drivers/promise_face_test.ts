@@ -275,39 +275,58 @@ Deno.test("close rejects with kind undrained, and memory that the device may sti
   assert.equal(await read, 512, "a completion after all still reaches its caller");
 });
 
-Deno.test("a vectored read that waits for bounce memory when the device closes is refused, not started", async () => {
+Deno.test("close carries out what waits for bounce memory, thousands of requests and vectored ones alike", async () => {
   const { device, backend } = open();
+  const chunks = BOUNCE_POOL_BYTES / BOUNCE_CHUNK_BYTES;
   const buffers = device.allocate(2, 512);
-  const fillers = Array.from(
-    { length: BOUNCE_POOL_BYTES / BOUNCE_CHUNK_BYTES },
-    () => device.read(new Uint8Array(BOUNCE_CHUNK_BYTES), 0),
-  );
-  const outcome = Promise.allSettled([device.readv(buffers, 0)]);
-  const before = backend.stats.requests;
+  const fillers = Array.from({ length: chunks }, () => device.read(new Uint8Array(BOUNCE_CHUNK_BYTES), 0));
+  const waiting = Array.from({ length: 30_000 }, () => device.read(new Uint8Array(16), 0));
+  const vector = device.readv(buffers, 0);
   const closing = device.close();
-  for (let left = fillers.length; left > 0; left--) backend.complete();
-  const after = backend.stats.requests;
-  backend.completeAll();
+  const errors = await uncaughtDuring(() => backend.completeAll());
   await closing;
-  await Promise.all(fillers);
-  assert.equal((await outcome)[0]!.status, after === before ? "rejected" : "fulfilled");
-  assert.equal(after - before, 0, "a request was started on a device that is closing");
+  assert.deepEqual(errors.map(String), []);
+  assert.equal((await Promise.all([...fillers, ...waiting, vector])).length, chunks + waiting.length + 1);
+  assert.deepEqual(backend.afterClose, []);
 });
 
-Deno.test("thousands of reads that wait for bounce memory are all refused when the device closes", async () => {
+Deno.test("close rejects what still waits for bounce memory when its time is up, and starts none of it", async () => {
   const { device, backend } = open();
   const chunks = BOUNCE_POOL_BYTES / BOUNCE_CHUNK_BYTES;
   const fillers = Array.from({ length: chunks }, () => device.read(new Uint8Array(BOUNCE_CHUNK_BYTES), 0));
-  const waiting = Array.from({ length: 30_000 }, () => device.read(new Uint8Array(16), 0));
-  const outcomes = Promise.allSettled([...fillers, ...waiting]);
+  const waiting = Array.from({ length: 10 }, () => device.read(new Uint8Array(16), 0));
+  const outcomes = Promise.allSettled(waiting);
+  await assert.rejects(device.close({ drainMs: 5 }), { kind: "undrained" });
+  for (const { status } of await outcomes) assert.equal(status, "rejected");
+  const { requests } = backend.stats;
+  backend.completeAll();
+  await Promise.all(fillers);
+  assert.equal(backend.stats.requests, requests);
+});
+
+Deno.test("a durable write that is cut into pieces is flushed once, also while the device closes", async () => {
+  const { device, backend } = open();
+  const write = device.write(new Uint8Array(3 * BOUNCE_CHUNK_BYTES), 0, { fua: true });
   const closing = device.close();
-  const errors = await uncaughtDuring(() => {
-    for (let left = chunks; left > 0; left--) backend.complete();
-  });
+  const pieces = backend.active.map(({ op, flags }) => ({ op, flags }));
+  assert.deepEqual(pieces, new Array(3).fill({ op: Opcode.write, flags: 0 }));
+  backend.completeAll();
+  while (backend.active.length === 0) await Promise.resolve();
+  assert.deepEqual(backend.active.map(({ op }) => op), [Opcode.flush]);
+  backend.completeAll();
+  assert.equal(await write, 3 * BOUNCE_CHUNK_BYTES);
   await closing;
-  assert.deepEqual(errors.map(String), []);
-  assert.ok(await settles(outcomes), "some never settled");
-  assert.equal((await outcomes).filter(({ status }) => status === "rejected").length, waiting.length);
+  assert.deepEqual(backend.afterClose, []);
+});
+
+Deno.test("a durable write of which a piece fails is not flushed", async () => {
+  const { device, backend } = open();
+  const write = device.writev([new Uint8Array(512), new Uint8Array(512)], 0, { fua: true });
+  backend.complete(backend.active[0]!, -Errno.EIO);
+  backend.complete();
+  await assert.rejects(write, { errnoName: "EIO" });
+  assert.deepEqual(backend.active, []);
+  await device.close();
 });
 
 Deno.test("a request cannot be submitted twice at once, nor after its memory was released", async () => {
