@@ -82,7 +82,7 @@ export class IoUringQueue implements PumpedQueue {
     file.active++;
     this.stats.requests++;
     if (this.#active++ === 0) this.#observer?.started();
-    if (this.#errno !== 0) this.#finishWith(request, -this.#errno);
+    if (this.#errno !== 0) this.#finish(request, -this.#errno);
     else if (this.#waiting.size > 0 || !this.#prepare(request)) this.#waiting.push(request);
   }
 
@@ -108,7 +108,7 @@ export class IoUringQueue implements PumpedQueue {
     if (request.state !== RequestState.active || request.cancelled) return;
     request.cancelled = true;
     if (request.slot < 0) {
-      if (this.#waiting.remove(request)) this.#finishWith(request, -Errno.ECANCELED);
+      if (this.#waiting.remove(request)) this.#finish(request, -Errno.ECANCELED);
     } else {
       const generation = this.#inflight.generation(request.slot);
       // Without room there is no cancel: it is a wish, and the request completes anyway.
@@ -272,9 +272,9 @@ export class IoUringQueue implements PumpedQueue {
     this.#submission.takeBack((sqes, at) => {
       const slot = slotOf(sqes, at);
       const request = slot === INTERNAL_SLOT ? null : this.#inflight.find(slot, generationOf(sqes, at));
-      if (request !== null) this.#finishWith(request, -errno);
+      if (request !== null) this.#finish(request, -errno);
     });
-    for (let next = this.#waiting.shift(); next !== null; next = this.#waiting.shift()) this.#finishWith(next, -errno);
+    for (let next = this.#waiting.shift(); next !== null; next = this.#waiting.shift()) this.#finish(next, -errno);
   }
 
   /** Takes all completion entries and gives them back to the kernel before any callback runs. */
@@ -300,13 +300,12 @@ export class IoUringQueue implements PumpedQueue {
     const request = this.#inflight.find(slot, generation);
     if (request === null) return;
     if (result === request.length && request.done === 0 && request.op <= Opcode.write) {
-      request.result = result;
-      this.#finish(request);
+      this.#finish(request, result);
     } else if (applyResult(request, result, this.stats)) {
       const file = request.owner as QueueFile;
       if (request.result < 0 && fallBack(request, -request.result, file)) return this.#resubmit(request);
       finishRange(request, file);
-      this.#finish(request);
+      this.#finish(request, request.result);
     } else {
       if (luringResubmitShort.hasSubscribers) luringResubmitShort.publish({ request, done: request.done });
       this.#resubmit(request);
@@ -320,12 +319,8 @@ export class IoUringQueue implements PumpedQueue {
     this.#waiting.unshift(request);
   }
 
-  #finishWith(request: IoRequest, result: number): void {
+  #finish(request: IoRequest, result: number): void {
     request.result = result;
-    this.#finish(request);
-  }
-
-  #finish(request: IoRequest): void {
     if (request.slot >= 0) this.#inflight.remove(request);
     this.#finished.add(request);
   }
