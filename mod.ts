@@ -64,4 +64,4 @@ export {
   type UringFeatures,
   type UringRights,
 } from "./drivers/probe.ts";
-export { DRIVER_NAMES, openDevice } from "./drivers/registry.ts";
+export { DRIVER_NAMES, monotonicMs, openDevice } from "./drivers/registry.ts";

@@ -12,6 +12,8 @@ const DRIVERS: Readonly<Record<string, DriverOpener>> = {
   io_uring: openIoUring,
 };
 
+export { monotonicMs } from "../ffi/libc/clock.ts";
+
 /** Names of all drivers. */
 export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 

@@ -1,5 +1,5 @@
 import process from "node:process";
-import { newQueueStats, type QueueStats } from "../../mod.ts";
+import { monotonicMs, newQueueStats, type QueueStats } from "../../mod.ts";
 import { DepthCounts, type DepthSnapshot } from "./depth.ts";
 import { LatencyCounts, type LatencySnapshot } from "./latency.ts";
 import { type LiveCounts, Phase, type SharedState } from "./shared_state.ts";
@@ -113,7 +113,7 @@ export class Meter {
     this.#stats = stats;
     this.#depth = new DepthCounts(stats);
     this.#submittedMs = new Float64Array(plan.ioDepth);
-    this.now = performance.now();
+    this.now = monotonicMs();
     this.#windowStartMs = this.now;
     this.#rampEndMs = this.now + plan.rampMs;
     this.#endMs = this.#rampEndMs + plan.runtimeMs;
@@ -127,7 +127,7 @@ export class Meter {
   startPass(): void {
     this.#endRun();
     const before = this.now;
-    this.now = performance.now();
+    this.now = monotonicMs();
     this.#depth.pass(this.#passIos);
     this.#passIos = 0;
     if (this.now < this.#housekeepingMs) return;
@@ -168,7 +168,7 @@ export class Meter {
   finish(): JobResult {
     this.#endRun();
     if (this.running) {
-      this.now = performance.now();
+      this.now = monotonicMs();
       this.#closeWindow();
     }
     this.#setPhase(Phase.drain);

@@ -37,7 +37,14 @@ export class PromiseJob {
       const isWrite = this.#pattern.nextIsWrite();
       if (isWrite) this.#payload!.stamp(index);
       meter.submit(index);
-      const result = await this.#transfer(isWrite, buffer, this.#pattern.offsets.next());
+      const offset = this.#pattern.offsets.next();
+      let result: number;
+      // Awaited right here: an async function around it would cost another promise for each I/O.
+      try {
+        result = await (isWrite ? this.#device.write(buffer, offset) : this.#device.read(buffer, offset));
+      } catch (error) {
+        result = failureResult(error);
+      }
       const reapPasses = this.#device.stats.reapPasses;
       // What fails without reaching the kernel is in no pass; the clock must go on nevertheless.
       if (reapPasses !== this.#reapPasses || result < 0) {
@@ -47,13 +54,10 @@ export class PromiseJob {
       meter.record(isWrite, result, index);
     }
   }
+}
 
-  async #transfer(isWrite: boolean, buffer: Uint8Array<ArrayBuffer>, offset: number): Promise<number> {
-    try {
-      return await (isWrite ? this.#device.write(buffer, offset) : this.#device.read(buffer, offset));
-    } catch (error) {
-      if (!(error instanceof StorageError) || error.kind === "broken" || error.kind === "closed") throw error;
-      return -(error.errno || EIO);
-    }
-  }
+/** −errno of an I/O that failed; what ends the whole job is thrown on. */
+function failureResult(error: unknown): number {
+  if (!(error instanceof StorageError) || error.kind === "broken" || error.kind === "closed") throw error;
+  return -(error.errno || EIO);
 }

@@ -21,6 +21,12 @@ export const IOVEC = struct("struct iovec", "sys/uio.h", 16, {
   length: ["iov_len", "u64", 8],
 });
 
+/** A point in time; the nanoseconds fit their low half. */
+export const TIMESPEC = struct("struct timespec", "time.h", 16, {
+  seconds: ["tv_sec", "i64", 0],
+  nanoseconds: ["tv_nsec", "i64", 8],
+});
+
 /** What getrlimit(2) fills. */
 export const RLIMIT = struct("struct rlimit", "sys/resource.h", 16, {
   soft: ["rlim_cur", "u64", 0],
@@ -83,6 +89,7 @@ export const LIBC_CONSTANTS = {
   SOCK_STREAM: { header: "sys/socket.h", value: 1 },
   SOCK_CLOEXEC: { header: "sys/socket.h", value: 0o2000000 },
   SOCK_NONBLOCK: { header: "sys/socket.h", value: 0o4000 },
+  CLOCK_MONOTONIC: { header: "time.h", value: 1 },
   RLIMIT_MEMLOCK: { header: "sys/resource.h", value: 8 },
   BLKROGET: { header: "linux/fs.h", value: 0x125e },
   BLKGETSIZE64: { header: "linux/fs.h", value: 0x80081272 },

@@ -58,6 +58,8 @@ export const LIBC_SYMBOLS = {
   write: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // int socketpair(int domain, int type, int protocol, int sv[2]);
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // int clock_gettime(clockid_t clockid, struct timespec *tp);
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   // int getrlimit(int resource, struct rlimit *rlim);
   getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
   // ssize_t read(int fd, void *buf, size_t count);
