@@ -75,21 +75,30 @@ export function releaseQueue(shared: SharedQueue, leaked: boolean): void {
 }
 
 function openQueue(key: QueueKey): Entry {
-  const ring = openRing(key);
-  try {
-    const queue = new IoUringQueue(ring, key.queueDepth, key.wait === "block");
-    const pump = new CompletionPump(queue, key.wait, null);
-    queue.observe(pump);
-    const wakeup = key.wait === "block" ? null : openWakeup(key, ring, queue, pump);
-    if (wakeup !== null) pump.setHold(wakeup);
-    if (luringInitState.hasSubscribers) {
-      luringInitState.publish({ setupFlags: ring.setupFlags, registered: key.registered });
-    }
-    return { ring, queue, pump, wakeup, users: 0 };
-  } catch (error) {
-    ring[Symbol.dispose]();
-    throw error;
+  using stack = new DisposableStack();
+  let onWake = () => {};
+  // The way of waking decides on the flags of the ring, so it is found first.
+  const event = key.wait === "block" || key.wakeup === "socketpair" ? null : openEvent(() => onWake());
+  if (event !== null) stack.use(event.wakeup);
+  const chained = key.wait !== "block" && event === null;
+  const ring = stack.use(openRing(key, chained));
+  const queue = new IoUringQueue(ring, key.queueDepth, key.wait === "block");
+  const pump = new CompletionPump(queue, key.wait, null);
+  queue.observe(pump);
+  onWake = () => {
+    queue.stats.wakeups++;
+    pump.woken();
+  };
+  const chain = chained ? stack.use(new WakeChain(ring, queue, () => onWake())) : null;
+  if (chain !== null) queue.gate.replaceBy(chain);
+  if (event !== null) ring.registerEventFd(event.fd);
+  const wakeup = chain ?? event?.wakeup ?? null;
+  if (wakeup !== null) pump.setHold(wakeup);
+  if (luringInitState.hasSubscribers) {
+    luringInitState.publish({ setupFlags: ring.setupFlags, registered: key.registered });
   }
+  stack.move();
+  return { ring, queue, pump, wakeup, users: 0 };
 }
 
 function closeQueue(entry: Entry): void {
@@ -101,14 +110,16 @@ function closeQueue(entry: Entry): void {
   if (luringCleanupState.hasSubscribers) luringCleanupState.publish({});
 }
 
-function openRing(key: QueueKey): Ring {
+function openRing(key: QueueKey, chained: boolean): Ring {
   const single = U.IORING_SETUP_SINGLE_ISSUER.value;
-  const cooperative = U.IORING_SETUP_COOP_TASKRUN.value;
-  // Blocking: completions are made when the Worker enters the kernel to wait. Event: whenever it enters at all.
-  // Polling: at once, by interrupt, or a poll of the ring would never see them.
+  const cooperative = U.IORING_SETUP_COOP_TASKRUN.value | U.IORING_SETUP_TASKRUN_FLAG.value;
+  const deferred = single | U.IORING_SETUP_DEFER_TASKRUN.value;
+  // Blocking and event: completions are made when this thread asks for them, and a flag of the ring tells when there
+  // are some. A wake chain has to move on while the thread sleeps in the event loop. Polling: completions are made at
+  // once, by interrupt, or a look at the ring would never see them.
   const best = {
-    block: [single | U.IORING_SETUP_DEFER_TASKRUN.value, cooperative, 0],
-    event: [single | cooperative | U.IORING_SETUP_TASKRUN_FLAG.value, cooperative, 0],
+    block: [deferred, cooperative, 0],
+    event: [chained ? single | cooperative : deferred | U.IORING_SETUP_TASKRUN_FLAG.value, cooperative, 0],
     poll: [single, 0],
   }[key.wait];
   try {
@@ -123,21 +134,10 @@ function openRing(key: QueueKey): Ring {
   }
 }
 
-function openWakeup(key: QueueKey, ring: Ring, queue: IoUringQueue, pump: CompletionPump): Wakeup | WakeChain {
-  const woken = () => {
-    queue.stats.wakeups++;
-    pump.woken();
-  };
-  if (key.wakeup === "auto") {
-    const eventFd = newEventFd();
-    const wakeup = eventFdWakeup(eventFd, woken);
-    if (wakeup !== null) {
-      ring.registerEventFd(eventFd);
-      return wakeup;
-    }
-    closeFile(eventFd, "eventfd");
-  }
-  const chain = new WakeChain(ring, queue, woken);
-  queue.gate.replaceBy(chain);
-  return chain;
+/** An eventfd that wakes the event loop, or null where the runtime cannot wrap one. */
+function openEvent(onWake: () => void): { readonly fd: number; readonly wakeup: Wakeup } | null {
+  const fd = newEventFd();
+  const wakeup = eventFdWakeup(fd, onWake);
+  if (wakeup === null) closeFile(fd, "eventfd");
+  return wakeup === null ? null : { fd, wakeup };
 }

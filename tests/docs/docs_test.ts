@@ -4,14 +4,19 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ExitCode } from "../../cli/exit_codes.ts";
 import { BATCH_MODES } from "../../core/batching.ts";
+import { WAIT_MODES } from "../../core/block.ts";
 import { Errno } from "../../core/errno.ts";
 import { setupRemedy } from "../../drivers/io_uring/explain.ts";
+import { URING_CONSTANTS } from "../../ffi/liburing/mod.ts";
+import { openDevice, TRACE_PREFIX } from "../../mod.ts";
 import { NEEDS } from "../../tools/setup/needs.ts";
 import { CORE_FOR_FFI } from "../../tools/lint/rooms.ts";
+import { testWhen } from "../support/skip.ts";
 import { anchors, type CodeBlock, codeBlocks, codeWords, links, section, tableRows } from "./markdown.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -210,5 +215,33 @@ Deno.test("the README has each permission set of deno.json", () => {
   const words = codeWords(section(read("README.md"), "## Permissions"));
   for (const name of Object.keys(permissions)) {
     assert.ok(words.includes(name === "default" ? "-P" : `-P=${name}`), `the README lacks the set ${name}`);
+  }
+});
+
+/** IORING_SETUP flags of a fresh ring for `wait`, as docs/io_uring.md writes them. */
+async function setupFlags(wait: (typeof WAIT_MODES)[number]): Promise<string[]> {
+  const seen: { setupFlags: number }[] = [];
+  const listen = (message: unknown) => void seen.push(message as { setupFlags: number });
+  subscribe(TRACE_PREFIX + "luring_init_state", listen);
+  try {
+    // A depth that no other test uses: the ring is new.
+    await using _device = await openDevice(join(ROOT, "README.md"), { readOnly: true, wait, queueDepth: 77 });
+  } finally {
+    unsubscribe(TRACE_PREFIX + "luring_init_state", listen);
+  }
+  const flags = seen[0]!.setupFlags;
+  return Object.entries(URING_CONSTANTS).flatMap(([name, { value }]) =>
+    name.startsWith("IORING_SETUP_") && (flags & value) !== 0 ? [name.slice("IORING_SETUP_".length)] : []
+  );
+}
+
+const [major = 0, minor = 0] = Deno.osRelease().split(".").map(Number);
+const knowsAllFlags = major > 6 || (major === 6 && minor >= 1) || `Linux ${major}.${minor} has no DEFER_TASKRUN`;
+
+testWhen(knowsAllFlags, "docs/io_uring.md has the set-up flags of each way of waiting", async () => {
+  const rows = tableRows(section(read("docs/io_uring.md"), "## What it does"));
+  for (const wait of WAIT_MODES) {
+    const [, flags = ""] = rows.find(([first]) => first === `\`${wait}\``) ?? [];
+    assert.deepEqual(codeWords(flags).sort(), (await setupFlags(wait)).sort(), wait);
   }
 });
