@@ -48,6 +48,7 @@ function fioArguments(options: Options, depth: number): string[] {
     `--iodepth=${depth}`,
     `--runtime=${options.seconds}`,
     "--time_based",
+    "--ramp_time=500ms",
     "--norandommap",
     "--invalidate=0",
     "--registerfiles=1",
