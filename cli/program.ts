@@ -73,6 +73,7 @@ function addLoadCommand(
     .option("--api <face>", `face of the library: ${APIS.join(", ")} (default callback)`)
     .option("--output-format <format>", `${OUTPUT_FORMATS.join(" or ")} (default normal)`)
     .option("--output <file>", "write the result to a file, too")
+    .option("--trace", "print every submission and completion to standard error")
     .addOption(new Option("--iodepth-batch-complete-min <n>", "completions one wait asks for").hideHelp());
   if (mode === "randrw") command.option("--rwmixread <percent>", "share of reads (default 50)");
   if (writes(mode)) command.option("--allow-destructive", "overwrite the range of TARGET");

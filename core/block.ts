@@ -69,6 +69,8 @@ export interface Backend {
   readonly memory: MemorySource;
   /** What the user should know of how the target was opened, such as registration that was refused. */
   readonly notes: readonly string[];
+  /** True once the queue is unusable: nothing succeeds any more. */
+  readonly broken: boolean;
   /** Current size in bytes. */
   size(): number;
   /** Grows or truncates a regular file. Throws StorageError (`unsupported`) for everything else. */

@@ -102,6 +102,11 @@ export class BlockDevice implements AsyncDisposable {
     return this.#backend.notes;
   }
 
+  /** True once the queue behind the device is unusable: every request fails with kind `broken` from then on. */
+  get broken(): boolean {
+    return this.#backend.broken;
+  }
+
   /**
    * Allocates `count` aligned buffers of `byteLength` bytes in one piece of memory, registered with the kernel
    * where it allows. They live until `release` or `close`, whichever is first, and have length 0 afterwards.

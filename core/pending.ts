@@ -150,7 +150,7 @@ export class PromiseQueue {
     if (resolve === null || reject === null) return;
     if (failure !== null) reject(failure);
     else if (result >= 0) resolve(result);
-    else reject(this.error(request, -result, "io", undefined, undefined));
+    else reject(this.error(request, -result, this.#backend.broken ? "broken" : "io", undefined, undefined));
   }
 
   #recycle(operation: PendingOperation): void {
@@ -171,7 +171,7 @@ export class PromiseQueue {
   error(
     request: IoRequest,
     errno: number,
-    kind: "io" | "aborted" | "timeout",
+    kind: "io" | "broken" | "aborted" | "timeout",
     detail: string | undefined,
     cause: unknown,
   ): StorageError {

@@ -13,9 +13,9 @@ function event(name: string): Channel {
   return channel(TRACE_PREFIX + name);
 }
 
-/** `{ queued, waiting, inflight, blocked }`: a deferred submit runs. */
+/** `{ queued, waiting, inflight, blocked }`: a deferred submit runs. Not in batching mode `none`, which defers nothing. */
 export const luringUnplugFn: Channel = event("luring_unplug_fn");
-/** `{ queued, waiting, inflight, blocked }`: before io_uring_enter(2). */
+/** `{ queued, inflight }`: before io_uring_enter(2). */
 export const luringDoSubmit: Channel = event("luring_do_submit");
 /** `{ result }`: what io_uring_enter(2) answered, entries or −errno. */
 export const luringDoSubmitDone: Channel = event("luring_do_submit_done");
@@ -23,7 +23,7 @@ export const luringDoSubmitDone: Channel = event("luring_do_submit_done");
 export const luringProcessCompletion: Channel = event("luring_process_completion");
 /** `{ request, done }`: a short transfer continues. */
 export const luringResubmitShort: Channel = event("luring_resubmit_short_read");
-/** `{ target, setupFlags, registered }`: a queue was set up. */
+/** `{ setupFlags, registered }`: a queue was set up. */
 export const luringInitState: Channel = event("luring_init_state");
 /** `{}`: a queue was torn down. */
 export const luringCleanupState: Channel = event("luring_cleanup_state");

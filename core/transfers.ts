@@ -92,10 +92,16 @@ export class Transfers {
     if (failure !== null) return Promise.reject(failure);
     if (length === 0) return Promise.resolve(0);
     const operation = this.#promises.take(op, offset, length, flags);
-    return this.#withBlock(operation, pieces.length * IOVEC_BYTES, options, (block) => {
+    // The driver holds the memory once it has the request; until then it is held here, or it could be released.
+    for (const { memory } of pieces) memory.holds++;
+    const letGo = () => {
+      for (const { memory } of pieces) memory.holds--;
+    };
+    const prepare = (block: BounceBlock) => {
       operation.request.iovecs = new IovecTable(pieces, block.memory, block.byteOffset);
       return null;
-    });
+    };
+    return this.#withBlock(operation, pieces.length * IOVEC_BYTES, options, prepare, letGo);
   }
 
   /** Flush, discard, write zeroes, nop: no buffer. */
@@ -171,19 +177,25 @@ export class Transfers {
     });
   }
 
-  /** Launches `operation` once there is a block for it: `prepare` fills the block in, or says why it cannot. */
+  /**
+   * Launches `operation` once there is a block for it: `prepare` fills the block in, or says why it cannot; `settled`
+   * is told when the operation is launched or dropped.
+   */
   #withBlock(
     operation: PendingOperation,
     byteLength: number,
     options: RequestOptions | undefined,
     prepare: (block: BounceBlock) => Error | null,
+    settled: () => void = ignore,
   ): Promise<number> {
     const { bounce } = this.#buffers;
     const promise = this.#promises.open(operation, options);
     this.#waiting.add(operation);
     bounce.acquire(byteLength, (block) => {
       operation.block = block;
-      if (!this.#launch(operation, () => prepare(block))) bounce.release(block);
+      const launched = this.#launch(operation, () => prepare(block));
+      settled();
+      if (!launched) bounce.release(block);
     });
     return promise;
   }

@@ -35,6 +35,7 @@ export function loadLibrary<const Symbols extends Deno.ForeignLibraryInterface>(
 ): LoadedLibrary<Symbols> {
   const known = opened.get(symbols);
   if (known !== undefined) return known as unknown as LoadedLibrary<Symbols>;
+  assertPermission(spec);
   const failures: string[] = [];
   for (const name of candidates(spec)) {
     try {
@@ -46,6 +47,17 @@ export function loadLibrary<const Symbols extends Deno.ForeignLibraryInterface>(
     }
   }
   throw new StorageError({ kind: "library", op: "load", target: spec.name, detail: remedy(spec, failures) });
+}
+
+/** A missing permission is not a missing library, and a path for it is not enough: rings are reached by pointers. */
+function assertPermission(spec: LibrarySpec): void {
+  if (Deno.permissions.requestSync({ name: "ffi" }).state === "granted") return;
+  throw new StorageError({
+    kind: "library",
+    op: "load",
+    target: spec.name,
+    detail: "Deno does not allow it; wanted --allow-ffi, without a path: rings and buffers are reached by pointers",
+  });
 }
 
 function candidates(spec: LibrarySpec): string[] {

@@ -99,15 +99,22 @@ function openDescriptor(path: string, options: OpenOptions): number {
   }
 }
 
-function assertServable(path: string, status: FileStatus): void {
-  if (status.type === C.S_IFBLK.value || status.type === C.S_IFREG.value) return;
-  const directory = status.type === C.S_IFDIR.value;
+/** What cannot be served, by file type. */
+const OTHER_TYPES: Readonly<Record<number, string>> = {
+  [C.S_IFDIR.value]: "directory",
+  [C.S_IFCHR.value]: "character device",
+  [C.S_IFIFO.value]: "FIFO",
+  [C.S_IFSOCK.value]: "socket",
+};
+
+function assertServable(path: string, { type }: FileStatus): void {
+  if (type === C.S_IFBLK.value || type === C.S_IFREG.value) return;
   throw new StorageError({
     kind: "open",
     op: "open",
     target: path,
-    ...(directory ? { errno: Errno.EISDIR } : {}),
-    detail: "wanted a regular file or a block device",
+    ...(type === C.S_IFDIR.value ? { errno: Errno.EISDIR } : {}),
+    detail: `it is a ${OTHER_TYPES[type] ?? "special file"}; wanted a regular file or a block device`,
   });
 }
 

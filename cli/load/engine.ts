@@ -6,6 +6,9 @@ import type { JobPlan } from "./plan.ts";
 import { type LiveView, type Sample, SAMPLE_MS, Sampler } from "./sampler.ts";
 import { SharedState } from "./shared_state.ts";
 
+/** Milliseconds after its end at which a job is asked to stop: a Worker on a busy machine starts late. */
+const OVERDUE_MS = 2_000;
+
 /** Milliseconds that I/Os in flight get after the end before the results are printed without them. */
 export const DRAIN_MS = 5_000;
 
@@ -99,7 +102,8 @@ export class LoadEngine implements Disposable {
   async #finish(): Promise<void> {
     const all = Promise.all(this.#handles.map((handle) => handle.done.promise));
     const { rampMs, runtimeMs } = this.#handles[0]!.plan;
-    const end = delay(rampMs + runtimeMs);
+    // Each job ends by its own clock, which starts a little after this one; this is for a job that does not.
+    const end = delay(rampMs + runtimeMs + OVERDUE_MS);
     const stopped = this.#stopped.promise.then(() => "stopped");
     const first = await Promise.race([all, end.promise, stopped]);
     end.cancel();

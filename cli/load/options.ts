@@ -64,6 +64,8 @@ export interface LoadOptions {
   readonly readPercent: number;
   readonly allowDestructive: boolean;
   readonly outputFormat: OutputFormat;
+  /** Print trace events; a run with it measures the printing. */
+  readonly trace: boolean;
   /** Where results go besides the terminal, or null. */
   readonly outputPath: string | null;
 }
@@ -96,6 +98,7 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     readPercent: readPercent(mode, raw),
     allowDestructive: raw["allowDestructive"] === true,
     outputFormat: choice(raw, "outputFormat", OUTPUT_FORMATS, "normal"),
+    trace: raw["trace"] === true,
     outputPath: text(raw, "output"),
   };
   if (options.sizeBytes !== null) positive(options.sizeBytes, "size");

@@ -42,6 +42,7 @@ export interface JobPlan {
   readonly readPercent: number;
   readonly rampMs: number;
   readonly runtimeMs: number;
+  readonly trace: boolean;
 }
 
 /** Fits the range of the command line into the target. Throws CliError where it does not fit. */
@@ -114,6 +115,7 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     readPercent: options.readPercent,
     rampMs: options.rampMs,
     runtimeMs: options.runtimeMs,
+    trace: options.trace,
   }));
 }
 

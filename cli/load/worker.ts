@@ -11,6 +11,7 @@ import type { FromWorker, ToWorker } from "./messages.ts";
 import { type JobResult, Meter } from "./meter.ts";
 import type { JobPlan } from "./plan.ts";
 import { PromiseJob } from "./promise_job.ts";
+import { printTrace } from "./trace.ts";
 import { SharedState } from "./shared_state.ts";
 
 /** The part of a Worker's global scope that is used; the type checker assumes a window. */
@@ -35,6 +36,7 @@ scope.onmessage = ({ data }) => {
 
 /** The result is posted after the device is closed: the main thread then ends the Worker at once. */
 async function runJob(plan: JobPlan, shared: SharedState): Promise<JobResult> {
+  if (plan.trace) printTrace(plan.jobIndex);
   await using device = await openForJob(plan);
   const Job = plan.api === "promise" ? PromiseJob : CallbackJob;
   const job = new Job(device, plan);

@@ -1,10 +1,20 @@
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
+import { formatSize } from "../../core/units.ts";
+import { lockedMemoryLimit } from "../../ffi/libc/mod.ts";
 
-/** Adds to a failed set-up what the errno means for io_uring, and what to do; other errors stay as they are. */
-export function explainSetupFailure(error: unknown): unknown {
+/**
+ * Adds to a failed set-up what the errno means for io_uring, and what to do; other errors stay as they are.
+ * `ringBytes` is what the rings take of the limit of locked memory.
+ */
+export function explainSetupFailure(error: unknown, ringBytes: number): unknown {
   if (!(error instanceof StorageError) || error.target !== "io_uring") return error;
-  const detail = setupRemedy(error.errno);
+  const { soft } = lockedMemoryLimit();
+  const limit = soft === Infinity ? "unlimited" : formatSize(soft);
+  const numbers = error.errno === Errno.ENOMEM
+    ? `; the rings need ${formatSize(ringBytes)}, the limit is ${limit}`
+    : "";
+  const detail = setupRemedy(error.errno) + numbers;
   return new StorageError({
     kind: error.errno === Errno.ENOMEM || error.errno === Errno.EMFILE ? "resource" : "unsupported",
     op: error.op,

@@ -78,6 +78,10 @@ class IoUringDevice implements Backend, QueueFile {
     else if (options.registered !== false) this.notes.push("The file is not registered: used by descriptor instead");
   }
 
+  get broken(): boolean {
+    return this.#shared.queue.broken;
+  }
+
   size(): number {
     return this.#file.size();
   }

@@ -117,9 +117,9 @@ export class IoUringQueue implements PumpedQueue {
     this.submit();
   }
 
-  /** True when the kernel has taken every entry. */
-  get drained(): boolean {
-    return this.#submission.queued === 0;
+  /** True once the kernel has refused the ring itself. */
+  get broken(): boolean {
+    return this.#errno !== 0;
   }
 
   /** Adds two linked entries of the queue's own and tries to submit them; false when there is no room. */

@@ -19,8 +19,8 @@ export function isRefusal(result: number): boolean {
 }
 
 /** Blocks the Worker for a moment: for when the kernel refuses and nothing is in flight to wait for. */
-export function pause(): void {
-  Atomics.wait(NOBODY, 0, 0, RETRY_DELAY_MS);
+export function pause(delayMs: number = RETRY_DELAY_MS): void {
+  Atomics.wait(NOBODY, 0, 0, delayMs);
 }
 
 /**

@@ -40,7 +40,7 @@ export class WakeChain implements Disposable {
         high: this.#memory.addressHigh,
       })
     );
-    return this.#outstanding && this.#queue.drained;
+    return this.#outstanding && this.#queue.snapshot().queued === 0;
   }
 
   /** Lets the wake-up hold the event loop open. */

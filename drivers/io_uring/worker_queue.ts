@@ -1,11 +1,14 @@
 import type { OpenOptions, WaitMode } from "../../core/block.ts";
+import { Errno } from "../../core/errno.ts";
+import { StorageError } from "../../core/errors.ts";
 import { CompletionPump } from "../../core/pump.ts";
 import { luringCleanupState, luringInitState } from "../../core/trace.ts";
 import { closeFile, newEventFd } from "../../ffi/libc/mod.ts";
-import { Ring, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
+import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import { IoUringQueue } from "./queue.ts";
+import { pause } from "./submission.ts";
 import { WakeChain } from "./wake_chain.ts";
 
 /** Entries of the submission queue: beyond it a section submits early. Small, so that it stays in the first cache. */
@@ -13,6 +16,10 @@ const SQ_ENTRIES = 256;
 
 /** Room for a request and for the two entries of a wake chain, also on the smallest queue. */
 const MIN_SQ_ENTRIES = 4;
+
+/** Attempts to set a ring up while locked memory is short, and the pause between them. */
+const SETUP_ATTEMPTS = 5;
+const SETUP_PAUSE_MS = 20;
 
 /** Requests with the kernel at most unless asked otherwise. */
 export const DEFAULT_QUEUE_DEPTH = 1024;
@@ -114,24 +121,36 @@ function openRing(key: QueueKey, chained: boolean): Ring {
   const single = U.IORING_SETUP_SINGLE_ISSUER.value;
   const cooperative = U.IORING_SETUP_COOP_TASKRUN.value | U.IORING_SETUP_TASKRUN_FLAG.value;
   const deferred = single | U.IORING_SETUP_DEFER_TASKRUN.value;
-  // Blocking and event: completions are made when this thread asks for them, and a flag of the ring tells when there
-  // are some. A wake chain has to move on while the thread sleeps in the event loop. Polling: completions are made at
-  // once, by interrupt, or a look at the ring would never see them.
+  // Event: completions are made when this thread asks for them, and a flag of the ring tells when there are some. A wake
+  // chain has to move on while the thread sleeps in the event loop. Polling: completions are made at once, by interrupt,
+  // or a look at the ring would never see them. Blocking: likewise, because on a disk the thread then wakes up to more
+  // completions at a time (measured: docs/io_uring.md); with deferred ones a cached file is a few percent faster.
   const best = {
-    block: [deferred, cooperative, 0],
+    block: [0],
     event: [chained ? single | cooperative : deferred | U.IORING_SETUP_TASKRUN_FLAG.value, cooperative, 0],
     poll: [single, 0],
   }[key.wait];
-  try {
-    return new Ring({
-      sqEntries: Math.max(MIN_SQ_ENTRIES, Math.min(SQ_ENTRIES, key.queueDepth)),
-      cqEntries: Math.min(MAX_QUEUE_DEPTH * 2, Math.max(key.queueDepth + 64, 256)),
-      flagSets: best,
-      registered: key.registered,
-    });
-  } catch (error) {
-    throw explainSetupFailure(error);
+  const options: RingOptions = {
+    sqEntries: Math.max(MIN_SQ_ENTRIES, Math.min(SQ_ENTRIES, key.queueDepth)),
+    cqEntries: Math.min(MAX_QUEUE_DEPTH * 2, Math.max(key.queueDepth + 64, 256)),
+    flagSets: best,
+    registered: key.registered,
+  };
+  for (let attempt = 1;; attempt++) {
+    try {
+      return new Ring(options);
+    } catch (error) {
+      const short = error instanceof StorageError && error.errno === Errno.ENOMEM;
+      if (!short || attempt === SETUP_ATTEMPTS) throw explainSetupFailure(error, ringBytes(options));
+      // The kernel gives the locked memory of a closed ring back a little later.
+      pause(SETUP_PAUSE_MS);
+    }
   }
+}
+
+/** Bytes of the two rings: entries, their index array, and completions. */
+function ringBytes({ sqEntries, cqEntries }: RingOptions): number {
+  return sqEntries * (IO_URING_SQE.byteLength + Uint32Array.BYTES_PER_ELEMENT) + cqEntries * IO_URING_CQE.byteLength;
 }
 
 /** An eventfd that wakes the event loop, or null where the runtime cannot wrap one. */

@@ -290,6 +290,19 @@ Deno.test("close carries out what waits for bounce memory, thousands of requests
   assert.deepEqual(backend.afterClose, []);
 });
 
+Deno.test("a vectored read that waits for bounce memory holds its buffers: release refuses until it is done", async () => {
+  const { device, backend } = open();
+  const chunks = BOUNCE_POOL_BYTES / BOUNCE_CHUNK_BYTES;
+  const fillers = Array.from({ length: chunks }, () => device.read(new Uint8Array(BOUNCE_CHUNK_BYTES), 0));
+  const buffers = device.allocate(2, 512);
+  const vector = device.readv(buffers, 0);
+  assert.throws(() => device.release(buffers), InvariantError);
+  backend.completeAll();
+  await Promise.all([...fillers, vector]);
+  device.release(buffers);
+  await device.close();
+});
+
 Deno.test("close rejects what still waits for bounce memory when its time is up, and starts none of it", async () => {
   const { device, backend } = open();
   const chunks = BOUNCE_POOL_BYTES / BOUNCE_CHUNK_BYTES;

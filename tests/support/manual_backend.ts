@@ -26,6 +26,7 @@ export class ManualBackend implements Backend {
   readonly registrar = {};
   readonly memory: FakeMemorySource = new FakeMemorySource();
   readonly notes: readonly string[] = [];
+  broken = false;
   /** Requests that the "device" has, in order. */
   readonly active: IoRequest[] = [];
   /** Requests that were asked to end early. */
