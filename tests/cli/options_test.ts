@@ -30,6 +30,7 @@ Deno.test("the defaults are those that the documentation names", () => {
     allowDestructive: false,
     outputFormat: "normal",
     outputPath: null,
+    trace: false,
   });
 });
 
