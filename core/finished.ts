@@ -19,18 +19,24 @@ export class FinishedList {
     this.#requests[this.#count++] = request;
   }
 
-  /** Passes every request that is in the list now to `deliver`, in order. */
-  drain(deliver: (request: IoRequest) => void): void {
+  /** Passes the requests that are in the list now to `deliver`, in order and at most `limit`; returns how many. */
+  drain(deliver: (request: IoRequest) => void, limit = Infinity): number {
     const requests = this.#requests;
-    const count = this.#count;
+    const count = Math.min(this.#count, limit);
+    const rest = this.#count;
     this.#requests = this.#spare;
     this.#spare = requests;
     this.#count = 0;
+    for (let index = count; index < rest; index++) {
+      this.add(requests[index]!);
+      requests[index] = null;
+    }
     for (let index = 0; index < count; index++) {
       const request = requests[index]!;
       requests[index] = null;
       deliver(request);
     }
+    return count;
   }
 }
 

@@ -6,8 +6,8 @@ import { FAIRNESS_BUDGET_US } from "./limits.ts";
 export interface PumpedQueue {
   /** True when completions can be reaped right now. Cheap: a load of the ring's tail. */
   ready(): boolean;
-  /** Reaps and delivers completions; returns how many. Never nests. */
-  reap(): number;
+  /** Reaps completions and delivers at most `limit`; returns how many. Never nests. What is left stays `ready`. */
+  reap(limit?: number): number;
   /** Submits what is queued and blocks in the kernel until one completion is there. */
   block(): void;
   /** Number of requests whose completion is owed. */
@@ -28,6 +28,9 @@ export interface LoopHold {
 
 /** Completions after which the clock is read again, so that its cost is shared. */
 const COMPLETIONS_PER_CLOCK_READING = 16;
+
+/** Requests in flight from which on a wake-up delivers in two shares: below, the second would not pay for itself. */
+const SHARED_FROM = 8;
 
 /** Looks at the queue between two clock readings while polling; a look costs about a tenth of a reading. */
 const LOOKS_PER_CLOCK_READING = 16;
@@ -94,7 +97,7 @@ export class CompletionPump {
       this.#disarm();
       if (this.#wait === "poll") this.#budget.observe((performance.now() - this.#armedAtMs) * 1e6);
     }
-    this.#pass();
+    this.#pass(true);
   }
 
   /** Delivers what is there, for a caller that waits in its own way; no event stays armed for it. */
@@ -108,7 +111,7 @@ export class CompletionPump {
     this.#stopped = true;
   }
 
-  #pass(): void {
+  #pass(woken = false): void {
     this.#scheduled = false;
     if (this.#running || this.#stopped) return;
     const queue = this.#queue;
@@ -116,17 +119,26 @@ export class CompletionPump {
     try {
       if (!queue.ready() && queue.active() > 0) this.#waitForOne();
       do {
-        const delivered = queue.reap();
+        const delivered = queue.reap(woken ? this.#share() : Infinity);
         this.#chargeBudget(delivered);
         // Ready without anything to deliver: the kernel is asked again, but not before others had their turn.
         if (delivered === 0 && queue.ready()) this.#yieldDue = true;
-      } while (!this.#yieldDue && queue.ready());
+      } while (!woken && !this.#yieldDue && queue.ready());
     } finally {
       this.#running = false;
     }
     if (queue.active() === 0) this.#release();
     else if (queue.ready() || this.#wait === "block") this.#schedule();
     else if (!this.#armed) this.#armOrPass();
+  }
+
+  /**
+   * How many completions the pass of a wake-up delivers before it lets their owners submit again. A disk that answers
+   * a whole batch at once would otherwise idle while the batch is worked off, and be sent whole batches for ever.
+   */
+  #share(): number {
+    const active = this.#queue.active();
+    return active < SHARED_FROM ? Infinity : active >> 1;
   }
 
   #waitForOne(): void {

@@ -178,14 +178,13 @@ export class IoUringQueue implements PumpedQueue {
     return this.reap();
   }
 
-  reap(): number {
+  reap(limit = Infinity): number {
     if (this.#reaping) return 0;
     this.#reaping = true;
     try {
       if ((this.#ring.sqWords[this.#ring.sqFlagsAt]! & NEEDS_KERNEL) !== 0) this.#submission.enter(0, true);
       const seen = this.#collect();
-      const { count } = this.#finished;
-      if (count > 0) this.#deliverAll();
+      const count = this.#finished.count > 0 ? this.#deliverAll(limit) : 0;
       if (seen) this.#blocked = false;
       // Completion paths submit leftovers even inside a section: nobody else might, for as long as it lasts.
       const left = this.#submission.queued + this.#waiting.size;
@@ -326,15 +325,16 @@ export class IoUringQueue implements PumpedQueue {
   }
 
   /** Runs the callbacks in a section of their own: what they submit goes out together. */
-  #deliverAll(): void {
+  #deliverAll(limit: number): number {
     plug();
-    this.#finished.drain(this.#deliverOne);
+    const count = this.#finished.drain(this.#deliverOne, limit);
     try {
       unplug();
     } catch (error) {
       // Somebody else's deferred call: it must not keep this queue from submitting what is left.
       reportError(error);
     }
+    return count;
   }
 
   #deliver(request: IoRequest): void {

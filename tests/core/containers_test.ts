@@ -118,6 +118,21 @@ Deno.test("finished list: what a delivery adds waits for the next round, in orde
   assert.deepEqual([seen, list.count], [[0, 1, 2, 3], 0]);
 });
 
+Deno.test("finished list: a limited round leaves the rest in front of what a delivery adds", () => {
+  const list = new FinishedList();
+  const requests = Array.from({ length: 4 }, newRequest);
+  for (const request of requests.slice(0, 3)) list.add(request);
+  const seen: number[] = [];
+  const deliver = (request: IoRequest) => {
+    seen.push(requests.indexOf(request));
+    if (seen.length === 1) list.add(requests[3]!);
+  };
+  assert.equal(list.drain(deliver, 2), 2);
+  assert.deepEqual([seen, list.count], [[0, 1], 2]);
+  assert.equal(list.drain(deliver), 2);
+  assert.deepEqual([seen, list.count], [[0, 1, 2, 3], 0]);
+});
+
 /** A pool of `pages` pages and the blocks it has given. */
 function newPool(pages: number): { pool: BouncePool; source: FakeMemorySource; prepared: number[] } {
   const source = new FakeMemorySource();

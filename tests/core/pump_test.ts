@@ -17,9 +17,9 @@ class ManualQueue implements PumpedQueue {
     return this.done > 0;
   }
 
-  reap(): number {
-    const count = this.done;
-    this.done = 0;
+  reap(limit = Infinity): number {
+    const count = Math.min(this.done, limit);
+    this.done -= count;
     this.owed -= count;
     this.log.push(`reap ${count}`);
     this.onReap?.(count);
@@ -68,6 +68,29 @@ Deno.test("completions that are ready after a submit are delivered in a microtas
   assert.deepEqual(log, ["ref"]);
   await Promise.resolve();
   assert.deepEqual(log, ["ref", "reap 2", "unref"]);
+});
+
+Deno.test("a wake-up to a whole batch delivers half, lets its owners submit again, and then delivers the rest", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 8;
+  pump.started();
+  pump.submitted();
+  queue.done = 8;
+  queue.onReap = () => queueMicrotask(() => void log.push("owners run"));
+  pump.woken();
+  assert.deepEqual(log, ["ref", "arm", "disarm", "reap 4"]);
+  await macrotask();
+  assert.deepEqual(log.slice(4), ["owners run", "reap 4", "unref", "owners run"]);
+});
+
+Deno.test("a wake-up with few requests in flight delivers all of them at once", () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 7;
+  pump.started();
+  pump.submitted();
+  queue.done = 7;
+  pump.woken();
+  assert.deepEqual(log, ["ref", "arm", "disarm", "reap 7", "unref"]);
 });
 
 Deno.test("with nothing ready the event is armed, once, and the wake-up delivers", () => {
