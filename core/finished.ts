@@ -22,12 +22,12 @@ export class FinishedList {
   /** Passes the requests that are in the list now to `deliver`, in order and at most `limit`; returns how many. */
   drain(deliver: (request: IoRequest) => void, limit = Infinity): number {
     const requests = this.#requests;
-    const count = Math.min(this.#count, limit);
-    const rest = this.#count;
+    const all = this.#count;
+    const count = Math.min(all, limit);
     this.#requests = this.#spare;
     this.#spare = requests;
     this.#count = 0;
-    for (let index = count; index < rest; index++) {
+    for (let index = count; index < all; index++) {
       this.add(requests[index]!);
       requests[index] = null;
     }

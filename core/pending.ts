@@ -95,11 +95,6 @@ export class PromiseQueue {
     return operation.reject === null;
   }
 
-  /** Rejects the promise of an operation that waits to be launched; whoever would launch it drops it. */
-  abandon(operation: PendingOperation, error: unknown): void {
-    this.#giveUp(operation, error);
-  }
-
   /** Ends an operation that was never launched; rejects with `error` if somebody still waits. */
   drop(operation: PendingOperation, error: unknown): void {
     const { reject } = operation;
@@ -108,8 +103,11 @@ export class PromiseQueue {
     if (reject !== null) reject(error);
   }
 
-  /** Rejects at once; the driver is asked to cancel, and the operation ends when the driver says so. */
-  #giveUp(operation: PendingOperation, error: unknown): void {
+  /**
+   * Rejects at once. With the driver, it is asked to cancel and the operation ends when it says so; an operation that
+   * waits to be launched is dropped by whoever would launch it.
+   */
+  giveUp(operation: PendingOperation, error: unknown): void {
     const { reject } = operation;
     if (reject === null) return;
     operation.resolve = null;
@@ -124,7 +122,7 @@ export class PromiseQueue {
   #watch(operation: PendingOperation, { signal, timeoutMs }: RequestOptions): void {
     const { request } = operation;
     const fail = (kind: "aborted" | "timeout", errno: number, detail: string | undefined, cause: unknown) =>
-      this.#giveUp(operation, this.error(request, errno, kind, detail, cause));
+      this.giveUp(operation, this.error(request, errno, kind, detail, cause));
     const onAbort = () => fail("aborted", Errno.ECANCELED, undefined, signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     const timer = timeoutMs === undefined ? undefined : setTimeout(

@@ -49,7 +49,7 @@ export class Transfers {
         resolve();
       };
     });
-    for (const operation of this.#waiting) this.#promises.abandon(operation, late());
+    for (const operation of this.#waiting) this.#promises.giveUp(operation, late());
     return Math.max(0, drainMs - (performance.now() - startMs));
   }
 
@@ -191,12 +191,19 @@ export class Transfers {
     const { bounce } = this.#buffers;
     const promise = this.#promises.open(operation, options);
     this.#waiting.add(operation);
-    bounce.acquire(byteLength, (block) => {
-      operation.block = block;
-      const launched = this.#launch(operation, () => prepare(block));
+    try {
+      bounce.acquire(byteLength, (block) => {
+        operation.block = block;
+        const launched = this.#launch(operation, () => prepare(block));
+        settled();
+        if (!launched) bounce.release(block);
+      });
+    } catch (error) {
+      // No memory for the pool itself: nobody will call back, and close must not wait for it.
+      if (!this.#waiting.has(operation)) throw error;
+      this.#launch(operation, () => error);
       settled();
-      if (!launched) bounce.release(block);
-    });
+    }
     return promise;
   }
 

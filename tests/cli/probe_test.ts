@@ -7,7 +7,7 @@ import { probeText } from "../../cli/probe_text.ts";
 import { type DriverReport, inspectTarget, probe } from "../../mod.ts";
 import { buildLauncher, canForbidUring } from "../support/forbid_uring.ts";
 import { testWhen } from "../support/skip.ts";
-import { type CliResult, refusal, runCli, TempFolder } from "./support.ts";
+import { type CliResult, finished, refusal, runCli, TempFolder } from "./support.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -82,14 +82,15 @@ const forbidding = await canForbidUring();
 async function runForbidden(how: "EPERM" | "ENOSYS" | "kill", ...args: string[]): Promise<CliResult> {
   using folder = new TempFolder();
   const launcher = await buildLauncher(folder.path, how);
-  const { code, stdout, stderr } = await new Deno.Command(launcher, {
+  const child = new Deno.Command(launcher, {
     args: [Deno.execPath(), "run", "-q", "-P", join(ROOT, "cli.ts"), ...args],
     cwd: ROOT,
     env: { NO_COLOR: "1" },
     stdin: "null",
-  }).output();
-  const decoder = new TextDecoder();
-  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  return await finished(child);
 }
 
 for (const errno of ["EPERM", "ENOSYS"] as const) {

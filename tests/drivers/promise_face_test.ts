@@ -303,6 +303,19 @@ Deno.test("a vectored read that waits for bounce memory holds its buffers: relea
   await device.close();
 });
 
+Deno.test("without memory for the bounce pool a request rejects with the reason, and close does not wait for it", async () => {
+  const { device, backend } = open();
+  const buffers = device.allocate(2, 512);
+  const failure = new StorageError({ kind: "resource", op: "allocate", target: "memory", errno: Errno.ENOMEM });
+  backend.memory.allocate = () => {
+    throw failure;
+  };
+  await assert.rejects(device.read(new Uint8Array(16), 0), failure);
+  await assert.rejects(device.readv(buffers, 0), failure);
+  device.release(buffers);
+  await device.close();
+});
+
 Deno.test("close rejects what still waits for bounce memory when its time is up, and starts none of it", async () => {
   const { device, backend } = open();
   const chunks = BOUNCE_POOL_BYTES / BOUNCE_CHUNK_BYTES;

@@ -1,20 +1,11 @@
 /** The shortest example, as the README shows it. */
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
+import { runChild } from "../support/child.ts";
 import { TempFolder } from "./support.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const EXAMPLE = new URL("../../examples/first_evening.ts", import.meta.url);
 
-async function run(args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "-P", "examples/first_evening.ts", ...args],
-    cwd: ROOT,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-  }).output();
-  const decoder = new TextDecoder();
-  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
-}
+const run = (args: readonly string[]) => runChild(EXAMPLE, { args });
 
 Deno.test("the first evening reads 32 blocks in one submission", async () => {
   using folder = new TempFolder();
