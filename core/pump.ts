@@ -1,6 +1,7 @@
 import { PollBudget } from "./adaptive.ts";
 import type { WaitMode } from "./block.ts";
 import { FAIRNESS_BUDGET_US } from "./limits.ts";
+import { Shares } from "./share.ts";
 
 /** What a queue offers to its pump. */
 export interface PumpedQueue {
@@ -8,8 +9,8 @@ export interface PumpedQueue {
   ready(): boolean;
   /** Reaps completions and delivers at most `limit`; returns how many. Never nests. What is left stays `ready`. */
   reap(limit?: number): number;
-  /** Submits what is queued and blocks in the kernel until one completion is there. */
-  block(): void;
+  /** Submits what is queued and blocks in the kernel until one completion is there; true when that was waited for. */
+  block(): boolean;
   /** Number of requests whose completion is owed. */
   active(): number;
   /** Lets the completion event fire; false when it cannot right now. The pump asks `ready` once more afterwards. */
@@ -29,9 +30,6 @@ export interface LoopHold {
 /** Completions after which the clock is read again, so that its cost is shared. */
 const COMPLETIONS_PER_CLOCK_READING = 16;
 
-/** Requests in flight from which on a wake-up delivers in two shares: below, the second would not pay for itself. */
-const SHARED_FROM = 8;
-
 /** Looks at the queue between two clock readings while polling; a look costs about a tenth of a reading. */
 const LOOKS_PER_CLOCK_READING = 16;
 
@@ -47,6 +45,7 @@ export class CompletionPump {
   readonly #queue: PumpedQueue;
   readonly #wait: WaitMode;
   readonly #budget = new PollBudget();
+  readonly #shares = new Shares();
   #hold: LoopHold | null;
   #held = false;
   #armed = false;
@@ -117,13 +116,17 @@ export class CompletionPump {
     const queue = this.#queue;
     this.#running = true;
     try {
-      if (!queue.ready() && queue.active() > 0) this.#waitForOne();
+      if (!queue.ready() && queue.active() > 0) woken = this.#waitForOne() || woken;
+      if (woken) this.#shares.begin(queue.active());
+      let limit: number;
       do {
-        const delivered = queue.reap(woken ? this.#share() : Infinity);
+        limit = this.#shares.next();
+        const delivered = queue.reap(limit);
         this.#chargeBudget(delivered);
         // Ready without anything to deliver: the kernel is asked again, but not before others had their turn.
         if (delivered === 0 && queue.ready()) this.#yieldDue = true;
-      } while (!woken && !this.#yieldDue && queue.ready());
+        // After a share its owners have their turn: what they submit goes out with the next one.
+      } while (limit === Infinity && !woken && !this.#yieldDue && queue.ready());
     } finally {
       this.#running = false;
     }
@@ -132,18 +135,11 @@ export class CompletionPump {
     else if (!this.#armed) this.#armOrPass();
   }
 
-  /**
-   * How many completions the pass of a wake-up delivers before it lets their owners submit again. A disk that answers
-   * a whole batch at once would otherwise idle while the batch is worked off, and be sent whole batches for ever.
-   */
-  #share(): number {
-    const active = this.#queue.active();
-    return active < SHARED_FROM ? Infinity : active >> 1;
-  }
-
-  #waitForOne(): void {
-    if (this.#wait === "block") this.#queue.block();
-    else if (this.#wait === "poll") this.#spin();
+  /** Blocks or polls where that is the way to wait; true when the Worker slept. */
+  #waitForOne(): boolean {
+    if (this.#wait === "block") return this.#queue.block();
+    if (this.#wait === "poll") this.#spin();
+    return false;
   }
 
   #spin(): void {

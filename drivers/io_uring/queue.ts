@@ -8,18 +8,17 @@ import { applyResult } from "../../core/outcome.ts";
 import { plug, unplug } from "../../core/plug.ts";
 import type { CompletionPump, PumpedQueue } from "../../core/pump.ts";
 import { beginRequest, type IoRequest, Opcode, RequestState } from "../../core/request.ts";
+import { SHARED_FROM, Shares } from "../../core/share.ts";
 import { newQueueStats, type QueueStats } from "../../core/stats.ts";
 import { luringProcessCompletion, luringResubmitShort } from "../../core/trace.ts";
-import { CQE_WORDS, type RingPort, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
+import type { RingPort } from "../../ffi/liburing/mod.ts";
+import { CompletionQueue } from "./completion.ts";
 import { EventGate } from "./event_gate.ts";
 import { fallBack, finishRange, generationOf, INTERNAL_SLOT, type QueueFile, slotOf, writeCancelSqe } from "./sqe.ts";
 import { isRefusal, pause, SubmissionQueue } from "./submission.ts";
 
 /** Completion entries kept free for cancels and wake chains, which no request accounts for. */
 const RESERVED_CQES = 64;
-
-/** Completions that only the kernel can bring: overflowed ones, and task work that waits for us to enter. */
-const NEEDS_KERNEL = U.IORING_SQ_CQ_OVERFLOW.value | U.IORING_SQ_TASKRUN.value;
 
 /** What a queue tells the rest of its Worker. */
 type QueueObserver = Pick<CompletionPump, "started" | "submitted">;
@@ -42,6 +41,10 @@ export class IoUringQueue implements PumpedQueue {
   readonly #waiting = new Fifo<IoRequest>();
   readonly #finished = new FinishedList();
   readonly #submission: SubmissionQueue;
+  readonly #completion: CompletionQueue;
+  readonly #completeOne = (slot: number, generation: number, result: number) => {
+    if (slot !== INTERNAL_SLOT) this.#complete(slot, generation, result);
+  };
   readonly #deliverOne = (request: IoRequest) => this.#deliver(request);
   #observer: QueueObserver | null = null;
   #active = 0;
@@ -49,6 +52,7 @@ export class IoUringQueue implements PumpedQueue {
   #reaping = false;
   #holdSubmits = false;
   readonly #lazy: boolean;
+  readonly #shares = new Shares();
   #retryTimer: ReturnType<typeof setTimeout> | null = null;
   #errno = 0;
 
@@ -63,6 +67,7 @@ export class IoUringQueue implements PumpedQueue {
     this.maxInflight = Math.max(1, Math.min(maxInflight, ring.cqEntries - RESERVED_CQES));
     this.#inflight = new InflightTable(this.maxInflight);
     this.#submission = new SubmissionQueue(ring, this.#inflight, this.stats);
+    this.#completion = new CompletionQueue(ring);
   }
 
   /** Tells `observer` of what happens from now on. */
@@ -133,9 +138,7 @@ export class IoUringQueue implements PumpedQueue {
   }
 
   ready(): boolean {
-    const { cqWords, cqHeadAt, cqTailAt, sqWords, sqFlagsAt } = this.#ring;
-    if (this.#finished.count > 0 || Atomics.load(cqWords, cqTailAt) !== cqWords[cqHeadAt]) return true;
-    return (sqWords[sqFlagsAt]! & NEEDS_KERNEL) !== 0;
+    return this.#finished.count > 0 || this.#completion.available > 0 || this.#completion.needsKernel;
   }
 
   active(): number {
@@ -150,9 +153,9 @@ export class IoUringQueue implements PumpedQueue {
     this.gate.disarm();
   }
 
-  block(): void {
+  block(): boolean {
     this.#fill();
-    this.#enterAndWait(1);
+    return this.#enterAndWait(1);
   }
 
   /** Blocks, delivers, submits what the callbacks queued in the same call that waits again; until `done` says true. */
@@ -162,8 +165,8 @@ export class IoUringQueue implements PumpedQueue {
     try {
       while (!done() && this.#active > 0) {
         this.#fill();
-        this.#enterAndWait(minCompletions);
-        this.reap();
+        if (this.#enterAndWait(minCompletions)) this.#shares.begin(this.#active);
+        this.reap(this.#shares.next());
       }
     } finally {
       this.#holdSubmits = false;
@@ -182,8 +185,9 @@ export class IoUringQueue implements PumpedQueue {
     if (this.#reaping) return 0;
     this.#reaping = true;
     try {
-      if ((this.#ring.sqWords[this.#ring.sqFlagsAt]! & NEEDS_KERNEL) !== 0) this.#submission.enter(0, true);
-      const seen = this.#collect();
+      if (this.#completion.needsKernel) this.#submission.enter(0, true);
+      const seen = this.#completion.takeAll(this.#completeOne);
+      if (seen) this.stats.reapPasses++;
       const count = this.#finished.count > 0 ? this.#deliverAll(limit) : 0;
       if (seen) this.#blocked = false;
       // Completion paths submit leftovers even inside a section: nobody else might, for as long as it lasts.
@@ -242,15 +246,26 @@ export class IoUringQueue implements PumpedQueue {
     else this.#fail(-result);
   }
 
-  /** Submits what is queued and waits for completions, fewer where fewer are to come. */
-  #enterAndWait(minCompletions: number): void {
+  /**
+   * Submits what is queued and waits for completions, fewer where fewer are to come; true when the Worker slept.
+   * With few in flight that is one system call. With many it is two, and a look in between, so that a batch that
+   * completed inside the submit is told from one that was waited for.
+   */
+  #enterAndWait(minCompletions: number): boolean {
     const expected = this.#inflight.size;
-    if (this.#finished.count > 0 || expected === 0) return;
-    const result = this.#submission.enter(Math.min(minCompletions, expected), true);
-    if (result >= 0) return;
+    const least = Math.min(minCompletions, expected);
+    const owed = this.#finished.count > 0;
+    if (owed || expected >= SHARED_FROM) {
+      if (!this.#blocked && this.#submission.queued > 0) this.#enterAll();
+      if (owed || this.#completion.available >= least) return false;
+    }
+    if (expected === 0) return false;
+    const result = this.#submission.enter(least, true);
+    if (result >= 0) return true;
     if (!isRefusal(result)) this.#fail(-result);
     else if (expected > this.#submission.queued) this.#submission.wait();
     else pause();
+    return true;
   }
 
   /** The kernel takes no more: the next completion submits again, or a timer where none is to come. */
@@ -274,25 +289,6 @@ export class IoUringQueue implements PumpedQueue {
       if (request !== null) this.#finish(request, -errno);
     });
     for (let next = this.#waiting.shift(); next !== null; next = this.#waiting.shift()) this.#finish(next, -errno);
-  }
-
-  /** Takes all completion entries and gives them back to the kernel before any callback runs. */
-  #collect(): boolean {
-    const { cqWords, cqHeadAt, cqTailAt, cqesAt, cqEntries } = this.#ring;
-    const mask = cqEntries - 1;
-    let head = cqWords[cqHeadAt]!;
-    // Pairs with the kernel's release of the tail: entries before it are complete.
-    const tail = Atomics.load(cqWords, cqTailAt);
-    if (head === tail) return false;
-    this.stats.reapPasses++;
-    while (head !== tail) {
-      const at = cqesAt + (head & mask) * CQE_WORDS;
-      const slot = cqWords[at]!;
-      if (slot !== INTERNAL_SLOT) this.#complete(slot, cqWords[at + 1]!, cqWords[at + 2]!);
-      head = (head + 1) | 0;
-    }
-    Atomics.store(cqWords, cqHeadAt, head);
-    return true;
   }
 
   #complete(slot: number, generation: number, result: number): void {

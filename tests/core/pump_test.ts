@@ -10,6 +10,10 @@ class ManualQueue implements PumpedQueue {
   owed = 0;
   /** Called by each pass, with what it delivers. */
   onReap: ((count: number) => void) | null = null;
+  /** What `block` says of itself. */
+  slept = true;
+  /** Called when the queue blocks, after one completion came. */
+  onBlock: (() => void) | null = null;
   /** Called when the event is armed. */
   onArm: (() => void) | null = null;
 
@@ -26,9 +30,11 @@ class ManualQueue implements PumpedQueue {
     return count;
   }
 
-  block(): void {
+  block(): boolean {
     this.log.push("block");
     this.done++;
+    this.onBlock?.();
+    return this.slept;
   }
 
   active(): number {
@@ -70,7 +76,7 @@ Deno.test("completions that are ready after a submit are delivered in a microtas
   assert.deepEqual(log, ["ref", "reap 2", "unref"]);
 });
 
-Deno.test("a wake-up to a whole batch delivers half, lets its owners submit again, and then delivers the rest", async () => {
+Deno.test("a wake-up to a whole batch delivers it in four shares, and the owners submit in between", async () => {
   const { queue, pump, log } = newPump("event");
   queue.owed = 8;
   pump.started();
@@ -78,9 +84,31 @@ Deno.test("a wake-up to a whole batch delivers half, lets its owners submit agai
   queue.done = 8;
   queue.onReap = () => queueMicrotask(() => void log.push("owners run"));
   pump.woken();
-  assert.deepEqual(log, ["ref", "arm", "disarm", "reap 4"]);
+  assert.deepEqual(log, ["ref", "arm", "disarm", "reap 2"]);
   await macrotask();
-  assert.deepEqual(log.slice(4), ["owners run", "reap 4", "unref", "owners run"]);
+  const turn = ["owners run", "reap 2"];
+  assert.deepEqual(log.slice(4), [...turn, ...turn, ...turn, "unref", "owners run"]);
+});
+
+Deno.test("a Worker that slept in the kernel delivers in shares as well", async () => {
+  const { queue, pump, log } = newPump("block");
+  queue.owed = 8;
+  queue.onBlock = () => queue.done = 8;
+  pump.started();
+  pump.submitted();
+  await macrotask();
+  assert.deepEqual(log, ["ref", "block", "reap 2", "reap 2", "reap 2", "reap 2", "unref"]);
+});
+
+Deno.test("what completed inside the submit is delivered whole: no disk idles", async () => {
+  const { queue, pump, log } = newPump("block");
+  queue.owed = 8;
+  queue.slept = false;
+  queue.onBlock = () => queue.done = 8;
+  pump.started();
+  pump.submitted();
+  await macrotask();
+  assert.deepEqual(log, ["ref", "block", "reap 8", "unref"]);
 });
 
 Deno.test("a wake-up with few requests in flight delivers all of them at once", () => {

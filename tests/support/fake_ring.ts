@@ -89,6 +89,8 @@ export class FakeRing implements RingPort {
   readonly cancels: FakeSqe[] = [];
   /** Called by an enter that waits for more completions than there are, to bring them. */
   onWait: ((minComplete: number) => void) | null = null;
+  /** Called by an enter that took entries, to complete them inside the submit. */
+  onSubmit: (() => void) | null = null;
   /** Called when a completion is posted while the completion event is armed. */
   onEvent: (() => void) | null = null;
   /** What the enter after this many does is throw: see MAX_ENTERS. */
@@ -128,6 +130,7 @@ export class FakeRing implements RingPort {
     for (let left = Math.min(answer, toSubmit); left > 0; left--) taken.push(this.#take());
     const result = answer < 0 ? answer : taken.length;
     this.enters.push({ toSubmit, minComplete, getEvents, result, taken });
+    if (taken.length > 0) this.onSubmit?.();
     // A refused or partial submission returns before anything is waited for (io_uring_enter(2)).
     if (result === toSubmit && getEvents) this.#getEvents(minComplete);
     return result;

@@ -5,6 +5,7 @@ import { Errno } from "../../../core/errno.ts";
 import { plug, plugCall, plugDepth, plugged } from "../../../core/plug.ts";
 import { RequestState } from "../../../core/request.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
+import type { EnterCall } from "../../support/fake_ring.ts";
 import { uncaughtDuring } from "../../support/uncaught.ts";
 import { macrotask, OP, Rig, until } from "./queue_rig.ts";
 
@@ -287,22 +288,44 @@ Deno.test("run() inside a callback ends or throws instead of spinning for ever",
   assert.equal(looped, false, "run() inside a callback entered the kernel without end");
 });
 
-Deno.test("run() takes one enter for each loop: it submits and waits in the same call", () => {
-  using rig = new Rig();
-  rig.ring.onWait = () => rig.ring.completeAll();
-  let left = 90;
+/** Sends `depth` reads again until `total` have completed, inside `run`; returns the enters that this took. */
+function enterCallsOfRun(rig: Rig, depth: number, total: number): readonly EnterCall[] {
+  let left = total - depth;
   rig.onEach = (request) => {
     if (left-- > 0) rig.send(request);
   };
-  plugged(() => rig.sendReads(10));
+  plugged(() => rig.sendReads(depth));
   const before = rig.ring.enters.length;
-  rig.queue.run(() => false, 10);
-  const calls = rig.ring.enters.slice(before);
-  assert.equal(rig.outcomes.length, 100);
-  // The ten that were submitted before are waited for by an enter of their own.
-  assert.deepEqual(calls.map((call) => call.toSubmit), [0, 10, 10, 10, 10, 10, 10, 10, 10, 10]);
-  assert.ok(calls.every((call) => call.getEvents && call.minComplete === 10));
+  rig.queue.run(() => false, depth);
+  assert.equal(rig.outcomes.length, total);
   rig.assertEmpty();
+  return rig.ring.enters.slice(before);
+}
+
+Deno.test("run() with few in flight takes one enter for each loop: it submits and waits in the same call", () => {
+  using rig = new Rig();
+  rig.ring.onWait = () => rig.ring.completeAll();
+  const calls = enterCallsOfRun(rig, 7, 70);
+  // The seven that were submitted before are waited for by an enter of their own.
+  assert.deepEqual(calls.map((call) => call.toSubmit), [0, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+  assert.ok(calls.every((call) => call.getEvents && call.minComplete === 7));
+});
+
+Deno.test("run() with many in flight delivers in shares what it slept for, and submits in between", () => {
+  using rig = new Rig();
+  rig.ring.onWait = () => rig.ring.completeAll();
+  const calls = enterCallsOfRun(rig, 32, 96);
+  const shares = [8, 8, 8, 8];
+  assert.deepEqual(calls.map((call) => call.toSubmit), [0, ...shares, 0, ...shares, 0]);
+  assert.deepEqual(calls.map((call) => call.minComplete > 0), calls.map((call) => call.toSubmit === 0));
+});
+
+Deno.test("run() submits what completes at once in one enter for each loop, and never sleeps", () => {
+  using rig = new Rig();
+  rig.ring.onSubmit = () => rig.ring.completeAll();
+  const calls = enterCallsOfRun(rig, 32, 96);
+  assert.deepEqual(calls.map((call) => call.toSubmit), [32, 32]);
+  assert.ok(calls.every((call) => call.minComplete === 0));
 });
 
 Deno.test("run() waits for fewer completions where fewer are to come", () => {
