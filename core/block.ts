@@ -117,6 +117,11 @@ export interface OpenOptions {
   readonly wait?: WaitMode;
   /** Most requests of this Worker with the kernel at once, 1 to 32,768. Default 1,024. */
   readonly queueDepth?: number;
+  /**
+   * Requests after which a plugged section submits early, 1 to 32. Only of the driver linux_aio, where the default is
+   * 32; the others submit early when their queue is full.
+   */
+  readonly maxBatch?: number;
   /** Register files and buffers with the kernel where it allows. Default true. */
   readonly registered?: boolean;
   /** How the event loop is woken: by Node's pipe handle where the runtime has it, or through documented API only. */

@@ -1,5 +1,5 @@
 import type { Alignment } from "./block.ts";
-import { MAX_OFFSET_BYTES } from "./limits.ts";
+import { MAX_OFFSET_BYTES, MAX_QUEUE_DEPTH } from "./limits.ts";
 
 /** What a request must keep to on one device: alignment, and who to name in messages. */
 export interface RangeRules {
@@ -38,4 +38,11 @@ function misaligned(op: string, offset: number, length: number, rules: RangeRule
     `Cannot ${op} ${rules.target}: ${what} ${value} is ${past} bytes past a multiple of ${align}; ` +
       `wanted a multiple of ${align} (direct I/O)`,
   );
+}
+
+/** Throws a RangeError for a queue depth that no driver of local files can have; undefined means the default. */
+export function checkQueueDepth(queueDepth: number | undefined): void {
+  if (queueDepth === undefined) return;
+  if (Number.isInteger(queueDepth) && queueDepth >= 1 && queueDepth <= MAX_QUEUE_DEPTH) return;
+  throw new RangeError(`Cannot use queueDepth ${queueDepth}: wanted an integer from 1 to ${MAX_QUEUE_DEPTH}`);
 }

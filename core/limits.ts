@@ -23,3 +23,9 @@ export const RETRY_DELAY_MS = 1;
 
 /** Microseconds that completions may chain without a macrotask before the event loop gets its turn. */
 export const FAIRNESS_BUDGET_US = 200;
+
+/** Requests of one queue with the kernel at most, unless asked otherwise. */
+export const DEFAULT_QUEUE_DEPTH = 1024;
+
+/** Most requests with the kernel that can be asked for: IORING_MAX_ENTRIES of io_uring. */
+export const MAX_QUEUE_DEPTH = 32_768;

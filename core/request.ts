@@ -80,6 +80,8 @@ export class IoRequest {
   result: number = 0;
   /** True once a driver has tried a second way of doing the operation; written by the driver. */
   fellBack: boolean = false;
+  /** True while a write that was to be durable waits for the flush behind it; written by the driver. */
+  flushing: boolean = false;
   /** Times the kernel asked for a retry; written by the driver. */
   retries: number = 0;
   /** Slot in the in-flight table, or -1; written by the driver. */
@@ -103,6 +105,7 @@ export function beginRequest(request: IoRequest, owner: unknown): void {
   request.retries = 0;
   request.fellBack = false;
   request.cancelled = false;
+  request.flushing = false;
   request.owner = owner;
   if (request.region !== null) request.region.holds++;
   else if (request.iovecs !== null) request.iovecs.hold(1);

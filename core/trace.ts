@@ -9,32 +9,44 @@ import { type Channel, channel } from "node:diagnostics_channel";
 /** Prefix of all channel names. */
 export const TRACE_PREFIX = "plugio:";
 
-function event(name: string): Channel {
-  return channel(TRACE_PREFIX + name);
+/** The events of one driver's queues. */
+export interface QueueEvents {
+  /** `{ queued, waiting, inflight, blocked }`: a deferred submit runs. Not in batching mode `none`, which defers nothing. */
+  readonly unplugFn: Channel;
+  /** `{ queued, inflight }`: before the system call that submits. */
+  readonly doSubmit: Channel;
+  /** `{ result }`: what it answered, entries or −errno. */
+  readonly doSubmitDone: Channel;
+  /** `{ request, result }`: one completion was delivered. */
+  readonly processCompletion: Channel;
+  /** `{ request, done }`: a short transfer continues. */
+  readonly resubmitShort: Channel;
+  /** A queue was set up; the message tells how. */
+  readonly initState: Channel;
+  /** `{}`: a queue was torn down. */
+  readonly cleanupState: Channel;
 }
 
-/** `{ queued, waiting, inflight, blocked }`: a deferred submit runs. Not in batching mode `none`, which defers nothing. */
-export const luringUnplugFn: Channel = event("luring_unplug_fn");
-/** `{ queued, inflight }`: before io_uring_enter(2). */
-export const luringDoSubmit: Channel = event("luring_do_submit");
-/** `{ result }`: what io_uring_enter(2) answered, entries or −errno. */
-export const luringDoSubmitDone: Channel = event("luring_do_submit_done");
-/** `{ request, result }`: one completion was delivered. */
-export const luringProcessCompletion: Channel = event("luring_process_completion");
-/** `{ request, done }`: a short transfer continues. */
-export const luringResubmitShort: Channel = event("luring_resubmit_short_read");
-/** `{ setupFlags, registered }`: a queue was set up. */
-export const luringInitState: Channel = event("luring_init_state");
-/** `{}`: a queue was torn down. */
-export const luringCleanupState: Channel = event("luring_cleanup_state");
+function queueEvents(prefix: string): QueueEvents {
+  const event = (name: string) => channel(`${TRACE_PREFIX}${prefix}_${name}`);
+  return {
+    unplugFn: event("unplug_fn"),
+    doSubmit: event("do_submit"),
+    doSubmitDone: event("do_submit_done"),
+    processCompletion: event("process_completion"),
+    resubmitShort: event("resubmit_short_read"),
+    initState: event("init_state"),
+    cleanupState: event("cleanup_state"),
+  };
+}
+
+/** Events of the io_uring driver. */
+export const LURING_EVENTS: QueueEvents = queueEvents("luring");
+
+/** Events of the linux_aio driver. */
+export const LAIO_EVENTS: QueueEvents = queueEvents("laio");
 
 /** Every event by name, for `--trace` and for subscribers that want all of them. */
-export const TRACE_EVENTS: readonly string[] = [
-  luringUnplugFn,
-  luringDoSubmit,
-  luringDoSubmitDone,
-  luringProcessCompletion,
-  luringResubmitShort,
-  luringInitState,
-  luringCleanupState,
-].map((each) => String(each.name));
+export const TRACE_EVENTS: readonly string[] = [LURING_EVENTS, LAIO_EVENTS]
+  .flatMap((events) => Object.values<Channel>({ ...events }))
+  .map((each) => String(each.name));

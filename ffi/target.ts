@@ -68,6 +68,17 @@ export class FileTarget {
     truncateFile(this.fd, byteLength, this.path);
   }
 
+  /** Grows a regular file that ends before `byteLength`; returns 0 or −errno. */
+  growTo(byteLength: number): number {
+    try {
+      if (this.size() < byteLength) this.resize(byteLength);
+      return 0;
+    } catch (error) {
+      if (error instanceof StorageError) return -error.errno;
+      throw error;
+    }
+  }
+
   /** Closes the descriptor; harmless when done twice. */
   close(): void {
     if (this.fd < 0) return;

@@ -2,7 +2,7 @@ import net from "node:net";
 import process from "node:process";
 import type { Buffer } from "node:buffer";
 import { StorageError } from "../core/errors.ts";
-import { closeFile, newSocketPair } from "./libc/mod.ts";
+import { closeFile, libc, newEventFd, newSocketPair, signalEventFd } from "./libc/mod.ts";
 
 /**
  * A file descriptor that wakes the event loop up: `onWake` runs as a macrotask after the descriptor became readable.
@@ -11,7 +11,7 @@ import { closeFile, newSocketPair } from "./libc/mod.ts";
  */
 export interface Wakeup extends Disposable {
   /** Which way was taken. */
-  readonly way: "pipe handle" | "socketpair";
+  readonly way: "pipe handle" | "socketpair" | "thread";
   /** Lets the wake-up hold the event loop open. */
   ref(): void;
   /** Lets the process end although the wake-up is open. */
@@ -88,6 +88,14 @@ export function eventFdWakeup(fd: number, onWake: () => void): Wakeup | null {
   return new SocketWakeup("pipe handle", { handle } as Omit<SocketOptions, "onread">, onWake);
 }
 
+/** A new eventfd that wakes the event loop, or null where the runtime cannot wrap one. Disposing closes it. */
+export function openEventWakeup(onWake: () => void): { readonly fd: number; readonly wakeup: Wakeup } | null {
+  const fd = newEventFd();
+  const wakeup = eventFdWakeup(fd, onWake);
+  if (wakeup === null) closeFile(fd, "eventfd");
+  return wakeup === null ? null : { fd, wakeup };
+}
+
 /**
  * Wakes up by a socket, through documented API only. Whoever completes I/O sends one byte to `sendFd`: an io_uring
  * links that SEND behind a READ of its eventfd. Disposing closes both ends.
@@ -113,6 +121,50 @@ export function socketpairWakeup(onWake: () => void): Wakeup & { readonly sendFd
       open = false;
       wakeup[Symbol.dispose]();
       closeFile(sendFd, "socketpair");
+    },
+  };
+}
+
+/** A wake-up that has to be armed each time. */
+export interface ArmedWakeup extends Wakeup {
+  /** Eventfd to signal. */
+  readonly fd: number;
+  /** Waits for the eventfd, if nobody does; always true. An armed wait holds the process open until it ends. */
+  arm(): boolean;
+}
+
+/**
+ * Wakes up by a thread of the runtime that waits in read(2) for a new eventfd: documented API only, where there is no
+ * ring that could write to a socket. A few microseconds a wake-up. Disposing ends a wait and closes the eventfd.
+ */
+export function threadWakeup(onWake: () => void): ArmedWakeup {
+  // Blocking: a nonblocking one would answer EAGAIN instead of waiting.
+  const fd = newEventFd({ nonblocking: false });
+  const counter = new Uint8Array(8);
+  let waiting = false;
+  let open = true;
+  const ended = () => {
+    waiting = false;
+    if (open) onWake();
+    else closeFile(fd, "eventfd");
+  };
+  return {
+    way: "thread",
+    fd,
+    ref: () => {},
+    unref: () => {},
+    arm: () => {
+      if (waiting || !open) return true;
+      waiting = true;
+      // A read that fails wakes up as well: whoever waits looks and arms again.
+      libc().read_waiting(fd, counter, BigInt(counter.byteLength)).then(ended, ended);
+      return true;
+    },
+    [Symbol.dispose]: () => {
+      if (!open) return;
+      open = false;
+      if (waiting) signalEventFd(fd);
+      else closeFile(fd, "eventfd");
     },
   };
 }

@@ -1,7 +1,9 @@
 import { type DeferCall, deferCallFor } from "../../core/batching.ts";
 import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
+import { checkQueueDepth } from "../../core/check.ts";
+import { DEFERRED_SUBMITS, type DeferredSubmit } from "../../core/deferred.ts";
+import { drained, undrainedError } from "../../core/drain.ts";
 import { Errno, errnoName } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
 import { DEFAULT_DRAIN_MS, MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/limits.ts";
 import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
 import type { IoRequest } from "../../core/request.ts";
@@ -11,16 +13,12 @@ import { lockedMemoryLimit } from "../../ffi/libc/mod.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
-import { DEFERRED_SUBMITS, type DeferredSubmit } from "./deferred.ts";
 import type { QueueFile } from "./sqe.ts";
-import { acquireQueue, MAX_QUEUE_DEPTH, releaseQueue, type SharedQueue } from "./worker_queue.ts";
+import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
 /** Opens `path` on this Worker's ring. Throws StorageError. */
 export function openIoUring(path: string, options: OpenOptions): Backend {
-  const { queueDepth } = options;
-  if (queueDepth !== undefined && !(Number.isInteger(queueDepth) && queueDepth >= 1 && queueDepth <= MAX_QUEUE_DEPTH)) {
-    throw new RangeError(`Cannot use queueDepth ${queueDepth}: wanted an integer from 1 to ${MAX_QUEUE_DEPTH}`);
-  }
+  checkQueueDepth(options.queueDepth);
   using stack = new DisposableStack();
   const target = FileTarget.open(path, options);
   stack.defer(() => target.close());
@@ -91,13 +89,7 @@ class IoUringDevice implements Backend, QueueFile {
   }
 
   growTo(byteLength: number): number {
-    try {
-      if (this.#file.size() < byteLength) this.#file.resize(byteLength);
-      return 0;
-    } catch (error) {
-      if (error instanceof StorageError) return -error.errno;
-      throw error;
-    }
+    return this.#file.growTo(byteLength);
   }
 
   enqueue(request: IoRequest): void {
@@ -151,35 +143,16 @@ class IoUringDevice implements Backend, QueueFile {
   }
 
   async #close(drainMs: number): Promise<void> {
-    const drained = await this.#drain(drainMs);
-    if (!drained) {
+    if (this.active > 0) this.#shared.queue.submit();
+    if (!await drained(this, drainMs)) {
       // The kernel may still write to this memory and use this file: both stay, and so does the ring.
       releaseQueue(this.#shared, true);
-      throw new StorageError({
-        kind: "undrained",
-        op: "close",
-        target: this.target,
-        detail: `${this.active} requests in flight after ${drainMs} ms; their memory and the ring are left behind`,
-      });
+      throw undrainedError(this.target, this.active, drainMs, "ring");
     }
     // Memory that another device of this Worker is using stays registered; the ring's end takes it out.
     for (const memory of [...this.#memories]) if (memory.holds === 0) this.unregister(memory);
     if (this.fileFlags !== 0) this.#shared.ring.removeFile(this.fileRef);
     releaseQueue(this.#shared, false);
     this.#file.close();
-  }
-
-  #drain(drainMs: number): Promise<boolean> {
-    if (this.active === 0) return Promise.resolve(true);
-    this.#shared.queue.submit();
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => finish(false), drainMs);
-      const finish = (drained: boolean) => {
-        clearTimeout(timer);
-        this.onIdle = null;
-        resolve(drained);
-      };
-      this.onIdle = () => finish(true);
-    });
   }
 }

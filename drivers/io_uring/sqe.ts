@@ -1,8 +1,10 @@
-import { Errno } from "../../core/errno.ts";
 import { addHigh, addLow } from "../../core/memory.ts";
 import { wordIndex } from "../../core/layout.ts";
 import { MAX_TRANSFER_BYTES } from "../../core/limits.ts";
+import type { RangeTarget } from "../../core/range_ways.ts";
 import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
+import type { QueueOwner } from "../../core/request_queue.ts";
+import { fallocateMode } from "../../ffi/fallocate.ts";
 import { LIBC_CONSTANTS as C } from "../../ffi/libc/mod.ts";
 import {
   BLOCK_URING_CMD_DISCARD,
@@ -12,28 +14,15 @@ import {
 } from "../../ffi/liburing/mod.ts";
 
 /** What an entry needs to know of the file it is for. */
-export interface SqeTarget {
+export interface SqeTarget extends RangeTarget {
   /** Descriptor, or index in the table of registered files. */
   fileRef: number;
   /** IOSQE_FIXED_FILE where `fileRef` is an index, else 0. */
   fileFlags: number;
-  /** True for a block device. */
-  readonly isDevice: boolean;
-  /** How ranges are discarded; falls back at run time. */
-  discardWay: "command" | "punch";
-  /** How ranges are zeroed; falls back at run time. */
-  zeroWay: "zero range" | "punch";
-  /** Grows a regular file that ends before `byteLength`; returns 0 or −errno. */
-  growTo(byteLength: number): number;
 }
 
 /** A file of this queue: what an entry needs of it, and where its completions are counted. */
-export interface QueueFile extends SqeTarget {
-  /** Requests of this file whose completion is owed. */
-  active: number;
-  /** Called when `active` is back to 0 and somebody waits for that. */
-  onIdle: (() => void) | null;
-}
+export interface QueueFile extends SqeTarget, QueueOwner {}
 
 /** Slot half of the tag of entries that belong to the queue itself, not to a request. */
 export const INTERNAL_SLOT = -1;
@@ -155,20 +144,13 @@ function writeRange(sqes: Int32Array, base: number, request: IoRequest, target: 
   } else {
     // io_uring_prep_fallocate(3): the length travels in addr, the mode in len.
     code = U.IORING_OP_FALLOCATE.value;
-    sqes[base + LENGTH] = fallocateMode(op, target);
+    sqes[base + LENGTH] = fallocateMode(op === Opcode.discard ? "punch" : target.zeroWay, target.isDevice);
     sqes[base + OFFSET] = offset;
     sqes[base + OFFSET + 1] = offset / TWO_32;
     sqes[base + ADDRESS] = length;
     sqes[base + ADDRESS + 1] = length / TWO_32;
   }
   sqes[base] = code | (target.fileFlags << FLAGS_SHIFT);
-}
-
-function fallocateMode(op: Opcode, target: SqeTarget): number {
-  const keep = C.FALLOC_FL_KEEP_SIZE.value;
-  if (op === Opcode.discard || target.zeroWay === "punch") return C.FALLOC_FL_PUNCH_HOLE.value | keep;
-  // Zeroes past the end of a file grow it, as writing them would; a device cannot grow and wants to be told so.
-  return C.FALLOC_FL_ZERO_RANGE.value | (target.isDevice ? keep : 0);
 }
 
 /** Writes an entry that cancels the request with this tag. Its own completion is not anybody's. */
@@ -209,30 +191,6 @@ export function writeWakeChain(
   sqes[send + ADDRESS + 1] = chain.high;
   sqes[send + LENGTH] = 1;
   sqes[send + USER_DATA] = INTERNAL_SLOT;
-}
-
-/**
- * Switches to the second way of an operation when the kernel or the target does not know the first; true when the
- * request is to be submitted again.
- */
-export function fallBack(request: IoRequest, errno: number, target: SqeTarget): boolean {
-  const unknown = errno === Errno.EOPNOTSUPP || errno === Errno.EINVAL || errno === Errno.ENOTTY;
-  if (!unknown || request.fellBack) return false;
-  // The answers of several requests in flight may come after the first one has switched the way.
-  request.fellBack = true;
-  if (request.op === Opcode.discard && target.isDevice) target.discardWay = "punch";
-  else if (request.op === Opcode.writeZeroes) target.zeroWay = "punch";
-  else return false;
-  return true;
-}
-
-/**
- * What is left to do for a range whose entry has succeeded: punching zeroes past the end of a file, unlike zeroing
- * them, does not grow it.
- */
-export function finishRange(request: IoRequest, target: SqeTarget): void {
-  if (request.op !== Opcode.writeZeroes || target.zeroWay !== "punch" || target.isDevice || request.result < 0) return;
-  request.result = target.growTo(request.offset + request.length);
 }
 
 /** Slot of the request that the entry at index `at` is for, or INTERNAL_SLOT. */

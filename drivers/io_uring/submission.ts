@@ -1,26 +1,19 @@
 import { Errno } from "../../core/errno.ts";
 import type { InflightTable } from "../../core/inflight.ts";
-import { RETRY_DELAY_MS } from "../../core/limits.ts";
 import type { IoRequest } from "../../core/request.ts";
 import type { QueueStats } from "../../core/stats.ts";
-import { luringDoSubmit, luringDoSubmitDone } from "../../core/trace.ts";
+import { LURING_EVENTS } from "../../core/trace.ts";
 import type { RingPort } from "../../ffi/liburing/mod.ts";
 import { type SqeTarget, writeRequestSqe } from "./sqe.ts";
+
+const { doSubmit, doSubmitDone } = LURING_EVENTS;
 
 /** Immediate attempts after EINTR or EAGAIN before the queue waits for an event. */
 const SUBMIT_ATTEMPTS = 8;
 
-/** Never notified: waiting on it is a pause. */
-const NOBODY = new Int32Array(new SharedArrayBuffer(4));
-
 /** True for the answers of io_uring_enter(2) that pass: the same entries may be taken later. */
 export function isRefusal(result: number): boolean {
   return result === -Errno.EBUSY || result === -Errno.EAGAIN || result === -Errno.EINTR;
-}
-
-/** Blocks the Worker for a moment: for when the kernel refuses and nothing is in flight to wait for. */
-export function pause(delayMs: number = RETRY_DELAY_MS): void {
-  Atomics.wait(NOBODY, 0, 0, delayMs);
 }
 
 /**
@@ -72,7 +65,7 @@ export class SubmissionQueue {
   enter(minComplete: number, getEvents: boolean): number {
     const ring = this.#ring;
     const queued = this.#queued;
-    if (luringDoSubmit.hasSubscribers) luringDoSubmit.publish({ queued, inflight: this.#inflight.size });
+    if (doSubmit.hasSubscribers) doSubmit.publish({ queued, inflight: this.#inflight.size });
     // Pairs with the kernel's acquire of the tail: entries are written before it moves.
     if (queued > 0) Atomics.store(ring.sqWords, ring.sqTailAt, this.#tail);
     const result = ring.enter(queued, minComplete, getEvents);
@@ -84,7 +77,7 @@ export class SubmissionQueue {
       stats.submittedEntries += result;
       stats.depthSum += this.#inflight.size - this.#queued;
     }
-    if (luringDoSubmitDone.hasSubscribers) luringDoSubmitDone.publish({ result });
+    if (doSubmitDone.hasSubscribers) doSubmitDone.publish({ result });
     return result;
   }
 

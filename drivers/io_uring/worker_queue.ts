@@ -2,13 +2,14 @@ import type { OpenOptions, WaitMode } from "../../core/block.ts";
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
 import { CompletionPump } from "../../core/pump.ts";
-import { luringCleanupState, luringInitState } from "../../core/trace.ts";
-import { closeFile, newEventFd } from "../../ffi/libc/mod.ts";
+import { DEFAULT_QUEUE_DEPTH, MAX_QUEUE_DEPTH } from "../../core/limits.ts";
+import { pause } from "../../core/pause.ts";
+import { SharedTable } from "../../core/shared_table.ts";
+import { LURING_EVENTS } from "../../core/trace.ts";
 import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
-import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
+import { openEventWakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import { IoUringQueue } from "./queue.ts";
-import { pause } from "./submission.ts";
 import { WakeChain } from "./wake_chain.ts";
 
 /** Entries of the submission queue: beyond it a section submits early. Small, so that it stays in the first cache. */
@@ -20,12 +21,6 @@ const MIN_SQ_ENTRIES = 4;
 /** Attempts to set a ring up while locked memory is short, and the pause between them. */
 const SETUP_ATTEMPTS = 5;
 const SETUP_PAUSE_MS = 20;
-
-/** Requests with the kernel at most unless asked otherwise. */
-export const DEFAULT_QUEUE_DEPTH = 1024;
-
-/** Most requests with the kernel that can be asked for: IORING_MAX_ENTRIES of the kernel. */
-export const MAX_QUEUE_DEPTH = 32768;
 
 /** What tells two rings of one Worker apart. */
 interface QueueKey {
@@ -47,10 +42,9 @@ export interface SharedQueue {
 
 interface Entry extends SharedQueue {
   readonly wakeup: Disposable | null;
-  users: number;
 }
 
-const entries = new Map<string, Entry>();
+const entries = new SharedTable<Entry>();
 
 /** Returns this Worker's queue for the options, made on first use. Pair with {@link releaseQueue}. */
 export function acquireQueue(options: OpenOptions): SharedQueue {
@@ -60,32 +54,19 @@ export function acquireQueue(options: OpenOptions): SharedQueue {
     registered: options.registered ?? true,
     wakeup: options.wakeup ?? "auto",
   };
-  const name = JSON.stringify(key);
-  const entry = entries.get(name) ?? openQueue(key);
-  entries.set(name, entry);
-  entry.users++;
-  return entry;
+  return entries.acquire(JSON.stringify(key), () => openQueue(key));
 }
 
 /** Gives a queue back; the last user's return tears it down, unless it is `leaked` with I/O in flight. */
 export function releaseQueue(shared: SharedQueue, leaked: boolean): void {
-  for (const [name, entry] of entries) {
-    if (entry !== shared) continue;
-    entry.users--;
-    if (leaked) entries.delete(name);
-    else if (entry.users === 0) {
-      entries.delete(name);
-      closeQueue(entry);
-    }
-    return;
-  }
+  if (entries.release(shared as Entry, leaked)) closeQueue(shared as Entry);
 }
 
 function openQueue(key: QueueKey): Entry {
   using stack = new DisposableStack();
   let onWake = () => {};
   // The way of waking decides on the flags of the ring, so it is found first.
-  const event = key.wait === "block" || key.wakeup === "socketpair" ? null : openEvent(() => onWake());
+  const event = key.wait === "block" || key.wakeup === "socketpair" ? null : openEventWakeup(() => onWake());
   if (event !== null) stack.use(event.wakeup);
   const chained = key.wait !== "block" && event === null;
   const ring = stack.use(openRing(key, chained));
@@ -101,11 +82,11 @@ function openQueue(key: QueueKey): Entry {
   if (event !== null) ring.registerEventFd(event.fd);
   const wakeup = chain ?? event?.wakeup ?? null;
   if (wakeup !== null) pump.setHold(wakeup);
-  if (luringInitState.hasSubscribers) {
-    luringInitState.publish({ setupFlags: ring.setupFlags, registered: key.registered });
+  if (LURING_EVENTS.initState.hasSubscribers) {
+    LURING_EVENTS.initState.publish({ setupFlags: ring.setupFlags, registered: key.registered });
   }
   stack.move();
-  return { ring, queue, pump, wakeup, users: 0 };
+  return { ring, queue, pump, wakeup };
 }
 
 function closeQueue(entry: Entry): void {
@@ -114,7 +95,7 @@ function closeQueue(entry: Entry): void {
   // The eventfd closes after the ring that signals it.
   entry.ring[Symbol.dispose]();
   entry.wakeup?.[Symbol.dispose]();
-  if (luringCleanupState.hasSubscribers) luringCleanupState.publish({});
+  if (LURING_EVENTS.cleanupState.hasSubscribers) LURING_EVENTS.cleanupState.publish({});
 }
 
 function openRing(key: QueueKey, chained: boolean): Ring {
@@ -151,12 +132,4 @@ function openRing(key: QueueKey, chained: boolean): Ring {
 /** Bytes of the two rings: entries, their index array, and completions. */
 function ringBytes({ sqEntries, cqEntries }: RingOptions): number {
   return sqEntries * (IO_URING_SQE.byteLength + Uint32Array.BYTES_PER_ELEMENT) + cqEntries * IO_URING_CQE.byteLength;
-}
-
-/** An eventfd that wakes the event loop, or null where the runtime cannot wrap one. */
-function openEvent(onWake: () => void): { readonly fd: number; readonly wakeup: Wakeup } | null {
-  const fd = newEventFd();
-  const wakeup = eventFdWakeup(fd, onWake);
-  if (wakeup === null) closeFile(fd, "eventfd");
-  return wakeup === null ? null : { fd, wakeup };
 }

@@ -93,6 +93,7 @@ export const LIBC_CONSTANTS = {
   RLIMIT_MEMLOCK: { header: "sys/resource.h", value: 8 },
   BLKROGET: { header: "linux/fs.h", value: 0x125e },
   BLKGETSIZE64: { header: "linux/fs.h", value: 0x80081272 },
+  BLKDISCARD: { header: "linux/fs.h", value: 0x1277 },
   BLKSSZGET: { header: "linux/fs.h", value: 0x1268 },
   FALLOC_FL_KEEP_SIZE: { header: "linux/falloc.h", value: 1 },
   FALLOC_FL_PUNCH_HOLE: { header: "linux/falloc.h", value: 2 },

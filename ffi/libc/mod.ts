@@ -118,6 +118,22 @@ export function truncateFile(fd: number, byteLength: number, target: string): vo
   }
 }
 
+/** fdatasync(2): 0 or −errno. Blocks until the device has answered. */
+export function syncData(fd: number): number {
+  return libc().fdatasync(fd) < 0 ? -lastErrno() : 0;
+}
+
+/** fallocate(2): 0 or −errno. */
+export function allocateRange(fd: number, mode: number, offset: number, length: number): number {
+  return libc().fallocate(fd, mode, BigInt(offset), BigInt(length)) < 0 ? -lastErrno() : 0;
+}
+
+/** BLKDISCARD of ioctl(2), for block devices: 0 or −errno. */
+export function discardRange(fd: number, offset: number, length: number): number {
+  const range = new Uint8Array(BigUint64Array.of(BigInt(offset), BigInt(length)).buffer);
+  return libc().ioctl(fd, BigInt(C.BLKDISCARD.value), range) < 0 ? -lastErrno() : 0;
+}
+
 /** A new eventfd, closed on exec and by default nonblocking. */
 export function newEventFd({ nonblocking = true }: { readonly nonblocking?: boolean } = {}): number {
   const fd = libc().eventfd(0, C.EFD_CLOEXEC.value | (nonblocking ? C.EFD_NONBLOCK.value : 0));

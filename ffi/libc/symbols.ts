@@ -36,6 +36,10 @@ export const LIBC_SYMBOLS = {
   },
   // int ftruncate(int fd, off_t length);
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
+  // int fdatasync(int fd);
+  fdatasync: { parameters: ["i32"], result: "i32" },
+  // int fallocate(int fd, int mode, off_t offset, off_t len);
+  fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   // int ioctl(int fd, unsigned long request, void *argp);
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
   // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
@@ -64,6 +68,8 @@ export const LIBC_SYMBOLS = {
   getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
   // ssize_t read(int fd, void *buf, size_t count);
   read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+  // the same on another thread, for descriptors that block
+  read_waiting: { name: "read", parameters: ["i32", "buffer", "usize"], result: "i64", nonblocking: true },
   // ssize_t getdents64(int fd, void *dirp, size_t count);
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // ssize_t readlink(const char *pathname, char *buf, size_t bufsiz);

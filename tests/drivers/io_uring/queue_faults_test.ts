@@ -1,5 +1,5 @@
 /** Tags, cancels, overflow, callbacks that misbehave, blocking waits: the io_uring queue beyond cases U1 to U12. */
-import { DEFERRED_SUBMITS } from "../../../drivers/io_uring/deferred.ts";
+import { DEFERRED_SUBMITS } from "../../../core/deferred.ts";
 import assert from "node:assert/strict";
 import { Errno } from "../../../core/errno.ts";
 import { plug, plugCall, plugDepth, plugged } from "../../../core/plug.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { plugCall } from "../../../core/plug.ts";
 import { CompletionPump } from "../../../core/pump.ts";
 import { IoRequest, Opcode } from "../../../core/request.ts";
-import { DEFERRED_SUBMITS } from "../../../drivers/io_uring/deferred.ts";
+import { DEFERRED_SUBMITS } from "../../../core/deferred.ts";
 import { IoUringQueue } from "../../../drivers/io_uring/queue.ts";
 import type { QueueFile } from "../../../drivers/io_uring/sqe.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
