@@ -64,4 +64,16 @@ export {
   type UringFeatures,
   type UringRights,
 } from "./drivers/probe.ts";
-export { DRIVER_NAMES, monotonicMs, openDevice } from "./drivers/registry.ts";
+export {
+  type DeviceOptions,
+  DRIVER_NAMES,
+  type FaultKind,
+  type FaultOperation,
+  MemoryDisk,
+  type MemoryDiskOptions,
+  type MemoryFault,
+  type MemoryOptions,
+  monotonicMs,
+  openDevice,
+  type PowerLossOptions,
+} from "./drivers/registry.ts";

@@ -4,12 +4,21 @@ import { WAIT_MODES } from "../core/block.ts";
 import { BlockDevice } from "../core/device.ts";
 import { setPlugDebug } from "../core/plug.ts";
 import { openIoUring } from "./io_uring/mod.ts";
+import type { MemoryOptions } from "./memory/disk.ts";
+import { openMemory } from "./memory/mod.ts";
+
+export { MemoryDisk, type MemoryDiskOptions, type MemoryOptions, type PowerLossOptions } from "./memory/disk.ts";
+export type { FaultKind, FaultOperation, MemoryFault } from "./memory/faults.ts";
+
+/** Options of {@link openDevice}: those of every driver, and those of single drivers. */
+export interface DeviceOptions extends OpenOptions, MemoryOptions {}
 
 /** Opens a target with one driver. */
-type DriverOpener = (target: string, options: OpenOptions) => Backend | Promise<Backend>;
+type DriverOpener = (target: string, options: DeviceOptions) => Backend | Promise<Backend>;
 
 const DRIVERS: Readonly<Record<string, DriverOpener>> = {
   io_uring: openIoUring,
+  memory: openMemory,
 };
 
 export { monotonicMs } from "../ffi/libc/clock.ts";
@@ -19,8 +28,9 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 
 /**
  * Opens a regular file or a block device. `target` is a path, or `driver:target`; the option `driver` wins over a prefix.
+ * `memory:64MiB` is a new disk in memory; see {@link MemoryDisk} for tests with faults.
  *
- * Needs `--allow-ffi` (unscoped: pointers into the rings), nothing else for io_uring.
+ * Needs `--allow-ffi` (unscoped: pointers into the rings), nothing else for io_uring; nothing for memory.
  *
  * Rejects with StorageError: `library` (with the package to install), `open`, `unsupported` (with what to do), and with
  * TypeError or RangeError for options that make no sense. Nothing stays open when it rejects.
@@ -39,7 +49,7 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
  * await Promise.all(reads);
  * ```
  */
-export async function openDevice(target: string, options: OpenOptions = {}): Promise<BlockDevice> {
+export async function openDevice(target: string, options: DeviceOptions = {}): Promise<BlockDevice> {
   watchPlug();
   const { driver, path } = splitTarget(target, options.driver);
   checkChoice("batch", options.batch, BATCH_MODES);

@@ -62,8 +62,8 @@ async function runScript(
   return { code, signal, stderr: new TextDecoder().decode(stderr), report, notes };
 }
 
-Deno.test("every driver of the registry has a probe", () => {
-  assert.deepEqual(here.drivers.map(({ driver }) => driver), DRIVER_NAMES);
+Deno.test("every driver of the registry has a probe, but for memory, which works anywhere", () => {
+  assert.deepEqual(here.drivers.map(({ driver }) => driver), DRIVER_NAMES.filter((name) => name !== "memory"));
 });
 
 Deno.test("io_uring works on this machine, and the report says what it can", () => {

@@ -3,56 +3,21 @@
  *
  * @module
  */
-import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
+import type { MemorySource } from "../../core/memory.ts";
+import { HeapMemory } from "../../drivers/memory/heap_memory.ts";
 
-const PAGE_BYTES = 4096;
-// High half above 0 and a low half near its end: address arithmetic has to carry and to mind the sign.
-let nextAddress = 0x7f12_ffff_f000;
-
-/** A piece of fake memory: an ordinary buffer and a made-up address of its own. */
-export class FakeMemory implements OwnedMemory {
-  /** The made-up address of the first byte. */
-  readonly address: number;
-  readonly addressLow: number;
-  readonly addressHigh: number;
-  readonly byteLength: number;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly words: Int32Array<ArrayBuffer>;
-  registeredIndex = -1;
-  registeredWith: unknown = null;
-  holds = 0;
-  disposed = false;
-
-  constructor(byteLength: number) {
-    this.byteLength = Math.ceil(byteLength / PAGE_BYTES) * PAGE_BYTES;
-    this.address = nextAddress;
-    nextAddress += this.byteLength + PAGE_BYTES;
-    this.addressLow = this.address | 0;
-    this.addressHigh = Math.floor(this.address / 0x1_0000_0000) | 0;
-    this.bytes = new Uint8Array(this.byteLength);
-    this.words = new Int32Array(this.bytes.buffer);
-  }
-
-  /** Detaches, as real memory does. */
-  [Symbol.dispose](): void {
-    if (this.disposed) return;
-    this.disposed = true;
-    if (!this.bytes.buffer.detached) this.bytes.buffer.transfer();
-  }
-}
-
-/** Hands out fake memory and finds it again by view or by address. */
+/** Hands out memory with made-up addresses and finds it again by view or by address. */
 export class FakeMemorySource implements MemorySource {
   /** Everything handed out, in order. */
-  readonly all: FakeMemory[] = [];
+  readonly all: HeapMemory[] = [];
 
-  allocate(byteLength: number): FakeMemory {
-    const memory = new FakeMemory(byteLength);
+  allocate(byteLength: number): HeapMemory {
+    const memory = new HeapMemory(byteLength);
     this.all.push(memory);
     return memory;
   }
 
-  regionOf(view: Uint8Array): FakeMemory | null {
+  regionOf(view: Uint8Array): HeapMemory | null {
     return this.all.find((memory) => memory.bytes.buffer === view.buffer) ?? null;
   }
 

@@ -7,7 +7,8 @@ import { DEFERRED_SUBMITS } from "../../../core/deferred.ts";
 import { IoUringQueue } from "../../../drivers/io_uring/queue.ts";
 import type { QueueFile } from "../../../drivers/io_uring/sqe.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
-import { type FakeMemory, FakeMemorySource } from "../../support/fake_memory.ts";
+import type { HeapMemory } from "../../../drivers/memory/heap_memory.ts";
+import { FakeMemorySource } from "../../support/fake_memory.ts";
 import { FakeRing, type FakeRingOptions, type FakeSqe, fullResult } from "../../support/fake_ring.ts";
 
 /** Operation codes, short. */
@@ -108,7 +109,7 @@ export class Rig implements Disposable {
 
   /** The memory of a request. */
   bytesOf(request: IoRequest): Uint8Array<ArrayBuffer> {
-    return (request.region as FakeMemory).bytes;
+    return (request.region as HeapMemory).bytes;
   }
 
   /** Completes and delivers until nothing is owed, and checks that nothing is left anywhere. */

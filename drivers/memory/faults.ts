@@ -1,0 +1,148 @@
+import { Errno } from "../../core/errno.ts";
+import type { Random } from "../../core/random.ts";
+import { type IoRequest, Opcode } from "../../core/request.ts";
+
+/** What a fault does to the request that it hits. */
+export type FaultKind =
+  /** Fails with `errno`, EIO unless said otherwise; nothing is transferred. */
+  | "error"
+  /** Answers EAGAIN: the library submits the request again, and the caller sees nothing. */
+  | "again"
+  /** Transfers only a part: the library continues behind it, and the caller sees nothing. */
+  | "short"
+  /** A write of which some sectors from the start reach the disk before it fails with `errno`. Not for other operations. */
+  | "torn"
+  /** Flips one bit of what a read returns or a write stores, and succeeds. Not for other operations. */
+  | "corrupt"
+  /** Only takes `delayMs`. */
+  | "delay"
+  /** Never completes: the device hangs. An abort or a time-out still rejects; `close` rejects as undrained. */
+  | "lost";
+
+/** All kinds, for checking user input. */
+export const FAULT_KINDS: readonly FaultKind[] = ["error", "again", "short", "torn", "corrupt", "delay", "lost"];
+
+/** Operations that a fault can be meant for. */
+export type FaultOperation = keyof typeof Opcode;
+
+/** A fault of a memory disk: which requests it hits, how often, and what it does to them. */
+export interface MemoryFault {
+  /** What happens. */
+  readonly kind: FaultKind;
+  /** Operations it is meant for. Default: all that the kind makes sense for. */
+  readonly ops?: readonly FaultOperation[];
+  /** First byte of the range it is meant for. Default 0; a flush has no range, and is hit only without one. */
+  readonly offset?: number;
+  /** Bytes of that range. Default: to the end of the disk. */
+  readonly length?: number;
+  /** Chance to hit each matching request, 0 to 1, by the disk's seed. Default 1. */
+  readonly probability?: number;
+  /** Matching requests that it leaves alone first. Default 0. */
+  readonly after?: number;
+  /** Requests that it hits at most. Default: no bound. */
+  readonly times?: number;
+  /** Positive errno of `error` and `torn`. Default 5, EIO. */
+  readonly errno?: number;
+  /** Milliseconds until the request is carried out. Default 0: at once; for `delay` a turn of the event loop. */
+  readonly delayMs?: number;
+}
+
+/** The operations that a kind makes sense for; all where nothing is listed. */
+const KIND_OPS: Readonly<Partial<Record<FaultKind, readonly FaultOperation[]>>> = {
+  short: ["read", "write"],
+  torn: ["write"],
+  corrupt: ["read", "write"],
+};
+
+/** One fault with its operations resolved and its counts. */
+interface ArmedFault {
+  readonly fault: MemoryFault;
+  readonly ops: ReadonlySet<number>;
+  readonly hasRange: boolean;
+  readonly start: number;
+  readonly end: number;
+  seen: number;
+  hits: number;
+}
+
+/** The faults of a disk: decides for each attempt of a request which one hits it. The first in order wins. */
+export class FaultPlan {
+  readonly #armed: readonly ArmedFault[];
+  readonly #random: Random;
+  readonly #hits: Record<FaultKind, number>;
+
+  /** Checks `faults` (RangeError or TypeError for nonsense); counts what happens into `hits`. */
+  constructor(faults: readonly MemoryFault[], random: Random, hits: Record<FaultKind, number>) {
+    this.#armed = faults.map(arm);
+    this.#random = random;
+    this.#hits = hits;
+  }
+
+  /** The fault that hits `request` now, or null. */
+  pick(request: IoRequest): MemoryFault | null {
+    for (const armed of this.#armed) {
+      if (!armed.ops.has(request.op) || !touches(armed, request)) continue;
+      const { fault } = armed;
+      if (armed.seen++ < (fault.after ?? 0) || armed.hits >= (fault.times ?? Infinity)) continue;
+      const { probability = 1 } = fault;
+      if (probability < 1 && this.#random.below(0x1_0000_0000) >= probability * 0x1_0000_0000) continue;
+      armed.hits++;
+      this.#hits[fault.kind]++;
+      return fault;
+    }
+    return null;
+  }
+}
+
+/** Counts of hits, all zero. */
+export function newHits(): Record<FaultKind, number> {
+  return { error: 0, again: 0, short: 0, torn: 0, corrupt: 0, delay: 0, lost: 0 };
+}
+
+function touches({ hasRange, start, end }: ArmedFault, { op, offset, done, length }: IoRequest): boolean {
+  if (!hasRange) return true;
+  if (op === Opcode.flush || op === Opcode.nop) return false;
+  return offset + done < end && offset + length > start;
+}
+
+function arm(fault: MemoryFault): ArmedFault {
+  const { kind, ops, offset, length } = fault;
+  if (!FAULT_KINDS.includes(kind)) {
+    throw new RangeError(`Cannot use fault "${String(kind)}": wanted ${FAULT_KINDS.join(", ")}`);
+  }
+  const possible = KIND_OPS[kind] ?? Object.keys(Opcode) as FaultOperation[];
+  for (const op of ops ?? []) {
+    if (possible.includes(op)) continue;
+    throw new RangeError(`Cannot use fault "${kind}" for operation "${op}": wanted ${possible.join(", ")}`);
+  }
+  checkNumbers(fault);
+  const start = offset ?? 0;
+  return {
+    fault,
+    ops: new Set((ops ?? possible).map((op) => Opcode[op])),
+    hasRange: offset !== undefined || length !== undefined,
+    start,
+    end: length === undefined ? Infinity : start + length,
+    seen: 0,
+    hits: 0,
+  };
+}
+
+function checkNumbers({ kind, offset, length, probability, after, times, errno, delayMs }: MemoryFault): void {
+  const integers = { offset, length, after, times, errno };
+  for (const [name, value] of Object.entries(integers)) {
+    if (value === undefined || (Number.isSafeInteger(value) && value >= (name === "errno" ? 1 : 0))) continue;
+    throw new RangeError(`Cannot use fault "${kind}" with ${name} ${value}: wanted an integer from 0, errno from 1`);
+  }
+  if (probability !== undefined && !(probability >= 0 && probability <= 1)) {
+    throw new RangeError(`Cannot use fault "${kind}" with probability ${probability}: wanted 0 to 1`);
+  }
+  if (delayMs !== undefined && !(delayMs >= 0 && delayMs < 2 ** 31)) {
+    throw new RangeError(`Cannot use fault "${kind}" with delayMs ${delayMs}: wanted milliseconds from 0 to 2^31 − 1`);
+  }
+}
+
+/** The errno of a fault that fails. */
+export function faultErrno({ errno }: MemoryFault): number {
+  return errno ?? Errno.EIO;
+}
