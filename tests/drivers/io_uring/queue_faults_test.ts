@@ -101,13 +101,13 @@ Deno.test("a request that completes before its cancel is found keeps its result"
 });
 
 Deno.test("a cancelled request is neither continued when short nor tried again after EAGAIN", () => {
-  for (const [answer, expected] of [[1000, -Errno.ECANCELED], [-Errno.EAGAIN, -Errno.EAGAIN]] as const) {
+  for (const answer of [1000, -Errno.EAGAIN, -Errno.EINTR]) {
     using rig = new Rig();
     const request = rig.send(rig.request("read"));
     rig.queue.cancel(request);
     rig.complete(answer);
     rig.queue.reap();
-    assert.deepEqual(rig.results, [expected]);
+    assert.deepEqual(rig.results, [-Errno.ECANCELED]);
     rig.assertEmpty();
   }
 });
