@@ -1,38 +1,14 @@
 /** One scenario in a process of its own, on a file of 8 MiB of the pattern: `scenario.ts NAME PATH`. */
 import { type BlockDevice, openDevice, type OpenOptions } from "../../../../mod.ts";
-import { patternAt } from "../../../support/temp_file.ts";
 
-const FILE_BYTES = 8 << 20;
 const [name, path] = Deno.args as [string, string];
 const say = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(text + "\n"));
 
 const open = (options: OpenOptions = {}): Promise<BlockDevice> => openDevice(path, options);
 
-/** Whether `bytes` are those of the file from `offset` on. */
-function isPattern(bytes: Uint8Array, offset: number): boolean {
-  return bytes.every((byte, index) => byte === patternAt(offset + index));
-}
-
 function collect(): void {
   const { gc } = globalThis as unknown as { gc(): void };
   gc();
-}
-
-/** Reads with buffers that only the request knows, amid garbage and collections. */
-async function collectWhileReading(): Promise<void> {
-  const device = await open({ direct: true });
-  for (let round = 0; round < 30; round++) {
-    const offsets = Array.from({ length: 32 }, (_, index) => ((round * 32 + index) * 131 % 2048) * 4096);
-    const reads = offsets.map((offset, index) => {
-      const buffer = index % 2 === 0 ? device.allocate(1, 4096)[0]! : new Uint8Array(4096);
-      return device.read(buffer, offset).then((bytes) => bytes === 4096 && isPattern(buffer, offset));
-    });
-    collect();
-    for (let junk = 0; junk < 50; junk++) new Uint8Array(65536).fill(junk);
-    collect();
-    if (!(await Promise.all(reads)).every(Boolean)) throw new Error("A buffer holds something else than the file");
-  }
-  await device.close();
 }
 
 /** Starts reads and drops everything but the wish to know how they end. */
@@ -61,34 +37,8 @@ async function dropTheDevice(): Promise<void> {
   if (done !== 256) throw new Error(`Only ${done} of 256 requests came back`);
 }
 
-/** Transfers allocated and foreign buffers away while the kernel writes to them. */
-async function detachInFlight(): Promise<void> {
-  const device = await open({ direct: true });
-  const errors: string[] = [];
-  for (let round = 0; round < 50; round++) {
-    const buffers = [...device.allocate(16, 4096), ...Array.from({ length: 16 }, () => new Uint8Array(4096))];
-    const reads = buffers.map((buffer, index) => device.read(buffer, (round * 32 + index) % 2000 * 4096));
-    for (const { buffer } of buffers) {
-      if (!buffer.detached) structuredClone(buffer, { transfer: [buffer] });
-    }
-    for (const outcome of await Promise.allSettled(reads)) {
-      if (outcome.status === "rejected") errors.push(outcome.reason.constructor.name);
-    }
-  }
-  // Past the end: the tail of a buffer that is gone cannot be filled.
-  const [tail] = device.allocate(1, 4096);
-  const read = device.read(tail!, FILE_BYTES);
-  structuredClone(tail!.buffer, { transfer: [tail!.buffer] });
-  say(`${await read} ${new Set(errors).size === 1 ? errors[0] : errors.join()} ${errors.length}`);
-  const [next] = device.allocate(1, 4096);
-  if (await device.read(next!, 4096) !== 4096 || !isPattern(next!, 4096)) throw new Error("The device is broken");
-  await device.close();
-}
-
 const SCENARIOS: Readonly<Record<string, () => Promise<void>>> = {
-  collectWhileReading,
   dropTheDevice,
-  detachInFlight,
   idle: async () => {
     const device = await open();
     await device.read(new Uint8Array(512), 0);

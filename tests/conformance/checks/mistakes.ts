@@ -1,0 +1,143 @@
+/** What a device refuses, and in which words. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { type DeviceOptions, openDevice } from "../../../mod.ts";
+import { pattern, TempDir } from "../../support/temp_file.ts";
+import type { Check } from "../configuration.ts";
+import { assertPattern, rejection } from "./support.ts";
+
+/** Checks of mistakes. */
+export const MISTAKES: readonly Check[] = [
+  {
+    name: "zero length is 0 bytes and no request",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      assert.equal(await device.read(new Uint8Array(0), 0), 0);
+      assert.equal(await device.write(new Uint8Array(0), 0), 0);
+      assert.equal(await device.readv([], 0), 0);
+      await device.discard(0, 0);
+      await device.writeZeroes(0, 0);
+      assert.equal(device.stats.requests, 0);
+    },
+  },
+  {
+    name: "impossible ranges are RangeErrors before a request is made",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device, unit } = disk;
+      const buffer = new Uint8Array(unit);
+      for (const offset of [-1, -unit, 0.5, NaN, Infinity, 2 ** 53, Number.MAX_SAFE_INTEGER]) {
+        await assert.rejects(device.read(buffer, offset), RangeError);
+        await assert.rejects(device.write(buffer, offset), RangeError);
+      }
+      await assert.rejects(device.discard(0, -unit), RangeError);
+      await assert.rejects(device.writeZeroes(unit, 2 ** 53), RangeError);
+      await assert.rejects(device.resize(-1), RangeError);
+      assert.equal(device.stats.requests, 0);
+    },
+  },
+  {
+    name: "offsets and lengths off the alignment are RangeErrors that name it, where there is one",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      const { offset: align } = device.alignment;
+      if (align > 1) {
+        await assert.rejects(device.read(new Uint8Array(align), 1), /offset 1 is 1 bytes past a multiple/);
+        await assert.rejects(device.write(new Uint8Array(align + 1), 0), /length .* wanted a multiple/);
+        assert.equal(device.stats.requests, 0);
+      } else {
+        const buffer = new Uint8Array(77);
+        assert.equal(await device.read(buffer, 12_345), 77);
+        assertPattern(buffer, 12_345);
+        assert.equal(await device.write(pattern(0, 77), 12_345), 77);
+        const back = new Uint8Array(79);
+        await device.read(back, 12_344);
+        assertPattern(back.subarray(0, 1), 12_344);
+        assertPattern(back.subarray(1, 78), 0);
+        assertPattern(back.subarray(78), 12_422);
+      }
+    },
+  },
+  {
+    name: "a request belongs to allocated memory and to one submission at a time",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      const [buffer] = device.allocate(1, 4096);
+      const onComplete = () => {};
+      assert.throws(() => device.createRequest({ op: "read", onComplete }), TypeError);
+      assert.throws(() => device.createRequest({ op: "read", buffer: new Uint8Array(4096), onComplete }), TypeError);
+      assert.throws(() => device.createRequest({ op: "write", buffer: buffer!, length: 8192, onComplete }), RangeError);
+      await new Promise<void>((resolve) => {
+        const request = device.createRequest({ op: "read", buffer: buffer!, onComplete: () => resolve() });
+        device.submit(request);
+        assert.throws(() => device.submit(request), /active/);
+      });
+    },
+  },
+  {
+    name: "a device that is open read-only reads, and refuses what writes with EROFS",
+    async run(subject) {
+      await using disk = await subject.patterned({ readOnly: true });
+      const { device } = disk;
+      assert.equal(device.info.readOnly, true);
+      const { requests } = device.stats;
+      const buffer = new Uint8Array(4096);
+      const attempts = [device.write(buffer, 0), device.discard(0, 4096), device.writeZeroes(0, 4096)];
+      for (const error of await Promise.all(attempts.map(rejection))) {
+        assert.deepEqual([error.kind, error.errnoName], ["unsupported", "EROFS"]);
+        assert.match(error.message, /readOnly: false/);
+      }
+      assert.equal(device.stats.requests, requests);
+      assert.equal(await device.read(buffer, 0), 4096);
+      assertPattern(buffer, 0);
+      await device.flush();
+    },
+  },
+  {
+    name: "options that make no sense are RangeErrors, and nothing stays open",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      await disk.device.close();
+      const nonsense = [{ queueDepth: 0 }, { queueDepth: 1.5 }, { wait: "never" }, { batch: "often" }];
+      for (const options of nonsense) await assert.rejects(disk.again(options as DeviceOptions), RangeError);
+    },
+  },
+  {
+    name: "paths may hold any characters but NUL",
+    needs: ["paths"],
+    async run({ configuration }) {
+      const { driver, options } = configuration;
+      using dir = new TempDir();
+      for (const name of ["Grüße – 数据 🧪.bin", "with space:and colon", "memory:x", `${driver}:x`]) {
+        const path = dir.file(name, 4096);
+        await using device = await openDevice(path, { ...options, driver });
+        assert.equal(device.size, 4096);
+        const buffer = new Uint8Array(4096);
+        assert.equal(await device.read(buffer, 0), 4096);
+        assertPattern(buffer, 0);
+      }
+      await assert.rejects(openDevice(join(dir.path, "a\0b"), { ...options, driver }), /TypeError: .*NUL/);
+    },
+  },
+  {
+    name: "targets that are missing or of another kind are refused with kind open",
+    needs: ["paths"],
+    async run({ configuration }) {
+      const { driver, options } = configuration;
+      using dir = new TempDir();
+      const open = (path: string, more: DeviceOptions = {}) =>
+        rejection(openDevice(path, { ...options, driver, ...more }));
+      const missing = await open(join(dir.path, "missing"));
+      assert.deepEqual([missing.kind, missing.errnoName], ["open", "ENOENT"]);
+      for (const readOnly of [true, false]) {
+        const folder = await open(dir.path, { readOnly });
+        assert.deepEqual([folder.kind, folder.errnoName], ["open", "EISDIR"]);
+        assert.equal((await open("/dev/null", { readOnly })).kind, "open");
+      }
+      assert.equal((await open(dir.file("there", 1), { create: true, exclusive: true })).errnoName, "EEXIST");
+    },
+  },
+];

@@ -1,0 +1,16 @@
+/**
+ * Every configuration of the suite. A new driver adds its list here.
+ *
+ * @module
+ */
+import type { Configuration } from "../configuration.ts";
+import { IO_URING_CONFIGURATIONS } from "./io_uring.ts";
+import { MEMORY_CONFIGURATIONS } from "./memory.ts";
+import { outsideConfiguration, outsideTarget } from "./outside.ts";
+
+/** All configurations, or the one of a device given from outside. */
+export function allConfigurations(): readonly Configuration[] {
+  const outside = outsideTarget();
+  if (outside !== null) return [outsideConfiguration(outside)];
+  return [...MEMORY_CONFIGURATIONS, ...IO_URING_CONFIGURATIONS];
+}
