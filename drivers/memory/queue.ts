@@ -117,10 +117,12 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
 
   disarm(): void {}
 
-  block(): void {
+  block(): boolean {
     this.#submitAll();
+    if (this.ready()) return false;
     // Lost for good: a Worker that blocks hangs here, as it would on a disk that hangs.
     if (!this.#advance(1)) pause(RETRY_DELAY_MS);
+    return true;
   }
 
   /** Submits, waits and delivers until `done` says true or nothing can come any more. */

@@ -6,14 +6,16 @@ import { assertPattern, delta } from "./support.ts";
 
 const SECTION = 32;
 
-/** A section of `count` reads. Nothing may go out before its end. */
+/** A section of reads. Nothing may go out before the last of them; a driver may then submit a batch that is full. */
 function section(device: BlockDevice, buffers: readonly Uint8Array[]): Promise<number>[] {
   const { submits } = device.stats;
   const reads: Promise<number>[] = [];
   {
     using _batch = plug();
-    for (const [index, buffer] of buffers.entries()) reads.push(device.read(buffer, index * 4096));
-    assert.equal(device.stats.submits, submits, "a submit inside of the section");
+    for (const [index, buffer] of buffers.entries()) {
+      assert.equal(device.stats.submits, submits, "a submit inside of the section");
+      reads.push(device.read(buffer, index * 4096));
+    }
   }
   return reads;
 }

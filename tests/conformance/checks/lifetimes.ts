@@ -140,7 +140,7 @@ export const LIFETIMES: readonly Check[] = [
       const { device } = disk;
       const buffers = device.allocate(16, 4096);
       await Promise.all(buffers.map((buffer, index) => device.read(buffer, index * 4096)));
-      await device.nop();
+      await device.write(buffers[0]!, 0);
       const { stats } = device;
       assert.deepEqual([stats.requests, stats.completions, stats.errors, stats.bounced], [17, 17, 0, 0]);
       assert.equal(stats.submittedEntries, 17);

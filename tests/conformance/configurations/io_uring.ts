@@ -5,9 +5,8 @@
  */
 import type { DeviceOptions } from "../../../mod.ts";
 import { loopDevices } from "../../support/loop_device.ts";
-import { HAS_TMPFS } from "../../support/tmpfs.ts";
-import type { Configuration, Need } from "../configuration.ts";
-import { fileTarget, loopTarget } from "./files.ts";
+import type { Configuration } from "../configuration.ts";
+import { BLOCK_DEVICE, fileTarget, lacksOnFiles, loopTarget } from "./files.ts";
 
 const RINGS: readonly DeviceOptions[] = [
   {},
@@ -30,14 +29,9 @@ const RINGS: readonly DeviceOptions[] = [
 ];
 
 /** What a ring configuration lacks on a file. */
-function lacksOf({ queueDepth = 1024, direct = false, wakeup }: DeviceOptions): Partial<Record<Need, string>> {
-  return {
-    ...wakeup === "socketpair" && { "exact counts": "the entries of its wake-up count as well" },
-    ...queueDepth < 32 && { "sections of 32": `queueDepth ${queueDepth} holds fewer at once` },
-    ...direct && { "any size": "direct I/O moves whole blocks" },
-    ...direct && { "far targets": "tmpfs, which has such files, may refuse direct I/O" },
-    ...HAS_TMPFS !== true && { "far targets": HAS_TMPFS },
-  };
+function lacksOf(options: DeviceOptions): Configuration["lacks"] {
+  const chained = options.wakeup === "socketpair";
+  return { ...lacksOnFiles(options), ...chained && { "exact counts": "the entries of its wake-up count as well" } };
 }
 
 const ON_FILES = RINGS.map((options): Configuration => ({
@@ -48,13 +42,6 @@ const ON_FILES = RINGS.map((options): Configuration => ({
   lacks: lacksOf(options),
   make: fileTarget,
 }));
-
-const BLOCK_DEVICE: Partial<Record<Need, string>> = {
-  growing: "a block device has a fixed size",
-  "any size": "a block device has whole sectors",
-  paths: "the files have them already",
-  "far targets": "the file behind a loop device ends at 16 TiB",
-};
 
 const ON_LOOP = ([{}, { direct: true, wait: "block" }] as const).map((options): Configuration => ({
   name: `io_uring on a loop device ${JSON.stringify(options)}`,
