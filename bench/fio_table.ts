@@ -96,6 +96,7 @@ function ours(options: Options, api: string, wait: string, jobs = 1): Contender 
       `--wait=${wait}`,
       `--batch=${api === "promise" ? "auto" : "plug"}`,
       `--numjobs=${jobs}`,
+      "--norandommap",
       `--seed=${options.seed}`,
       "--output-format=json",
     ]);

@@ -1,6 +1,9 @@
+/** Options that mean 1 when they stand alone, as in fio. */
+const SWITCHES: readonly string[] = ["--direct", "--norandommap"];
+
 /**
  * Brings fio's spelling into the one that the option parser knows: `--ramp_time` becomes `--ramp-time`, and the
- * boolean `--direct` gets its value, so that it cannot swallow the target after it.
+ * booleans of {@link SWITCHES} get their value, so that they cannot swallow the target after them.
  */
 export function normalizeArguments(args: readonly string[]): string[] {
   const normalized: string[] = [];
@@ -8,12 +11,12 @@ export function normalizeArguments(args: readonly string[]): string[] {
     const arg = args[i]!;
     if (arg === "--") return [...normalized, ...args.slice(i)];
     const option = withDashes(arg);
-    if (option !== "--direct") {
+    if (!SWITCHES.includes(option)) {
       normalized.push(option);
     } else if (args[i + 1] === "0" || args[i + 1] === "1") {
-      normalized.push(`--direct=${args[++i]}`);
+      normalized.push(`${option}=${args[++i]}`);
     } else {
-      normalized.push("--direct=1");
+      normalized.push(`${option}=1`);
     }
   }
   return normalized;

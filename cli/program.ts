@@ -2,7 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { BATCH_MODES, WAIT_MODES } from "../mod.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { misuse } from "./failure.ts";
-import { APIS, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
+import { APIS, isRandom, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
 import { parseLoadOptions, type RawOptions, writes } from "./load/options.ts";
 import { writeOutput } from "./terminal.ts";
 import { VERSION } from "./version.ts";
@@ -75,6 +75,7 @@ function addLoadCommand(
     .option("--output <file>", "write the result to a file, too")
     .option("--trace", "print every submission and completion to standard error")
     .addOption(new Option("--iodepth-batch-complete-min <n>", "completions one wait asks for").hideHelp());
+  addWorkloadOptions(command, mode);
   if (mode === "randrw") command.option("--rwmixread <percent>", "share of reads (default 50)");
   if (writes(mode)) command.option("--allow-destructive", "overwrite the range of TARGET");
   command.action(async (target: string | undefined, raw: RawOptions) => {
@@ -83,6 +84,28 @@ function addLoadCommand(
     const { runLoad } = await import("./load/command.ts");
     finish(await runLoad(options, args));
   });
+}
+
+function addWorkloadOptions(command: Command, mode: LoadMode): void {
+  command
+    .option("--number-ios <n>", "I/Os after which each job ends, if the time does not end it first")
+    .option("--rate-iops <n>", "I/Os that each job starts a second; latency then counts from the intended start")
+    .option("--percentile-list <list>", "percentiles to report, as 50:99:99.9 (default fio's)")
+    .option("--log-avg-msec <n>", "milliseconds between samples of the time series (default 500)")
+    .option("--write-iops-log <prefix>", "write the IOPS of each interval to PREFIX_iops.log")
+    .option("--write-bw-log <prefix>", "write the bandwidth of each interval to PREFIX_bw.log")
+    .option("--write-lat-log <prefix>", "write the mean latency of each interval to PREFIX_lat.log")
+    .option("--steadystate <criterion>", "end when steady: iops, iops_slope, bw or bw_slope, as iops_slope:0.3%")
+    .option("--steadystate-duration <time>", "window that has to be steady, in whole seconds")
+    .option("--steadystate-ramp-time <time>", "time before the window may begin (default 0)");
+  if (isRandom(mode)) {
+    command
+      .option("--norandommap <0|1>", "draw blocks anew each time (default 0: every block once before any again)")
+      .option("--random-distribution <law>", "random, zipf:THETA or pareto:H (default random)");
+  }
+  if (mode === "write" || mode === "randwrite") {
+    command.option("--verify <checksum>", "crc32c: stamp each block, and read all of them back at the end");
+  }
 }
 
 function addProbeCommand(program: Command, finish: (code: ExitCode) => void): void {

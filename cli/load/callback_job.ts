@@ -1,6 +1,6 @@
 import { type BlockDevice, type IoRequest, Opcode, plug, unplug } from "../../mod.ts";
 import type { Meter } from "./meter.ts";
-import { Pattern, Payload } from "./pattern.ts";
+import type { Pattern, Workload, WriteSource } from "./pattern.ts";
 import type { JobPlan } from "./plan.ts";
 
 /**
@@ -11,7 +11,7 @@ export class CallbackJob {
   readonly #device: BlockDevice;
   readonly #plan: JobPlan;
   readonly #pattern: Pattern;
-  readonly #payload: Payload | null;
+  readonly #writes: WriteSource | null;
   readonly #requests: readonly IoRequest[];
   #inFlight = 0;
   #reapPasses = 0;
@@ -20,12 +20,11 @@ export class CallbackJob {
   #meter!: Meter;
 
   /** Prepares the requests; nothing is submitted yet. */
-  constructor(device: BlockDevice, plan: JobPlan) {
+  constructor(device: BlockDevice, plan: JobPlan, { buffers, pattern, writes }: Workload) {
     this.#device = device;
     this.#plan = plan;
-    this.#pattern = new Pattern(plan);
-    const buffers = device.allocate(plan.ioDepth, plan.range.blockBytes);
-    this.#payload = plan.readPercent === 100 ? null : new Payload(buffers);
+    this.#pattern = pattern;
+    this.#writes = writes;
     const onComplete = (request: IoRequest, result: number) => this.#complete(request, result);
     this.#requests = buffers.map((buffer, index) =>
       device.createRequest({ op: "read", buffer, length: plan.range.blockBytes, context: index, onComplete })
@@ -51,7 +50,9 @@ export class CallbackJob {
     this.#reapPasses = this.#device.stats.reapPasses;
     plug();
     try {
-      for (const request of this.#requests) this.#submit(request, request.context as number);
+      for (const request of this.#requests) {
+        if (this.#meter.running) this.#submit(request, request.context as number);
+      }
     } finally {
       unplug();
     }
@@ -61,7 +62,7 @@ export class CallbackJob {
     const isWrite = this.#pattern.nextIsWrite();
     request.op = isWrite ? Opcode.write : Opcode.read;
     request.offset = this.#pattern.offsets.next();
-    if (isWrite) this.#payload!.stamp(index);
+    if (isWrite) this.#writes!.stamp(index, request.offset);
     this.#meter.submit(index);
     this.#inFlight++;
     this.#device.submit(request);
@@ -76,7 +77,9 @@ export class CallbackJob {
       meter.startPass();
     }
     const index = request.context as number;
-    meter.record(request.op === Opcode.write, result, index);
+    const isWrite = request.op === Opcode.write;
+    meter.record(isWrite, result, index);
+    if (isWrite) this.#writes!.settle(index, result);
     this.#inFlight--;
     if (meter.running) this.#submit(request, index);
     else if (this.#inFlight === 0) this.#onDrained?.();

@@ -12,7 +12,9 @@ import { planJobs } from "./plan.ts";
 import { progressText } from "./progress.ts";
 import { type LoadResult, summarize } from "./result.ts";
 import { OpenedTarget, type TargetSurvey } from "./target.ts";
+import { SteadyState, type SteadyStateResult } from "./steady_state.ts";
 import { toText } from "./text.ts";
+import { TimeSeriesLogs } from "./time_series.ts";
 import { collectWarnings } from "./warnings.ts";
 
 /**
@@ -21,21 +23,28 @@ import { collectWarnings } from "./warnings.ts";
  */
 export async function runLoad(options: LoadOptions, args: readonly string[]): Promise<ExitCode> {
   using output = options.outputPath === null ? null : new AtomicFile(options.outputPath);
+  using logs = new TimeSeriesLogs(options.logPrefixes);
   using live = new LiveLine(noticesAreTerminal());
   using watch = new InterruptWatch(() => {
     live.clear();
     output?.[Symbol.dispose]();
+    logs[Symbol.dispose]();
     Deno.exit(ExitCode.interrupted);
   });
   const target = options.target ?? await defaultTarget(live, watch);
   await using opened = await OpenedTarget.open(target, options);
   const { survey } = opened;
   watch.throwIfInterrupted();
-  const outcome = await runEngine(options, survey, live, watch);
-  const result = summarize(options, outcome);
+  const { outcome, steadyState } = await runEngine(options, survey, live, watch);
+  const result = summarize(options, outcome, steadyState);
+  logs.commit(result.samples);
   report({ options, survey, result, args, output });
   if (watch.interrupted) return ExitCode.interrupted;
-  return result.errorCount > 0 || result.stuckJobs.length > 0 ? ExitCode.failed : ExitCode.ok;
+  return hasFailed(result) ? ExitCode.failed : ExitCode.ok;
+}
+
+function hasFailed({ errorCount, stuckJobs, verification }: LoadResult): boolean {
+  return errorCount > 0 || stuckJobs.length > 0 || (verification?.faultCount ?? 0) > 0;
 }
 
 async function runEngine(
@@ -43,14 +52,19 @@ async function runEngine(
   survey: TargetSurvey,
   live: LiveLine,
   watch: InterruptWatch,
-): Promise<LoadOutcome> {
+): Promise<{ outcome: LoadOutcome; steadyState: SteadyStateResult | null }> {
   using engine = new LoadEngine(planJobs(options, survey.facts));
+  const steady = options.steadyState === null ? null : new SteadyState(options.steadyState);
   watch.onInterrupt = () => engine.stop();
   const outcome = await engine.run({
-    onSample: (view, elapsedMs) => live.update(progressText(options, view, elapsedMs)),
+    sampleMs: options.sampleMs,
+    onSample: (view, elapsedMs, sample) => {
+      live.update(progressText(options, view, elapsedMs));
+      if (sample !== null && steady?.add(sample)) engine.finishEarly();
+    },
   });
   live.clear();
-  return outcome;
+  return { outcome, steadyState: steady?.result ?? null };
 }
 
 function defaultTarget(live: LiveLine, watch: InterruptWatch): Promise<string> {

@@ -4,13 +4,16 @@ import type { FromWorker, PostedFailure, ToWorker } from "./messages.ts";
 import { type JobResult, processUsage, resultWithoutWorker } from "./meter.ts";
 import type { JobPlan } from "./plan.ts";
 import { type LiveView, type Sample, SAMPLE_MS, Sampler } from "./sampler.ts";
-import { SharedState } from "./shared_state.ts";
+import { Phase, SharedState } from "./shared_state.ts";
 
 /** Milliseconds after its end at which a job is asked to stop: a Worker on a busy machine starts late. */
 const OVERDUE_MS = 2_000;
 
 /** Milliseconds that I/Os in flight get after the end before the results are printed without them. */
 export const DRAIN_MS = 5_000;
+
+/** Milliseconds between looks at whether Workers still read back what they wrote. */
+const VERIFY_LOOK_MS = 200;
 
 /** What came out of all Workers. */
 export interface LoadOutcome {
@@ -28,8 +31,10 @@ export interface LoadOutcome {
 
 /** What the engine needs from its caller while it runs. */
 export interface LoadObserver {
-  /** Called for each sample, with how far the run is. */
-  onSample(view: LiveView, elapsedMs: number): void;
+  /** Milliseconds between samples; {@link SAMPLE_MS} unless told otherwise. */
+  readonly sampleMs?: number;
+  /** Called for each sample, with how far the run is. `sample` is null for an interval that is not measured. */
+  onSample(view: LiveView, elapsedMs: number, sample: Sample | null): void;
 }
 
 /** One Worker as the main thread sees it. */
@@ -62,6 +67,12 @@ export class LoadEngine implements Disposable {
     this.#stopped.resolve();
   }
 
+  /** Ends the run because it has reached its aim: as {@link stop}, but the result is no partial one. */
+  finishEarly(): void {
+    this.#shared.requestStop(true);
+    this.#stopped.resolve();
+  }
+
   /** Runs all jobs to their end. Rejects with the first failure of a Worker. */
   async run(observer: LoadObserver): Promise<LoadOutcome> {
     await Promise.all(this.#handles.map((handle) => handle.ready.promise));
@@ -72,8 +83,9 @@ export class LoadEngine implements Disposable {
     const sampler = new Sampler(this.#shared, this.#handles.length, startMs);
     const timer = setInterval(() => {
       const nowMs = performance.now();
-      observer.onSample(sampler.sample(nowMs), nowMs - startMs);
-    }, SAMPLE_MS);
+      const { view, sample } = sampler.sample(nowMs);
+      observer.onSample(view, nowMs - startMs, sample);
+    }, observer.sampleMs ?? SAMPLE_MS);
     try {
       await this.#finish();
     } finally {
@@ -98,7 +110,10 @@ export class LoadEngine implements Disposable {
     for (const { worker } of this.#handles) worker.terminate();
   }
 
-  /** Waits for all results, but not longer than {@link DRAIN_MS} after the end or the stop. */
+  /**
+   * Waits for all results, but not longer than {@link DRAIN_MS} after the end or the stop. Reading back takes as long as
+   * it takes, unless it is stopped.
+   */
   async #finish(): Promise<void> {
     const all = Promise.all(this.#handles.map((handle) => handle.done.promise));
     const { rampMs, runtimeMs } = this.#handles[0]!.plan;
@@ -108,10 +123,21 @@ export class LoadEngine implements Disposable {
     const first = await Promise.race([all, end.promise, stopped]);
     end.cancel();
     if (Array.isArray(first)) return;
+    if (first !== "stopped") await this.#waitForVerification(all, stopped);
     this.#shared.requestStop();
     const drain = delay(DRAIN_MS);
     await Promise.race([all, drain.promise]);
     drain.cancel();
+  }
+
+  async #waitForVerification(all: Promise<unknown>, stopped: Promise<unknown>): Promise<void> {
+    const over = Promise.race([all, stopped]).then(() => true);
+    const isVerifying = () => this.#handles.some(({ plan }) => this.#shared.read(plan.jobIndex).phase === Phase.verify);
+    for (let isOver = false; !isOver && isVerifying();) {
+      const look = delay(VERIFY_LOOK_MS);
+      isOver = await Promise.race([over, look.promise.then(() => false)]);
+      look.cancel();
+    }
   }
 }
 

@@ -4,9 +4,10 @@ import type { RunContext } from "./context.ts";
 import type { LatencySummary } from "./latency.ts";
 import type { LoadOptions } from "./options.ts";
 import type { CpuSummary, DirectionSummary, LoadResult } from "./result.ts";
+import { type JsonObject, steadyStateFields, timeSeries, verifyFields, workloadOptions } from "./workload_json.ts";
 
-type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
-type JsonObject = { readonly [key: string]: Json };
+/** Error of a job whose data came back different, as in fio. */
+const EILSEQ = 84;
 
 const LEVEL_KEYS = ["1", "2", "4", "8", "16", "32", ">=64"];
 const BATCH_KEYS = ["0", "4", "8", "16", "32", "64", ">=64"];
@@ -41,7 +42,7 @@ function job(options: LoadOptions, result: LoadResult, context: RunContext, warn
   return {
     jobname: options.mode,
     groupid: 0,
-    error: [...result.errors.keys()][0] ?? 0,
+    error: [...result.errors.keys()][0] ?? ((result.verification?.faultCount ?? 0) > 0 ? EILSEQ : 0),
     eta: 0,
     elapsed: Math.ceil(result.elapsedMs / 1000),
     "job options": { name: options.mode, filename: context.target, ...jobOptions(options) },
@@ -61,6 +62,7 @@ function job(options: LoadOptions, result: LoadResult, context: RunContext, warn
     latency_target: 0,
     latency_percentile: 100,
     latency_window: 0,
+    ...steadyStateFields(options, result),
     plugio: plugioFields(options, result, context, warnings),
   };
 }
@@ -159,6 +161,7 @@ function jobOptions(options: LoadOptions): JsonObject {
     direct: options.direct ? "1" : "0",
     randseed: String(options.seed),
     iodepth_batch_complete_min: String(options.batchCompleteMin),
+    ...workloadOptions(options),
   };
 }
 
@@ -196,6 +199,8 @@ function plugioFields(
       achieved_depth: worker.achievedDepth,
       submits: worker.submits,
     })),
+    ...verifyFields(result.verification),
+    time_series: timeSeries(result.samples),
     warnings,
     context: { ...context.lines },
   };

@@ -54,6 +54,11 @@ export class LatencyCounts {
     if (ns > sums[MAX]!) sums[MAX] = ns;
   }
 
+  /** Sum of all values so far. */
+  get sumNs(): number {
+    return this.#sums[SUM]!;
+  }
+
   /** Forgets everything. */
   reset(): void {
     this.#counts.fill(0);
@@ -135,18 +140,21 @@ export interface LatencySummary {
   readonly maxNs: number;
   readonly meanNs: number;
   readonly stddevNs: number;
-  /** The values at {@link FIO_PERCENTILES}; empty when nothing was recorded. */
+  /** The values at the percentiles that were asked for; empty when nothing was recorded. */
   readonly percentiles: ReadonlyMap<number, number>;
   /** How many latencies are at least `fromNs` and below `toNs`, to the resolution of the buckets. */
   countBetween(fromNs: number, toNs: number): number;
 }
 
 /** Mean, spread and percentiles of a snapshot. */
-export function summarizeLatency(snapshot: LatencySnapshot): LatencySummary {
+export function summarizeLatency(
+  snapshot: LatencySnapshot,
+  percents: readonly number[] = FIO_PERCENTILES,
+): LatencySummary {
   const histogram = toHistogram(snapshot);
   const percentiles = new Map<number, number>();
   if (snapshot.total > 0) {
-    for (const percent of FIO_PERCENTILES) {
+    for (const percent of percents) {
       // The upper edge of a bucket can lie above the largest value that is in it.
       percentiles.set(percent, Math.min(histogram.getValueAtPercentile(percent), Math.ceil(snapshot.maxNs)));
     }

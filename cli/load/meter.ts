@@ -2,8 +2,9 @@ import process from "node:process";
 import { monotonicMs, newQueueStats, type QueueStats } from "../../mod.ts";
 import { DepthCounts, type DepthSnapshot } from "./depth.ts";
 import { LatencyCounts, type LatencySnapshot } from "./latency.ts";
-import { type LiveCounts, Phase, type SharedState } from "./shared_state.ts";
 import type { JobPlan } from "./plan.ts";
+import type { Verification } from "./read_back.ts";
+import { type LiveCounts, Phase, type SharedState, Total } from "./shared_state.ts";
 
 /** Milliseconds between looks at the stop flag and publications of the live counts: both cost more than an I/O. */
 const HOUSEKEEPING_MS = 1;
@@ -43,6 +44,8 @@ export interface JobResult {
   readonly usageAtEnd: ProcessUsage;
   /** True when the window is shorter than what was asked for. */
   readonly partial: boolean;
+  /** What reading back found, where writes are verified. */
+  readonly verification?: Verification;
 }
 
 class DirectionMeter {
@@ -73,7 +76,7 @@ class DirectionMeter {
 export class Meter {
   /** Milliseconds of the running pass. */
   now: number;
-  /** False once the job should submit nothing more. */
+  /** False once the job should submit nothing more: the time is up, it was told to stop, or its I/Os are used up. */
   running = true;
 
   readonly #plan: JobPlan;
@@ -97,9 +100,13 @@ export class Meter {
   #usageAtEnd: ProcessUsage;
   #statsAtStart: QueueStats;
   #statsAtEnd: QueueStats;
-  /** I/Os of the ramp, so that the live counts never go back. */
-  #rampReads = 0;
-  #rampWrites = 0;
+  #windowIsOpen = true;
+  /** I/Os that may still be submitted, where there is a number. */
+  #budget: number;
+  readonly #isBudgeted: boolean;
+  /** Sums of the ramp, so that the live counts never go back. */
+  readonly #ramp = new Float64Array(Total.count);
+  readonly #totals = new Float64Array(Total.count);
 
   // Runs of equal latencies within a pass, recorded as one.
   #runNs = 0;
@@ -113,6 +120,8 @@ export class Meter {
     this.#stats = stats;
     this.#depth = new DepthCounts(stats);
     this.#submittedMs = new Float64Array(plan.ioDepth);
+    this.#isBudgeted = plan.numberIos !== null;
+    this.#budget = plan.numberIos ?? 0;
     this.now = monotonicMs();
     this.#windowStartMs = this.now;
     this.#rampEndMs = this.now + plan.rampMs;
@@ -132,8 +141,8 @@ export class Meter {
     this.#passIos = 0;
     if (this.now < this.#housekeepingMs) return;
     if (this.#phase === Phase.ramp && before >= this.#rampEndMs) this.#openWindow(before);
-    if (!this.running && this.#phase !== Phase.drain) this.#setPhase(Phase.drain);
-    if (this.running && (this.now >= this.#endMs || this.#shared.stopRequested)) this.#closeWindow();
+    if (!this.#windowIsOpen && this.#phase !== Phase.drain) this.#setPhase(Phase.drain);
+    if (this.#windowIsOpen && (this.now >= this.#endMs || this.#shared.stopRequested)) this.#closeWindow();
     this.#publish();
     this.#housekeepingMs = this.#nextHousekeeping();
   }
@@ -141,6 +150,13 @@ export class Meter {
   /** Notes that the I/O of slot `index`, below the depth, is submitted in this pass. */
   submit(index: number): void {
     this.#submittedMs[index] = this.now;
+    if (this.#isBudgeted && --this.#budget === 0) this.running = false;
+  }
+
+  /** The same for an I/O that should have started at `startMs`: its latency counts from there. */
+  submitAt(index: number, startMs: number): void {
+    this.submit(index);
+    this.#submittedMs[index] = startMs;
   }
 
   /** Counts the completed I/O of slot `index`: `result` is bytes or −errno. */
@@ -167,7 +183,7 @@ export class Meter {
   /** The window as it is now; to be called once nothing is in flight any more. */
   finish(): JobResult {
     this.#endRun();
-    if (this.running) {
+    if (this.#windowIsOpen) {
       this.now = monotonicMs();
       this.#closeWindow();
     }
@@ -187,8 +203,13 @@ export class Meter {
       depth: this.#depth.snapshot(),
       usageAtStart: this.#usageAtStart,
       usageAtEnd: this.#usageAtEnd,
-      partial: this.#windowEndMs < this.#endMs,
+      partial: this.#windowEndMs < this.#endMs && !this.#endedAsPlanned,
     };
+  }
+
+  /** Whether an end before the time is what was asked for. */
+  get #endedAsPlanned(): boolean {
+    return (this.#isBudgeted && this.#budget === 0) || this.#shared.endedAsPlanned;
   }
 
   #recordError(errno: number): void {
@@ -204,8 +225,7 @@ export class Meter {
 
   /** The pass before this one was the first after the ramp: the window begins with it. */
   #openWindow(startMs: number): void {
-    this.#rampReads += this.#read.ios;
-    this.#rampWrites += this.#write.ios;
+    this.#addTotals(this.#ramp);
     this.#read.reset();
     this.#write.reset();
     this.#depth.reset();
@@ -219,7 +239,7 @@ export class Meter {
   /** Completions of this pass still count; submissions end. */
   #closeWindow(): void {
     // Stopped during the ramp: what there is of the ramp is the result, and marked partial.
-    this.running = false;
+    this.running = this.#windowIsOpen = false;
     this.#windowEndMs = this.now;
     this.#usageAtEnd = processUsage();
     this.#statsAtEnd = { ...this.#stats };
@@ -227,7 +247,7 @@ export class Meter {
 
   #nextHousekeeping(): number {
     // Once submissions have ended, the very next pass must be told from this one.
-    if (!this.running) return 0;
+    if (!this.#windowIsOpen) return 0;
     const regular = this.now + HOUSEKEEPING_MS;
     const end = Math.min(regular, this.#endMs);
     return this.#phase === Phase.ramp ? Math.min(end, this.#rampEndMs) : end;
@@ -239,10 +259,22 @@ export class Meter {
   }
 
   #publish(): void {
-    const reads = this.#rampReads + this.#read.ios;
-    const writes = this.#rampWrites + this.#write.ios;
-    this.#shared.publish(this.#plan.jobIndex, reads, writes, this.#errorCount);
+    this.#totals.set(this.#ramp);
+    this.#addTotals(this.#totals);
+    this.#shared.publish(this.#plan.jobIndex, this.#totals, this.#errorCount);
   }
+
+  #addTotals(totals: Float64Array): void {
+    addDirection(totals, Total.reads, this.#read);
+    addDirection(totals, Total.writes, this.#write);
+  }
+}
+
+/** A direction's sums stand side by side. */
+function addDirection(totals: Float64Array, first: number, { ios, bytes, latency }: DirectionMeter): void {
+  totals[first] = totals[first]! + ios;
+  totals[first + 1] = totals[first + 1]! + bytes;
+  totals[first + 2] = totals[first + 2]! + latency.sumNs;
 }
 
 /** What is known of a job whose Worker hangs in the kernel: what it counted, without latencies. */
@@ -253,13 +285,18 @@ export function resultWithoutWorker(
   usage: { readonly atStart: ProcessUsage; readonly atEnd: ProcessUsage },
 ): JobResult {
   const latency = new LatencyCounts().snapshot();
-  const direction = (ios: number) => ({ ios, bytes: ios * plan.range.blockBytes, shortIos: 0, latency });
+  const direction = (first: number) => ({
+    ios: live.totals[first]!,
+    bytes: live.totals[first + 1]!,
+    shortIos: 0,
+    latency,
+  });
   const stats = newQueueStats();
   return {
     jobIndex: plan.jobIndex,
     windowMs: elapsedMs,
-    read: direction(live.reads),
-    write: direction(live.writes),
+    read: direction(Total.reads),
+    write: direction(Total.writes),
     errors: [],
     stats,
     depth: new DepthCounts(stats).snapshot(),

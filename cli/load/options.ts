@@ -1,13 +1,9 @@
-import {
-  BATCH_MODES,
-  type BatchMode,
-  DRIVER_NAMES,
-  parseDurationMs,
-  parseSize,
-  WAIT_MODES,
-  type WaitMode,
-} from "../../mod.ts";
+import { BATCH_MODES, type BatchMode, DRIVER_NAMES, WAIT_MODES, type WaitMode } from "../../mod.ts";
 import { misuse } from "../failure.ts";
+import { choice, duration, integer, positive, type RawOptions, size, text } from "./raw_options.ts";
+import { checkWorkload, parseWorkloadOptions, type WorkloadOptions } from "./workload_options.ts";
+
+export type { RawOptions } from "./raw_options.ts";
 
 /** The kinds of load, in fio's words; also the names of the subcommands. */
 export type LoadMode = "randread" | "randwrite" | "read" | "write" | "randrw";
@@ -33,14 +29,11 @@ export const MAX_IO_DEPTH = 32_768;
 /** Most Workers of one run. Each is a thread with its own JavaScript heap. */
 export const MAX_JOBS = 256;
 
-/** Longest run in milliseconds: a week, well below what a timer can count (2^31 ms). */
-export const MAX_RUN_MS = 7 * 24 * 3_600_000;
-
 /** Bytes of buffers over all Workers: a mistyped block size must not fill the machine. */
 export const MAX_BUFFER_BYTES = 4 * 1024 ** 3;
 
 /** A checked command line: what can be known without looking at the target. */
-export interface LoadOptions {
+export interface LoadOptions extends WorkloadOptions {
   readonly mode: LoadMode;
   /** The path or address, or null for the default file. */
   readonly target: string | null;
@@ -70,9 +63,6 @@ export interface LoadOptions {
   readonly outputPath: string | null;
 }
 
-/** Option values as the parser hands them over: strings by camel-cased name, missing ones absent. */
-export type RawOptions = Readonly<Record<string, string | boolean | undefined>>;
-
 /** Checks the command line of a load. Throws CliError with exit code 2 that names the option and what it wants. */
 export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw: RawOptions): LoadOptions {
   const api = choice(raw, "api", APIS, "callback");
@@ -100,9 +90,11 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     outputFormat: choice(raw, "outputFormat", OUTPUT_FORMATS, "normal"),
     trace: raw["trace"] === true,
     outputPath: text(raw, "output"),
+    ...parseWorkloadOptions(raw),
   };
   if (options.sizeBytes !== null) positive(options.sizeBytes, "size");
   checkBuffers(options);
+  checkWorkload(options);
   checkDestruction(options);
   return options;
 }
@@ -110,6 +102,11 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
 /** Whether a mode writes, alone or among reads. */
 export function writes(mode: LoadMode): boolean {
   return mode !== "read" && mode !== "randread";
+}
+
+/** Whether a mode chooses its blocks at random. */
+export function isRandom(mode: LoadMode): boolean {
+  return mode.startsWith("rand");
 }
 
 function readPercent(mode: LoadMode, raw: RawOptions): number {
@@ -148,54 +145,4 @@ function targetPath(target: string): string {
     throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path without NUL characters`);
   }
   return target;
-}
-
-/** `rampTime` → `--ramp-time`, for messages. */
-function optionName(key: string): string {
-  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-}
-
-function text(raw: RawOptions, key: string): string | null {
-  const value = raw[key];
-  if (typeof value !== "string") return null;
-  if (value === "") throw misuse(`Cannot use ${optionName(key)} "": wanted a value`);
-  return value;
-}
-
-function size(raw: RawOptions, key: string): number | null {
-  const value = text(raw, key);
-  return value === null ? null : parseSize(value, optionName(key));
-}
-
-function duration(raw: RawOptions, key: string, fallbackMs: number): number {
-  const value = text(raw, key);
-  if (value === null) return fallbackMs;
-  const ms = parseDurationMs(value, optionName(key));
-  if (ms > MAX_RUN_MS) throw misuse(`Cannot use ${optionName(key)} ${value}: wanted at most 7 days`);
-  return ms;
-}
-
-function integer(
-  raw: RawOptions,
-  key: string,
-  fallback: number,
-  range: { readonly from: number; readonly to: number },
-): number {
-  const value = text(raw, key);
-  if (value === null) return fallback;
-  const number = /^\d+$/.test(value) ? Number(value) : NaN;
-  if (number >= range.from && number <= range.to) return number;
-  throw misuse(`Cannot use ${optionName(key)} ${value}: wanted a whole number from ${range.from} to ${range.to}`);
-}
-
-function positive(value: number, key: string): number {
-  if (value > 0) return value;
-  throw misuse(`Cannot use ${optionName(key)} ${value}: wanted more than 0`);
-}
-
-function choice<T extends string>(raw: RawOptions, key: string, allowed: readonly T[], fallback: T): T {
-  const value = text(raw, key);
-  if (value === null) return fallback;
-  if ((allowed as readonly string[]).includes(value)) return value as T;
-  throw misuse(`Cannot use ${optionName(key)} ${value}: wanted ${allowed.join(", ")}`);
 }

@@ -1,6 +1,8 @@
 import { Random } from "../../mod.ts";
-import { type OffsetSource, RandomOffsets, SequentialOffsets } from "./offsets.ts";
+import { ParetoRanks, ZipfRanks } from "./distributions.ts";
+import { MappedOffsets, type OffsetSource, RandomOffsets, RankedOffsets, SequentialOffsets } from "./offsets.ts";
 import type { JobPlan } from "./plan.ts";
+import { UncontendedOffsets, VerifyLedger } from "./verify_ledger.ts";
 
 /** Which blocks a job touches in which order, and whether it reads or writes them. */
 export class Pattern {
@@ -9,11 +11,10 @@ export class Pattern {
   readonly #directions: Random;
   readonly #readPercent: number;
 
-  /** The pattern of a plan: the same plan gives the same pattern. */
-  constructor(plan: JobPlan) {
-    this.offsets = plan.random
-      ? new RandomOffsets(plan.range, new Random(plan.seed))
-      : new SequentialOffsets(plan.range, plan.firstBlock);
+  /** The pattern of a plan: the same plan gives the same pattern. With a ledger, blocks in flight are left out. */
+  constructor(plan: JobPlan, ledger: VerifyLedger | null = null) {
+    const offsets = offsetsOf(plan);
+    this.offsets = ledger === null ? offsets : new UncontendedOffsets(offsets, ledger, plan.range);
     this.#directions = new Random(~plan.seed);
     this.#readPercent = plan.readPercent;
   }
@@ -25,11 +26,50 @@ export class Pattern {
   }
 }
 
+function offsetsOf({ random, range, firstBlock, seed, distribution, randomMap, placeSeed }: JobPlan): OffsetSource {
+  if (!random) return new SequentialOffsets(range, firstBlock);
+  const numbers = new Random(seed);
+  switch (distribution.kind) {
+    case "random":
+      return randomMap ? new MappedOffsets(range, numbers) : new RandomOffsets(range, numbers);
+    case "zipf":
+      return new RankedOffsets(range, new ZipfRanks(range.blockCount, distribution.theta, numbers), placeSeed);
+    case "pareto":
+      return new RankedOffsets(range, new ParetoRanks(range.blockCount, distribution.h, numbers), placeSeed);
+  }
+}
+
+/** Everything that a job transfers: its buffers, one a slot, which blocks they go to, and what is written. */
+export class Workload {
+  readonly buffers: readonly Uint8Array<ArrayBuffer>[];
+  readonly pattern: Pattern;
+  /** Null for a job that only reads. */
+  readonly writes: WriteSource | null;
+  /** Null unless writes are verified. */
+  readonly ledger: VerifyLedger | null;
+
+  /** Fills the buffers where the plan writes. */
+  constructor(plan: JobPlan, buffers: readonly Uint8Array<ArrayBuffer>[]) {
+    this.buffers = buffers;
+    this.ledger = plan.verifyRunId === null ? null : new VerifyLedger(plan.range, plan.verifyRunId, buffers);
+    this.pattern = new Pattern(plan, this.ledger);
+    this.writes = this.ledger ?? (plan.readPercent === 100 ? null : new Payload(buffers));
+  }
+}
+
+/** What fills the buffers of writes. */
+export interface WriteSource {
+  /** Prepares the buffer of slot `index` for the block at `offsetBytes`. Allocates nothing. */
+  stamp(index: number, offsetBytes: number): void;
+  /** The write of slot `index` ended: `result` is bytes or −errno. */
+  settle(index: number, result: number): void;
+}
+
 /**
  * Random bytes for the buffers of a writing job, and a number of its own in each block that is written: a device that
  * compresses or deduplicates finds nothing to save.
  */
-export class Payload {
+export class Payload implements WriteSource {
   readonly #words: readonly Uint32Array[];
   #sequence = 0;
 
@@ -39,11 +79,12 @@ export class Payload {
     this.#words = buffers.map((buffer) => new Uint32Array(buffer.buffer, buffer.byteOffset, buffer.byteLength >>> 2));
   }
 
-  /** Marks the buffer of one request before it is written again. */
   stamp(index: number): void {
     const words = this.#words[index]!;
     if (words.length > 0) words[0] = this.#sequence++;
   }
+
+  settle(): void {}
 }
 
 /** crypto.getRandomValues fills at most this many bytes a call. */

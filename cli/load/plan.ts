@@ -2,7 +2,8 @@ import { type BatchMode, formatSize, type WaitMode } from "../../mod.ts";
 import { CliError, failed, misuse } from "../failure.ts";
 import { ExitCode } from "../exit_codes.ts";
 import type { Api, LoadOptions } from "./options.ts";
-import { writes } from "./options.ts";
+import { isRandom, writes } from "./options.ts";
+import type { Distribution } from "./workload_options.ts";
 
 /** What opening the target told. */
 export interface TargetFacts {
@@ -39,7 +40,17 @@ export interface JobPlan {
   /** Block at which a sequential job begins. */
   readonly firstBlock: number;
   readonly seed: number;
+  readonly distribution: Distribution;
+  /** Where the popular blocks of a distribution are: the same in all jobs, which share them. */
+  readonly placeSeed: number;
+  readonly randomMap: boolean;
   readonly readPercent: number;
+  /** I/Os to start a second, or null for as many as go. */
+  readonly rateIops: number | null;
+  /** I/Os after which the job ends, or null. */
+  readonly numberIos: number | null;
+  /** What tells the job's writes from all others, or null where writes are not verified. */
+  readonly verifyRunId: number | null;
   readonly rampMs: number;
   readonly runtimeMs: number;
   readonly trace: boolean;
@@ -96,6 +107,7 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
       `Cannot use --iodepth ${options.ioDepth}: driver ${options.driver} keeps at most ${facts.maxInflight} in flight`,
     );
   }
+  const runId = crypto.getRandomValues(new Uint32Array(1))[0]!;
   return Array.from({ length: options.jobCount }, (_, jobIndex) => ({
     jobIndex,
     target: facts.target,
@@ -107,16 +119,44 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     api: options.api,
     ioDepth: options.ioDepth,
     batchCompleteMin: options.batchCompleteMin,
-    range,
-    random: options.mode.startsWith("rand"),
+    range: options.verify ? sliceForJob(range, jobIndex, options) : range,
+    random: isRandom(options.mode),
     // Jobs that all began at the first block would serve each other from the page cache and write the same block.
-    firstBlock: Math.floor((range.blockCount * jobIndex) / options.jobCount),
+    firstBlock: options.verify ? 0 : Math.floor((range.blockCount * jobIndex) / options.jobCount),
     seed: (options.seed + jobIndex) >>> 0,
+    distribution: options.distribution,
+    placeSeed: ~options.seed >>> 0,
+    randomMap: options.randomMap,
     readPercent: options.readPercent,
+    rateIops: options.rateIops,
+    numberIos: options.numberIos,
+    verifyRunId: options.verify ? (runId + jobIndex) >>> 0 : null,
     rampMs: options.rampMs,
     runtimeMs: options.runtimeMs,
     trace: options.trace,
   }));
+}
+
+/** Blocks that one verified job remembers at most: five bytes each. */
+const MAX_VERIFIED_BLOCKS = 2 ** 27;
+
+/** A verified job has blocks to itself: it could not tell what others wrote. */
+function sliceForJob(range: BlockRange, jobIndex: number, { jobCount, ioDepth }: LoadOptions): BlockRange {
+  const edge = (index: number) => Math.floor((range.blockCount * index) / jobCount);
+  const blockCount = edge(jobIndex + 1) - edge(jobIndex);
+  if (blockCount < ioDepth) {
+    throw misuse(
+      `Cannot use --verify with ${blockCount} blocks for job ${jobIndex} and --iodepth ${ioDepth}: ` +
+        `wanted at least as many blocks as I/Os in flight`,
+    );
+  }
+  if (blockCount > MAX_VERIFIED_BLOCKS) {
+    throw misuse(
+      `Cannot use --verify with ${blockCount} blocks for job ${jobIndex}: wanted at most ${MAX_VERIFIED_BLOCKS}, ` +
+        `by --size or --bs`,
+    );
+  }
+  return { ...range, startBytes: range.startBytes + edge(jobIndex) * range.blockBytes, blockCount };
 }
 
 function refuseUnaligned(option: string, value: number, facts: TargetFacts): void {

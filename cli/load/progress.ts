@@ -5,6 +5,7 @@ import { formatRate } from "./text.ts";
 
 /** The live line of a run: how far it is and how fast it goes. */
 export function progressText(options: LoadOptions, view: LiveView, elapsedMs: number): string {
+  if (view.inVerify) return `${options.mode}: reading back what was written`;
   const totalMs = options.rampMs + options.runtimeMs;
   const percent = Math.min(100, Math.floor((100 * elapsedMs) / totalMs));
   const leftSeconds = Math.max(0, Math.ceil((totalMs - elapsedMs) / 1000));

@@ -1,6 +1,6 @@
 import { type BlockDevice, StorageError } from "../../mod.ts";
 import type { Meter } from "./meter.ts";
-import { Pattern, Payload } from "./pattern.ts";
+import type { Pattern, Workload, WriteSource } from "./pattern.ts";
 import type { JobPlan } from "./plan.ts";
 
 /** Errno that a failure without one counts as: EIO. */
@@ -10,18 +10,18 @@ const EIO = 5;
 export class PromiseJob {
   readonly #device: BlockDevice;
   readonly #pattern: Pattern;
-  readonly #payload: Payload | null;
+  readonly #writes: WriteSource | null;
   readonly #buffers: readonly Uint8Array<ArrayBuffer>[];
   #reapPasses: number;
   /** Of the run; set first thing by it. */
   #meter!: Meter;
 
   /** Prepares the buffers; nothing is submitted yet. */
-  constructor(device: BlockDevice, plan: JobPlan) {
+  constructor(device: BlockDevice, _plan: JobPlan, { buffers, pattern, writes }: Workload) {
     this.#device = device;
-    this.#pattern = new Pattern(plan);
-    this.#buffers = device.allocate(plan.ioDepth, plan.range.blockBytes);
-    this.#payload = plan.readPercent === 100 ? null : new Payload(this.#buffers);
+    this.#pattern = pattern;
+    this.#buffers = buffers;
+    this.#writes = writes;
     this.#reapPasses = device.stats.reapPasses;
   }
 
@@ -35,9 +35,9 @@ export class PromiseJob {
     const meter = this.#meter;
     while (meter.running) {
       const isWrite = this.#pattern.nextIsWrite();
-      if (isWrite) this.#payload!.stamp(index);
-      meter.submit(index);
       const offset = this.#pattern.offsets.next();
+      if (isWrite) this.#writes!.stamp(index, offset);
+      meter.submit(index);
       let result: number;
       // Awaited right here: an async function around it would cost another promise for each I/O.
       try {
@@ -52,12 +52,13 @@ export class PromiseJob {
         meter.startPass();
       }
       meter.record(isWrite, result, index);
+      if (isWrite) this.#writes!.settle(index, result);
     }
   }
 }
 
 /** −errno of an I/O that failed; what ends the whole job is thrown on. */
-function failureResult(error: unknown): number {
+export function failureResult(error: unknown): number {
   if (!(error instanceof StorageError) || error.kind === "broken" || error.kind === "closed") throw error;
   return -(error.errno || EIO);
 }

@@ -1,10 +1,12 @@
 import { newQueueStats, type QueueStats } from "../../mod.ts";
 import { type DepthSnapshot, mergeDepths } from "./depth.ts";
 import type { LoadOutcome } from "./engine.ts";
-import { type LatencySummary, mergeLatencies, summarizeLatency } from "./latency.ts";
+import { FIO_PERCENTILES, type LatencySummary, mergeLatencies, summarizeLatency } from "./latency.ts";
 import type { DirectionResult, JobResult, ProcessUsage } from "./meter.ts";
 import type { LoadOptions } from "./options.ts";
+import { mergeVerifications, type Verification } from "./read_back.ts";
 import type { Sample } from "./sampler.ts";
+import type { SteadyStateResult } from "./steady_state.ts";
 
 /** Smallest, largest and mean of the samples of a run. */
 export interface SampleSummary {
@@ -62,6 +64,12 @@ export interface LoadResult {
   readonly notes: readonly string[];
   /** True when the run ended before its time. */
   readonly partial: boolean;
+  /** The time series: intervals that were measured from end to end. */
+  readonly samples: readonly Sample[];
+  /** What reading back found, or null where writes are not verified. */
+  readonly verification: Verification | null;
+  /** Null unless a steady state was asked for. */
+  readonly steadyState: SteadyStateResult | null;
 }
 
 /** What the process used over the window. */
@@ -76,12 +84,19 @@ export interface CpuSummary {
 }
 
 /** Adds up the jobs of a run. */
-export function summarize(options: LoadOptions, outcome: LoadOutcome): LoadResult {
-  const { jobs } = outcome;
+export function summarize(
+  options: LoadOptions,
+  outcome: LoadOutcome,
+  steadyState: SteadyStateResult | null = null,
+): LoadResult {
+  const { jobs, samples } = outcome;
   const windowMs = Math.max(0, ...jobs.map((job) => job.windowMs));
   const stats = addStats(jobs);
-  const read = summarizeDirection(jobs.map((job) => job.read), windowMs, samplesOf(outcome.samples, "readIops"));
-  const write = summarizeDirection(jobs.map((job) => job.write), windowMs, samplesOf(outcome.samples, "writeIops"));
+  const percents = options.percentiles ?? FIO_PERCENTILES;
+  const direction = (parts: readonly DirectionResult[], key: "readIops" | "writeIops") =>
+    summarizeDirection(parts, windowMs, samplesOf(samples, key), percents);
+  const read = direction(jobs.map((job) => job.read), "readIops");
+  const write = direction(jobs.map((job) => job.write), "writeIops");
   const ios = read.ios + write.ios;
   const errors = addErrors(jobs);
   return {
@@ -103,6 +118,9 @@ export function summarize(options: LoadOptions, outcome: LoadOutcome): LoadResul
     stuckJobs: outcome.stuckJobs,
     notes: outcome.notes,
     partial: jobs.length < options.jobCount || jobs.some((job) => job.partial),
+    samples,
+    verification: mergeVerifications(jobs.map((job) => job.verification ?? null)),
+    steadyState,
   };
 }
 
@@ -110,6 +128,7 @@ function summarizeDirection(
   parts: readonly DirectionResult[],
   windowMs: number,
   iopsSamples: SampleSummary,
+  percents: readonly number[],
 ): DirectionSummary {
   const sum = (pick: (part: DirectionResult) => number) => parts.reduce((total, part) => total + pick(part), 0);
   const ios = sum((part) => part.ios);
@@ -120,7 +139,7 @@ function summarizeDirection(
     shortIos: sum((part) => part.shortIos),
     iops: ratio(ios * 1000, windowMs),
     bytesPerSecond: ratio(bytes * 1000, windowMs),
-    latency: summarizeLatency(mergeLatencies(parts.map((part) => part.latency))),
+    latency: summarizeLatency(mergeLatencies(parts.map((part) => part.latency)), percents),
     iopsSamples,
   };
 }

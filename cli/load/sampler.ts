@@ -1,12 +1,20 @@
-import { countSince, type LiveCounts, Phase, type SharedState } from "./shared_state.ts";
+import { type LiveCounts, Phase, type SharedState, Total } from "./shared_state.ts";
 
-/** Milliseconds between samples, as fio's default for its bandwidth and IOPS averages. */
+/** Milliseconds between samples unless told otherwise, as fio's default for its bandwidth and IOPS averages. */
 export const SAMPLE_MS = 500;
 
-/** I/Os a second over one sampling interval. */
+/** One interval of the time series, over all Workers. */
 export interface Sample {
+  /** Milliseconds from the start of the run, ramp included, to the end of the interval. */
+  readonly endMs: number;
+  readonly lengthMs: number;
   readonly readIops: number;
   readonly writeIops: number;
+  readonly readBytesPerSecond: number;
+  readonly writeBytesPerSecond: number;
+  /** Mean latency of what completed in the interval, or 0 where nothing did. */
+  readonly readMeanNs: number;
+  readonly writeMeanNs: number;
 }
 
 /** What the live line shows. */
@@ -16,21 +24,24 @@ export interface LiveView {
   readonly errors: number;
   /** True while no Worker measures yet. */
   readonly inRamp: boolean;
+  /** True once a Worker reads back what it wrote. */
+  readonly inVerify: boolean;
 }
 
-/** Turns the Workers' running counts into rates, one sample an interval. */
+/** Turns the Workers' running sums into rates, one sample an interval. */
 export class Sampler {
   readonly #shared: SharedState;
   #last: LiveCounts[];
+  readonly #startMs: number;
   #lastMs: number;
   #wasMeasuring = false;
   readonly #samples: Sample[] = [];
 
-  /** Starts from the counts of now. */
+  /** Starts from the sums of now. */
   constructor(shared: SharedState, jobCount: number, nowMs: number) {
     this.#shared = shared;
     this.#last = Array.from({ length: jobCount }, (_, index) => shared.read(index));
-    this.#lastMs = nowMs;
+    this.#startMs = this.#lastMs = nowMs;
   }
 
   /** Samples of intervals that were measured from end to end. */
@@ -38,23 +49,42 @@ export class Sampler {
     return this.#samples;
   }
 
-  /** Ends an interval. */
-  sample(nowMs: number): LiveView {
+  /** Ends an interval. The sample is null unless all of it was measured. */
+  sample(nowMs: number): { readonly view: LiveView; readonly sample: Sample | null } {
     const rows = this.#last.map((_, index) => this.#shared.read(index));
-    const seconds = Math.max(nowMs - this.#lastMs, 1e-3) / 1000;
-    const rate = (column: "reads" | "writes") =>
-      rows.reduce((sum, row, index) => sum + countSince(this.#last[index]![column], row[column]), 0) / seconds;
-    const view: LiveView = {
-      readIops: rate("reads"),
-      writeIops: rate("writes"),
-      errors: rows.reduce((sum, row) => sum + row.errors, 0),
-      inRamp: rows.every((row) => row.phase === Phase.ramp),
-    };
+    const before = this.#last;
+    const sum = (at: number) =>
+      rows.reduce((total, row, index) => total + row.totals[at]! - before[index]!.totals[at]!, 0);
+    const lengthMs = Math.max(nowMs - this.#lastMs, 1e-3);
     const measuring = rows.every((row) => row.phase === Phase.measure);
-    if (measuring && this.#wasMeasuring) this.#samples.push({ readIops: view.readIops, writeIops: view.writeIops });
+    const sample = sampleOf(sum, nowMs - this.#startMs, lengthMs);
+    const isMeasured = measuring && this.#wasMeasuring;
+    if (isMeasured) this.#samples.push(sample);
     this.#wasMeasuring = measuring;
     this.#last = rows;
     this.#lastMs = nowMs;
-    return view;
+    const view: LiveView = {
+      readIops: sample.readIops,
+      writeIops: sample.writeIops,
+      errors: rows.reduce((total, row) => total + row.errors, 0),
+      inRamp: rows.every((row) => row.phase === Phase.ramp),
+      inVerify: rows.some((row) => row.phase === Phase.verify),
+    };
+    return { view, sample: isMeasured ? sample : null };
   }
+}
+
+function sampleOf(sum: (at: number) => number, endMs: number, lengthMs: number): Sample {
+  const rate = (at: number) => (sum(at) * 1000) / lengthMs;
+  const mean = (at: number, count: number) => sum(count) === 0 ? 0 : sum(at) / sum(count);
+  return {
+    endMs,
+    lengthMs,
+    readIops: rate(Total.reads),
+    writeIops: rate(Total.writes),
+    readBytesPerSecond: rate(Total.readBytes),
+    writeBytesPerSecond: rate(Total.writeBytes),
+    readMeanNs: mean(Total.readNs, Total.reads),
+    writeMeanNs: mean(Total.writeNs, Total.writes),
+  };
 }

@@ -2,8 +2,11 @@ import { styleText } from "node:util";
 import { errnoName, formatCount, formatNanoseconds, formatSize } from "../../mod.ts";
 import type { RunContext } from "./context.ts";
 import type { LatencySummary } from "./latency.ts";
-import type { LoadOptions } from "./options.ts";
+import { isRandom, type LoadOptions } from "./options.ts";
+import type { Verification } from "./read_back.ts";
 import type { DirectionSummary, LoadResult } from "./result.ts";
+import type { SteadyStateResult } from "./steady_state.ts";
+import { distributionText } from "./workload_json.ts";
 
 /** The percentiles that people read, in percent. */
 const SHOWN_PERCENTILES: readonly number[] = [50, 90, 95, 99, 99.9, 99.99];
@@ -28,10 +31,11 @@ export function toText(parts: ReportParts): string {
   const { options, result, context, warnings, styled } = parts;
   const paint = (style: Style, text: string) => styled ? styleText(style, text, { validateStream: false }) : text;
   const row = (label: string, text: string) => `  ${paint("dim", label.padEnd(LABEL_WIDTH))}${text}`;
+  const shown = options.percentiles ?? SHOWN_PERCENTILES;
   const blocks = [
     [paint("bold", `${options.mode} ${context.target}`), `  ${configuration(options)}`],
     ...result.partial ? [[paint("yellow", `Partial result: the run ended after ${seconds(result.windowMs)}`)]] : [],
-    ...directions(result).map(([name, summary]) => directionRows(name, summary, result.windowMs, row, paint)),
+    ...directions(result).map((direction) => directionRows(direction, result.windowMs, shown, row, paint)),
     counterRows(options, result, row, paint),
     ["Context", ...Object.entries(context.lines).map(([name, value]) => row(name, value))],
     ...warnings.length === 0 ? [] : [warnings.map((warning) => paint("yellow", `Warning: ${warning}`))],
@@ -56,28 +60,37 @@ function configuration(options: LoadOptions): string {
     `wait ${options.wait}`,
     `${options.api} face`,
     ...options.mode === "randrw" ? [`${options.readPercent} % reads`] : [],
+    ...options.distribution.kind === "random" ? [] : [distributionText(options.distribution)],
+    ...isRandom(options.mode) && options.distribution.kind === "random" && !options.randomMap ? ["norandommap"] : [],
+    ...options.rateIops === null ? [] : [`rate ${options.rateIops} IOPS a job`],
   ].join(", ");
 }
 
 type Row = (label: string, text: string) => string;
 type Paint = (style: Style, text: string) => string;
 
-function directionRows(name: string, summary: DirectionSummary, windowMs: number, row: Row, paint: Paint): string[] {
+function directionRows(
+  [name, summary]: readonly [string, DirectionSummary],
+  windowMs: number,
+  shown: readonly number[],
+  row: Row,
+  paint: Paint,
+): string[] {
   const rate = `${formatCount(summary.iops)} IOPS`;
   const bandwidth = `${formatRate(summary.bytesPerSecond)}`;
   const amount = `${summary.ios.toLocaleString("en-US")} I/Os, ${formatSize(summary.bytes)} in ${seconds(windowMs)}`;
   return [
     `${name}: ${paint("green", paint("bold", rate))}, ${bandwidth}`,
     row("amount", amount),
-    ...latencyRows(summary.latency, row),
+    ...latencyRows(summary.latency, shown, row),
   ];
 }
 
-function latencyRows(latency: LatencySummary, row: Row): string[] {
+function latencyRows(latency: LatencySummary, shown: readonly number[], row: Row): string[] {
   if (latency.total === 0) return [];
   const spread = `mean ${formatNanoseconds(latency.meanNs)}, min ${formatNanoseconds(latency.minNs)}, ` +
     `max ${formatNanoseconds(latency.maxNs)}, stddev ${formatNanoseconds(latency.stddevNs)}`;
-  const percentiles = SHOWN_PERCENTILES
+  const percentiles = shown
     .map((percent) => `p${percent} ${formatNanoseconds(latency.percentiles.get(percent)!)}`)
     .join(", ");
   return [row("latency", spread), row("", percentiles)];
@@ -94,6 +107,8 @@ function counterRows(options: LoadOptions, result: LoadResult, row: Row, paint: 
     ),
     row("CPU", `${figure(cpu.userUsPerIo)} µs user, ${figure(cpu.systemUsPerIo)} µs system per I/O (whole process)`),
     row("errors", errorText(result, paint)),
+    ...verifyRows(result.verification, row, paint),
+    ...steadyStateRows(result.steadyState, row),
   ];
   if (stats.retries > 0) lines.push(row("retries", String(stats.retries)));
   if (result.workers.length > 1) {
@@ -103,6 +118,26 @@ function counterRows(options: LoadOptions, result: LoadResult, row: Row, paint: 
     }
   }
   return lines;
+}
+
+function verifyRows(found: Verification | null, row: Row, paint: Paint): string[] {
+  if (found === null) return [];
+  const share = `${found.checkedBlocks.toLocaleString("en-US")} of ${
+    found.writtenBlocks.toLocaleString("en-US")
+  } written blocks read back`;
+  if (found.faultCount === 0) return [row("verify", `${share}, all as written`)];
+  return [
+    row("verify", paint("red", `${share}, ${found.faultCount} not as written`)),
+    ...found.faults.map(({ offsetBytes, detail }) => row("", `offset ${offsetBytes}: ${detail}`)),
+  ];
+}
+
+function steadyStateRows(state: SteadyStateResult | null, row: Row): string[] {
+  if (state === null) return [];
+  const last = Number.isFinite(state.criterion)
+    ? `criterion ${figure(Math.abs(state.criterion))} at the end`
+    : "no full window";
+  return [row("steady", `${state.attained ? "attained" : "not attained"}, ${last}`)];
 }
 
 function errorText(result: LoadResult, paint: Paint): string {

@@ -6,11 +6,15 @@ import type { TargetSurvey } from "./target.ts";
 /** A mean depth below this share of the wanted one is worth a warning. */
 const DEPTH_SHARE_WANTED = 0.9;
 
+/** A rate below this share of the wanted one is worth a warning. */
+const RATE_SHARE_WANTED = 0.95;
+
 /** What makes the figures of a run mean something else than they seem to, most serious first. */
 export function collectWarnings(options: LoadOptions, survey: TargetSurvey, result: LoadResult): string[] {
   return [
     ...runWarnings(result),
     ...targetWarnings(options, survey),
+    ...workloadWarnings(options, result),
     ...depthWarnings(options, result),
     ...result.notes,
   ];
@@ -62,8 +66,39 @@ function runWarnings(result: LoadResult): string[] {
   return warnings;
 }
 
+function workloadWarnings(
+  options: LoadOptions,
+  { read, write, verification, steadyState, ...result }: LoadResult,
+): string[] {
+  const warnings: string[] = [];
+  if (verification !== null && verification.checkedBlocks < verification.writtenBlocks) {
+    warnings.push(
+      `Only ${verification.checkedBlocks} of ${verification.writtenBlocks} written blocks were read back before the end`,
+    );
+  }
+  if (verification !== null && !options.direct) {
+    warnings.push("Written blocks were read back through the page cache: add --direct to read them from the disk");
+  }
+  const wantedIops = (options.rateIops ?? 0) * options.jobCount;
+  const iops = read.iops + write.iops;
+  if (!result.partial && iops < wantedIops * RATE_SHARE_WANTED) {
+    warnings.push(
+      `Only ${
+        Math.round(iops)
+      } of ${wantedIops} I/Os a second were reached: latencies contain the time that I/Os waited ` +
+        "for their start",
+    );
+  }
+  if (steadyState !== null && !steadyState.attained) {
+    warnings.push("The steady state was not attained before the end of the run");
+  }
+  return warnings;
+}
+
 function depthWarnings(options: LoadOptions, result: LoadResult): string[] {
   const achieved = result.achievedDepth;
+  // Who asks for a rate gets as much depth as that takes.
+  if (options.rateIops !== null) return [];
   if (result.stats.submits === 0 || achieved >= options.ioDepth * DEPTH_SHARE_WANTED) return [];
   return [`Achieved depth ${achieved.toFixed(1)} of ${options.ioDepth}: ${depthReason(options)}`];
 }

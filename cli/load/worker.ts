@@ -9,10 +9,13 @@ import { describeFailure } from "../failure.ts";
 import { CallbackJob } from "./callback_job.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import { type JobResult, Meter } from "./meter.ts";
+import { OpenLoopJob } from "./open_loop_job.ts";
+import { Workload } from "./pattern.ts";
 import type { JobPlan } from "./plan.ts";
 import { PromiseJob } from "./promise_job.ts";
+import { readBack } from "./read_back.ts";
+import { Phase, SharedState } from "./shared_state.ts";
 import { printTrace } from "./trace.ts";
-import { SharedState } from "./shared_state.ts";
 
 /** The part of a Worker's global scope that is used; the type checker assumes a window. */
 interface WorkerScope {
@@ -38,13 +41,17 @@ scope.onmessage = ({ data }) => {
 async function runJob(plan: JobPlan, shared: SharedState): Promise<JobResult> {
   if (plan.trace) printTrace(plan.jobIndex);
   await using device = await openForJob(plan);
-  const Job = plan.api === "promise" ? PromiseJob : CallbackJob;
-  const job = new Job(device, plan);
+  const workload = new Workload(plan, device.allocate(plan.ioDepth, plan.range.blockBytes));
+  const Job = plan.rateIops !== null ? OpenLoopJob : plan.api === "promise" ? PromiseJob : CallbackJob;
+  const job = new Job(device, plan, workload);
   scope.postMessage({ type: "ready", notes: [...device.notes] });
   await started.promise;
   const meter = new Meter(plan, device.stats, shared);
   await job.run(meter);
-  return meter.finish();
+  const result = meter.finish();
+  if (workload.ledger === null) return result;
+  shared.setPhase(plan.jobIndex, Phase.verify);
+  return { ...result, verification: await readBack(device, workload.ledger, workload.buffers, shared) };
 }
 
 function openForJob(plan: JobPlan): Promise<BlockDevice> {

@@ -4,7 +4,7 @@ import { newQueueStats } from "../../mod.ts";
 import { Meter } from "../../cli/load/meter.ts";
 import { type JobPlan, planJobs } from "../../cli/load/plan.ts";
 import type { RawOptions } from "../../cli/load/options.ts";
-import { countSince, Phase, SharedState } from "../../cli/load/shared_state.ts";
+import { Phase, SharedState, Total } from "../../cli/load/shared_state.ts";
 import { heapBytesPerCall } from "../support/heap.ts";
 import { options } from "./support.ts";
 
@@ -62,7 +62,7 @@ Deno.test("the window begins after the ramp and ends submissions after its time"
   assert.deepEqual([result.read.ios, result.write.ios, result.write.bytes, result.write.shortIos], [2, 1, 100, 1]);
   assert.ok(result.windowMs >= 20 && result.windowMs < 40, `window ${result.windowMs} ms`);
   assert.equal(result.partial, false);
-  assert.equal(shared.read(0).reads, 3);
+  assert.equal(shared.read(0).totals[Total.reads], 3);
 });
 
 Deno.test("the stop flag ends submissions, and the result is partial", () => {
@@ -88,13 +88,81 @@ Deno.test("a stop during the ramp gives what there is of the ramp", () => {
   assert.equal(result.partial, true);
 });
 
-Deno.test("live counts survive their wrap at 2^32", () => {
+Deno.test("each job publishes sums of its own, beyond 2^32", () => {
   const shared = SharedState.create(2);
-  shared.publish(1, 2 ** 32 - 10, 0, 0);
-  const before = shared.read(1).reads;
-  shared.publish(1, 2 ** 32 + 90, 0, 0);
-  assert.equal(countSince(before, shared.read(1).reads), 100);
-  assert.equal(shared.read(0).reads, 0);
+  shared.publish(1, Float64Array.of(2 ** 40, 2 ** 52, 7, 1, 2, 3), 9);
+  shared.setPhase(1, Phase.verify);
+  assert.deepEqual([...shared.read(1).totals], [2 ** 40, 2 ** 52, 7, 1, 2, 3]);
+  assert.deepEqual([shared.read(1).errors, shared.read(1).phase], [9, Phase.verify]);
+  assert.deepEqual([...shared.read(0).totals], [0, 0, 0, 0, 0, 0]);
+});
+
+Deno.test("the first reason to stop is the one that counts", () => {
+  const shared = SharedState.create(1);
+  shared.requestStop();
+  shared.requestStop(true);
+  assert.deepEqual([shared.stopRequested, shared.endedAsPlanned], [true, false]);
+});
+
+Deno.test("a run that ends because it has reached its aim is not partial", () => {
+  const { meter, shared } = newMeter({ runtime: "60" });
+  meter.record(false, 4096, 0);
+  shared.requestStop(true);
+  pass(2);
+  meter.startPass();
+  assert.equal(meter.running, false);
+  assert.equal(meter.finish().partial, false);
+});
+
+Deno.test("a number of I/Os ends submissions, and all of their completions count", () => {
+  const { meter } = newMeter({ runtime: "60", numberIos: "3" });
+  for (let i = 0; i < 3; i++) {
+    assert.equal(meter.running, true);
+    meter.submit(i);
+  }
+  assert.equal(meter.running, false);
+  for (let i = 0; i < 3; i++) {
+    pass(2);
+    meter.startPass();
+    meter.record(false, 4096, i);
+  }
+  const result = meter.finish();
+  assert.equal(result.read.ios, 3);
+  assert.equal(result.partial, false);
+});
+
+Deno.test("a run that is stopped before its number of I/Os is partial", () => {
+  const { meter, shared } = newMeter({ runtime: "60", numberIos: "3" });
+  meter.submit(0);
+  shared.requestStop();
+  pass(2);
+  meter.startPass();
+  assert.equal(meter.finish().partial, true);
+});
+
+Deno.test("the latency of an I/O that started late counts from its intended start", () => {
+  const { meter } = newMeter({ runtime: "60" });
+  meter.submitAt(0, meter.now - 1000);
+  meter.submit(1);
+  meter.record(false, 4096, 0);
+  meter.record(false, 4096, 1);
+  const { latency } = meter.finish().read;
+  assert.ok(latency.maxNs >= 999_999_000, `max ${latency.maxNs} ns`);
+  assert.ok(latency.minNs < 500_000_000, `min ${latency.minNs} ns`);
+});
+
+Deno.test("what is published never goes back when the ramp ends", () => {
+  const { meter, shared } = newMeter({ runtime: "60", rampTime: "5ms" });
+  meter.record(false, 4096, 0);
+  meter.record(true, 512, 0);
+  pass(6);
+  meter.startPass();
+  meter.startPass();
+  assert.equal(shared.read(0).phase, Phase.measure);
+  assert.deepEqual(
+    [Total.reads, Total.readBytes, Total.writes, Total.writeBytes].map((at) => shared.read(0).totals[at]),
+    [1, 4096, 1, 512],
+  );
 });
 
 Deno.test("submitting and recording leave no garbage", () => {

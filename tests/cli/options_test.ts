@@ -31,6 +31,15 @@ Deno.test("the defaults are those that the documentation names", () => {
     outputFormat: "normal",
     outputPath: null,
     trace: false,
+    rateIops: null,
+    numberIos: null,
+    randomMap: true,
+    distribution: { kind: "random" },
+    percentiles: null,
+    verify: false,
+    steadyState: null,
+    sampleMs: 500,
+    logPrefixes: { iops: null, bw: null, lat: null },
   });
 });
 
@@ -72,6 +81,48 @@ Deno.test("fio's underscores and a bare --direct are understood", () => {
   assert.deepEqual(normalizeArguments(["--", "--direct"]), ["--", "--direct"]);
 });
 
+Deno.test("what a load does beyond depth and time is read in fio's words", () => {
+  const parsed = options("randread", "f", {
+    rateIops: "500",
+    numberIos: "9",
+    randomDistribution: "zipf:1.2",
+    percentileList: "99.9:50:99.9",
+    steadystate: "bw_slope:0.5%",
+    steadystateDuration: "5",
+    steadystateRampTime: "2",
+    logAvgMsec: "250",
+    writeBwLog: "x",
+  });
+  assert.equal(parsed.rateIops, 500);
+  assert.equal(parsed.numberIos, 9);
+  assert.deepEqual(parsed.distribution, { kind: "zipf", theta: 1.2 });
+  assert.equal(parsed.randomMap, false);
+  assert.deepEqual(parsed.percentiles, [50, 99.9]);
+  assert.deepEqual(parsed.steadyState, {
+    criterion: "bw_slope",
+    limit: 0.5,
+    isPercent: true,
+    durationMs: 5000,
+    rampMs: 2000,
+    intervalMs: 1000,
+  });
+  assert.equal(parsed.sampleMs, 250);
+  assert.deepEqual(parsed.logPrefixes, { iops: null, bw: "x", lat: null });
+});
+
+Deno.test("norandommap turns the random map off, alone or with 1", () => {
+  const of = (...args: string[]) => normalizeArguments(["--norandommap", ...args])[0];
+  assert.equal(of("/dev/x"), "--norandommap=1");
+  assert.equal(of("0"), "--norandommap=0");
+  assert.equal(options("randread", "f", { norandommap: "1" }).randomMap, false);
+  assert.equal(options("randread", "f", { norandommap: "0" }).randomMap, true);
+  assert.equal(options("randread", "f", { randomDistribution: "pareto:0.2", norandommap: "1" }).randomMap, false);
+});
+
+Deno.test("a long run has longer samples, so that their number stays bounded", () => {
+  assert.equal(options("read", "f", { runtime: "168h" }).sampleMs, 6048);
+});
+
 Deno.test("values keep their underscores", () => {
   assert.deepEqual(normalizeArguments(["--driver=io_uring", "--output=a_b"]), ["--driver=io_uring", "--output=a_b"]);
 });
@@ -108,6 +159,64 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
     /^Cannot use --bs 1073741824 with --iodepth 32 .*wanted at most 4294967296$/,
   ],
   [["randread", "--iodepth=4", "--iodepth-batch-complete-min=5"], /^Cannot use --iodepth-batch-complete-min 5: wanted/],
+  [["randread", "--rate-iops=0"], /^Cannot use --rate-iops 0: wanted a whole number from 1 to 100000000$/],
+  [["randread", "--rate-iops=9", "--wait=event"], /^Cannot use --rate-iops with --wait event: .*wanted block$/],
+  [["randread", "--rate-iops=9", "--api=promise"], /^Cannot use --rate-iops with --api promise: .*wanted callback$/],
+  [
+    ["randread", "--number-ios=1.5"],
+    /^Cannot use --number-ios 1\.5: wanted a whole number from 1 to 9007199254740991$/,
+  ],
+  [
+    ["randread", "--number-ios=9", "--ramp-time=1"],
+    /^Cannot use --number-ios with --ramp-time: .*wanted one of the two$/,
+  ],
+  [["randread", "--norandommap=2"], /^Cannot use --norandommap 2: wanted 0, 1$/],
+  [["read", "--norandommap"], /^Cannot use option --norandommap=1: it is unknown/],
+  [
+    ["randread", "--norandommap=0", "--random-distribution=zipf:1"],
+    /^Cannot use --norandommap 0 with .* zipf: .*wanted 1$/,
+  ],
+  [["randread", "--random-distribution=zipf"], /^Cannot use --random-distribution zipf: wanted random, zipf:THETA/],
+  [["randread", "--random-distribution=zipf:0"], /^Cannot use --random-distribution zipf:0: wanted random, zipf:THETA/],
+  [["randread", "--random-distribution=pareto:1"], /^Cannot use --random-distribution pareto:1: .*0 < H < 1\)$/],
+  [["randread", "--random-distribution=normal:5"], /^Cannot use --random-distribution normal:5: wanted random/],
+  [["randread", "--random-distribution=zipf:1:2"], /^Cannot use --random-distribution zipf:1:2: wanted random/],
+  [["randread", "--percentile-list=50:"], /^Cannot use --percentile-list 50:: "" is no percentile, wanted numbers/],
+  [["randread", "--percentile-list=0:50"], /^Cannot use --percentile-list 0:50: "0" is no percentile/],
+  [["randread", "--percentile-list=101"], /^Cannot use --percentile-list 101: "101" is no percentile/],
+  [
+    ["randread", `--percentile-list=${Array(21).fill(1).join(":")}`],
+    /^Cannot use --percentile-list of 21 values: wanted at most 20$/,
+  ],
+  [["randread", "--log-avg-msec=9"], /^Cannot use --log-avg-msec 9: wanted a whole number from 10 to 3600000$/],
+  [
+    ["randread", "--log-avg-msec=10", "--runtime=2h"],
+    /^Cannot use --log-avg-msec 10 for this run: .*wanted at least 72$/,
+  ],
+  [["randread", "--steadystate=iops"], /^Cannot use --steadystate iops: wanted iops, iops_slope, bw, bw_slope with a/],
+  [["randread", "--steadystate=lat:1"], /^Cannot use --steadystate lat:1: wanted iops, iops_slope, bw, bw_slope/],
+  [["randread", "--steadystate=iops:0%"], /^Cannot use --steadystate iops:0%: wanted/],
+  [["randread", "--steadystate=iops:1%"], /^Cannot use --steadystate with --steadystate-duration 0: wanted whole sec/],
+  [["randread", "--steadystate-duration=5"], /^Cannot use --steadystate-duration without --steadystate: wanted both$/],
+  [
+    ["randread", "--steadystate=iops:1%", "--steadystate-duration=30"],
+    /^Cannot use --steadystate-duration 30: the run has only 10 s for it, wanted a longer --runtime$/,
+  ],
+  [
+    ["randread", "--steadystate=iops:1%", "--steadystate-duration=5", "--log-avg-msec=2000"],
+    /^Cannot use --log-avg-msec 2000 with --steadystate: .*wanted at most 1000$/,
+  ],
+  [["randwrite", "/tmp/x", "--verify=md5"], /^Cannot use --verify md5: wanted crc32c$/],
+  [
+    ["randwrite", "/tmp/x", "--verify=crc32c", "--bs=1000"],
+    /^Cannot use --verify with --bs 1000: wanted a multiple of 512$/,
+  ],
+  [
+    ["randwrite", "/tmp/x", "--verify=crc32c", "--ramp-time=1"],
+    /^Cannot use --verify with --ramp-time: .*one of the two$/,
+  ],
+  [["randrw", "/tmp/x", "--verify=crc32c"], /^Cannot use option --verify=crc32c: it is unknown/],
+  [["randread", "--verify=crc32c"], /^Cannot use option --verify=crc32c: it is unknown/],
   [["randread", "--rwmixread=50"], /^Cannot use option --rwmixread=50: it is unknown/],
   [["randwrite"], /^Cannot write without a target: wanted the path to overwrite$/],
   [["randwrite", "/tmp/x"], /^Cannot run randwrite on \/tmp\/x: it overwrites data, wanted --allow-destructive$/],
@@ -144,6 +253,16 @@ const ENVIRONMENT: readonly (readonly [args: (file: string) => string[], code: n
   ],
   [(file) => ["randread", file, "--size=128k"], 2, /^Cannot use --size 131072 at --offset 0: .*wanted at most 65536$/],
   [(file) => ["randread", file, "--size=512"], 2, /^Cannot use --size 512: wanted at least one block of 4096$/],
+  [
+    (file) => ["randwrite", file, "--allow-destructive", "--verify=crc32c"],
+    2,
+    /^Cannot use --verify with 16 blocks for job 0 and --iodepth 32: wanted at least as many blocks/,
+  ],
+  [
+    (file) => ["randread", file, "--write-lat-log=/nowhere/x"],
+    1,
+    /^Cannot write output file \/nowhere\/x_lat\.log: the folder does not/,
+  ],
   [
     (file) => ["randread", file, "--output=/nowhere/x"],
     1,

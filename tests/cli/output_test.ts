@@ -8,6 +8,7 @@ import type { JobResult } from "../../cli/load/meter.ts";
 import type { LoadOptions } from "../../cli/load/options.ts";
 import { progressText } from "../../cli/load/progress.ts";
 import { type LoadResult, summarize } from "../../cli/load/result.ts";
+import type { Sample } from "../../cli/load/sampler.ts";
 import type { TargetSurvey } from "../../cli/load/target.ts";
 import { toText } from "../../cli/load/text.ts";
 import { collectWarnings } from "../../cli/load/warnings.ts";
@@ -47,8 +48,22 @@ function job(changes: Partial<JobResult> = {}): JobResult {
   };
 }
 
+/** An interval of 500 ms with reads of 4 KiB. */
+function sample(endMs: number, readIops: number): Sample {
+  return {
+    endMs,
+    lengthMs: 500,
+    readIops,
+    writeIops: 0,
+    readBytesPerSecond: readIops * 4096,
+    writeBytesPerSecond: 0,
+    readMeanNs: 100_000,
+    writeMeanNs: 0,
+  };
+}
+
 function resultOf(asked: LoadOptions, jobs: readonly JobResult[], stuckJobs: readonly number[] = []): LoadResult {
-  const samples = [{ readIops: 900, writeIops: 0 }, { readIops: 1100, writeIops: 0 }];
+  const samples = [sample(500, 900), sample(1000, 1100)];
   return summarize(asked, { jobs, samples, stuckJobs, notes: [], startedAt: new Date(0), elapsedMs: 1000 });
 }
 
@@ -184,7 +199,7 @@ Deno.test("warnings name the page cache, holes, small targets and a capped depth
 
 Deno.test("the live line shows rate, share and time left", () => {
   const asked = options("randrw", "/dev/x", { runtime: "8", rampTime: "2" });
-  const view = { readIops: 1500, writeIops: 500, errors: 2, inRamp: false };
+  const view = { readIops: 1500, writeIops: 500, errors: 2, inRamp: false, inVerify: false };
   assert.equal(
     progressText(asked, view, 2500),
     "randrw: 2.00k IOPS, 7.81MiB/s, 1.50k reads, 500 writes, 2 errors, 25 %, 8 s left",

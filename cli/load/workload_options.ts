@@ -1,0 +1,193 @@
+/**
+ * Options that say more about a load than how deep and how long: which blocks, how often, until when, and what is kept.
+ * Names and meanings are fio's.
+ *
+ * @module
+ */
+import { misuse } from "../failure.ts";
+import type { LoadOptions } from "./options.ts";
+import { choice, duration, integer, type RawOptions, text } from "./raw_options.ts";
+import { SAMPLE_MS } from "./sampler.ts";
+import { parseSteadyState, type SteadyStateOptions } from "./steady_state.ts";
+
+/** How often each block is chosen: all alike, by Zipf's law, or by a Pareto distribution. */
+export type Distribution =
+  | { readonly kind: "random" }
+  | { readonly kind: "zipf"; readonly theta: number }
+  | { readonly kind: "pareto"; readonly h: number };
+
+/** Largest exponent of Zipf's law: beyond it one block gets all. */
+const MAX_THETA = 100;
+
+/** Highest rate per job: an I/O every 10 ns is more than any driver starts. */
+export const MAX_RATE_IOPS = 100_000_000;
+
+/** Most I/Os of a job: beyond, counts in doubles lose their last digit. */
+const MAX_NUMBER_IOS = Number.MAX_SAFE_INTEGER;
+
+/** Most entries of a percentile list, as in fio (FIO_IO_U_LIST_MAX_LEN). */
+const MAX_PERCENTILES = 20;
+
+/** Shortest sampling interval: timers of the event loop are not better than a few milliseconds. */
+const MIN_SAMPLE_MS = 10;
+
+/** Longest sampling interval. */
+const MAX_SAMPLE_MS = 3_600_000;
+
+/** Most samples of one run: what a reader of the JSON can take. */
+const MAX_SAMPLES = 100_000;
+
+/** Time series that can be written to files, by fio's names. */
+export type LogKind = "iops" | "bw" | "lat";
+
+/** All time series. */
+export const LOG_KINDS: readonly LogKind[] = ["iops", "bw", "lat"];
+
+/** The part of a load's options that this file checks. */
+export interface WorkloadOptions {
+  /** I/Os that each job starts a second, by the clock and not by completions; null for as many as go. */
+  readonly rateIops: number | null;
+  /** I/Os after which each job ends, or null for as many as fit into the time. */
+  readonly numberIos: number | null;
+  /** Whether a random job touches every block once before it touches one again. */
+  readonly randomMap: boolean;
+  readonly distribution: Distribution;
+  /** Percentiles to report, ascending, or null for fio's. */
+  readonly percentiles: readonly number[] | null;
+  /** Whether writes carry a checksum and are read back at the end. */
+  readonly verify: boolean;
+  readonly steadyState: SteadyStateOptions | null;
+  /** Milliseconds between the samples of the time series. */
+  readonly sampleMs: number;
+  /** Prefix of the file of each time series, or null where none is wanted. */
+  readonly logPrefixes: Readonly<Record<LogKind, string | null>>;
+}
+
+/** Checks each of these options by itself. Throws CliError with exit code 2. */
+export function parseWorkloadOptions(raw: RawOptions): WorkloadOptions {
+  const distribution = parseDistribution(text(raw, "randomDistribution"));
+  const steadyState = parseSteadyState(raw);
+  return {
+    rateIops: optionalInteger(raw, "rateIops", MAX_RATE_IOPS),
+    numberIos: optionalInteger(raw, "numberIos", MAX_NUMBER_IOS),
+    randomMap: parseRandomMap(raw, distribution),
+    distribution,
+    percentiles: parsePercentiles(text(raw, "percentileList")),
+    verify: parseVerify(text(raw, "verify")),
+    steadyState,
+    sampleMs: parseSampleMs(raw, steadyState),
+    logPrefixes: {
+      iops: text(raw, "writeIopsLog"),
+      bw: text(raw, "writeBwLog"),
+      lat: text(raw, "writeLatLog"),
+    },
+  };
+}
+
+/** Refuses combinations that do not go together. */
+export function checkWorkload(options: LoadOptions): void {
+  const { rateIops, numberIos, rampMs } = options;
+  if (rateIops !== null && options.api !== "callback") {
+    throw misuse(`Cannot use --rate-iops with --api ${options.api}: it keeps time by itself, wanted callback`);
+  }
+  if (rateIops !== null && options.wait !== "block") {
+    throw misuse(`Cannot use --rate-iops with --wait ${options.wait}: it keeps time by itself, wanted block`);
+  }
+  if (numberIos !== null && rampMs > 0) {
+    throw misuse("Cannot use --number-ios with --ramp-time: the ramp would use them up, wanted one of the two");
+  }
+  if (options.verify && rampMs > 0) {
+    throw misuse("Cannot use --verify with --ramp-time: every write is read back, wanted one of the two");
+  }
+  // fio stamps each I/O; a header needs room, and a device writes whole sectors only.
+  if (options.verify && options.blockSizeBytes % VERIFY_BLOCK_STEP_BYTES !== 0) {
+    throw misuse(
+      `Cannot use --verify with --bs ${options.blockSizeBytes}: wanted a multiple of ${VERIFY_BLOCK_STEP_BYTES}`,
+    );
+  }
+  const { sampleMs, runtimeMs } = options;
+  if ((rampMs + runtimeMs) / sampleMs > MAX_SAMPLES) {
+    throw misuse(
+      `Cannot use --log-avg-msec ${sampleMs} for this run: that is more than ${MAX_SAMPLES} samples, wanted at least ${
+        Math.ceil((rampMs + runtimeMs) / MAX_SAMPLES)
+      }`,
+    );
+  }
+  checkSteadyState(options);
+}
+
+function checkSteadyState({ steadyState, rampMs, runtimeMs }: LoadOptions): void {
+  if (steadyState === null) return;
+  const leftMs = rampMs + runtimeMs - Math.max(rampMs, steadyState.rampMs);
+  if (steadyState.durationMs <= leftMs) return;
+  throw misuse(
+    `Cannot use --steadystate-duration ${steadyState.durationMs / 1000}: the run has only ${leftMs / 1000} s for it, ` +
+      `wanted a longer --runtime`,
+  );
+}
+
+/** Blocks that are verified have a multiple of this length. */
+export const VERIFY_BLOCK_STEP_BYTES = 512;
+
+function optionalInteger(raw: RawOptions, key: string, to: number): number | null {
+  return text(raw, key) === null ? null : integer(raw, key, 0, { from: 1, to });
+}
+
+/** Only even chances can do without drawing a block twice. */
+function parseRandomMap(raw: RawOptions, distribution: Distribution): boolean {
+  const value = text(raw, "norandommap") === null ? null : choice(raw, "norandommap", ["0", "1"], "0");
+  if (value === "0" && distribution.kind !== "random") {
+    throw misuse(
+      `Cannot use --norandommap 0 with --random-distribution ${distribution.kind}: it chooses some blocks more often, ` +
+        `wanted 1`,
+    );
+  }
+  return distribution.kind === "random" && value !== "1";
+}
+
+function parseDistribution(value: string | null): Distribution {
+  if (value === null || value === "random") return { kind: "random" };
+  const [kind, figure = "", ...rest] = value.split(":");
+  const number = /^\d*\.?\d+$/.test(figure) && rest.length === 0 ? Number(figure) : NaN;
+  if (kind === "zipf" && number > 0 && number <= MAX_THETA) return { kind, theta: number };
+  if (kind === "pareto" && number > 0 && number < 1) return { kind, h: number };
+  throw misuse(
+    `Cannot use --random-distribution ${value}: wanted random, zipf:THETA (0 < THETA <= ${MAX_THETA}) or ` +
+      `pareto:H (0 < H < 1)`,
+  );
+}
+
+function parsePercentiles(value: string | null): readonly number[] | null {
+  if (value === null) return null;
+  const list = value.split(":").map((item) => /^\d*\.?\d+$/.test(item) ? Number(item) : NaN);
+  const bad = list.findIndex((percent) => !(percent > 0 && percent <= 100));
+  if (bad >= 0) {
+    throw misuse(
+      `Cannot use --percentile-list ${value}: ${JSON.stringify(value.split(":")[bad])} is no percentile, ` +
+        `wanted numbers above 0 up to 100 with colons between them`,
+    );
+  }
+  if (list.length > MAX_PERCENTILES) {
+    throw misuse(`Cannot use --percentile-list of ${list.length} values: wanted at most ${MAX_PERCENTILES}`);
+  }
+  return [...new Set(list)].sort((a, b) => a - b);
+}
+
+function parseVerify(value: string | null): boolean {
+  if (value === null) return false;
+  if (value === "crc32c") return true;
+  throw misuse(`Cannot use --verify ${value}: wanted crc32c`);
+}
+
+function parseSampleMs(raw: RawOptions, steadyState: SteadyStateOptions | null): number {
+  const totalMs = duration(raw, "rampTime", 0) + duration(raw, "runtime", 0);
+  const fallbackMs = Math.max(SAMPLE_MS, Math.ceil(totalMs / MAX_SAMPLES));
+  const sampleMs = integer(raw, "logAvgMsec", fallbackMs, { from: MIN_SAMPLE_MS, to: MAX_SAMPLE_MS });
+  if (steadyState !== null && sampleMs > steadyState.intervalMs) {
+    throw misuse(
+      `Cannot use --log-avg-msec ${sampleMs} with --steadystate: it looks at each second, ` +
+        `wanted at most ${steadyState.intervalMs}`,
+    );
+  }
+  return sampleMs;
+}
