@@ -12,8 +12,8 @@ const OVERDUE_MS = 2_000;
 /** Milliseconds that I/Os in flight get after the end before the results are printed without them. */
 export const DRAIN_MS = 5_000;
 
-/** Milliseconds between looks at whether Workers still read back what they wrote. */
-const VERIFY_LOOK_MS = 200;
+/** Milliseconds between looks at how far draining is. */
+const DRAIN_LOOK_MS = 100;
 
 /** What came out of all Workers. */
 export interface LoadOutcome {
@@ -53,7 +53,7 @@ interface JobHandle {
 export class LoadEngine implements Disposable {
   readonly #shared: SharedState;
   readonly #handles: readonly JobHandle[];
-  readonly #stopped = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<"stopped">();
 
   /** Starts the Workers; they open their devices but do no I/O before `run`. */
   constructor(plans: readonly JobPlan[]) {
@@ -64,13 +64,13 @@ export class LoadEngine implements Disposable {
   /** Ends the run early: no new I/O, and only {@link DRAIN_MS} for what is in flight. */
   stop(): void {
     this.#shared.requestStop();
-    this.#stopped.resolve();
+    this.#stopped.resolve("stopped");
   }
 
   /** Ends the run because it has reached its aim: as {@link stop}, but the result is no partial one. */
   finishEarly(): void {
     this.#shared.requestStop(true);
-    this.#stopped.resolve();
+    this.#stopped.resolve("stopped");
   }
 
   /** Runs all jobs to their end. Rejects with the first failure of a Worker. */
@@ -110,34 +110,35 @@ export class LoadEngine implements Disposable {
     for (const { worker } of this.#handles) worker.terminate();
   }
 
-  /**
-   * Waits for all results, but not longer than {@link DRAIN_MS} after the end or the stop. Reading back takes as long as
-   * it takes, unless it is stopped.
-   */
+  /** Waits for all results, but not for ever: see {@link LoadEngine.#drain}. */
   async #finish(): Promise<void> {
     const all = Promise.all(this.#handles.map((handle) => handle.done.promise));
     const { rampMs, runtimeMs } = this.#handles[0]!.plan;
     // Each job ends by its own clock, which starts a little after this one; this is for a job that does not.
     const end = delay(rampMs + runtimeMs + OVERDUE_MS);
-    const stopped = this.#stopped.promise.then(() => "stopped");
-    const first = await Promise.race([all, end.promise, stopped]);
+    const first = await Promise.race([all, end.promise.then(() => "overdue"), this.#stopped.promise]);
     end.cancel();
     if (Array.isArray(first)) return;
-    if (first !== "stopped") await this.#waitForVerification(all, stopped);
-    this.#shared.requestStop();
-    const drain = delay(DRAIN_MS);
-    await Promise.race([all, drain.promise]);
-    drain.cancel();
+    if (first === "overdue" && !this.#isReadingBack) this.#shared.requestStop();
+    await this.#drain(all);
   }
 
-  async #waitForVerification(all: Promise<unknown>, stopped: Promise<unknown>): Promise<void> {
-    const over = Promise.race([all, stopped]).then(() => true);
-    const isVerifying = () => this.#handles.some(({ plan }) => this.#shared.read(plan.jobIndex).phase === Phase.verify);
-    for (let isOver = false; !isOver && isVerifying();) {
-      const look = delay(VERIFY_LOOK_MS);
-      isOver = await Promise.race([over, look.promise.then(() => false)]);
+  /** Gives I/Os in flight {@link DRAIN_MS}. Reading back takes as long as it takes, unless it is stopped, too. */
+  async #drain(all: Promise<unknown>): Promise<void> {
+    for (let leftMs = DRAIN_MS; leftMs > 0;) {
+      const look = delay(DRAIN_LOOK_MS);
+      const isOver = await Promise.race([all.then(() => true), look.promise.then(() => false)]);
       look.cancel();
+      if (isOver) return;
+      leftMs = this.#isReadingBack ? DRAIN_MS : leftMs - DRAIN_LOOK_MS;
     }
+  }
+
+  get #isReadingBack(): boolean {
+    if (this.#shared.interrupted) return false;
+    return this.#handles.some(({ plan, result }) =>
+      result === null && this.#shared.read(plan.jobIndex).phase === Phase.verify
+    );
   }
 }
 

@@ -21,7 +21,7 @@ export interface Verification {
 
 /**
  * Reads every block that the job wrote and compares it with what was written: after a flush, in ascending order, with
- * one read in flight for each buffer. Ends early when the stop flag is set.
+ * one read in flight for each buffer. Ends early when the run is interrupted.
  */
 export async function readBack(
   device: BlockDevice,
@@ -38,7 +38,7 @@ export async function readBack(
   };
   const lane = async (buffer: Uint8Array<ArrayBuffer>) => {
     const words = wordsOf(buffer);
-    while (!shared.stopRequested) {
+    while (!shared.interrupted) {
       const block = ledger.nextWritten(next);
       if (block < 0) return;
       next = block + 1;

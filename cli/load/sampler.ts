@@ -3,6 +3,9 @@ import { type LiveCounts, Phase, type SharedState, Total } from "./shared_state.
 /** Milliseconds between samples unless told otherwise, as fio's default for its bandwidth and IOPS averages. */
 export const SAMPLE_MS = 500;
 
+/** Most samples of one run: what a reader of the JSON can take. Longer runs have fewer, longer ones. */
+export const MAX_SAMPLES = 100_000;
+
 /** One interval of the time series, over all Workers. */
 export interface Sample {
   /** Milliseconds from the start of the run, ramp included, to the end of the interval. */
@@ -35,7 +38,7 @@ export class Sampler {
   readonly #startMs: number;
   #lastMs: number;
   #wasMeasuring = false;
-  readonly #samples: Sample[] = [];
+  #samples: Sample[] = [];
 
   /** Starts from the sums of now. */
   constructor(shared: SharedState, jobCount: number, nowMs: number) {
@@ -60,6 +63,7 @@ export class Sampler {
     const sample = sampleOf(sum, nowMs - this.#startMs, lengthMs);
     const isMeasured = measuring && this.#wasMeasuring;
     if (isMeasured) this.#samples.push(sample);
+    if (this.#samples.length >= MAX_SAMPLES) this.#samples = halved(this.#samples);
     this.#wasMeasuring = measuring;
     this.#last = rows;
     this.#lastMs = nowMs;
@@ -86,5 +90,35 @@ function sampleOf(sum: (at: number) => number, endMs: number, lengthMs: number):
     writeBytesPerSecond: rate(Total.writeBytes),
     readMeanNs: mean(Total.readNs, Total.reads),
     writeMeanNs: mean(Total.writeNs, Total.writes),
+  };
+}
+
+/** Every two neighbours as one; an odd last one stays. */
+export function halved(samples: readonly Sample[]): Sample[] {
+  const pairs: Sample[] = [];
+  for (let at = 0; at < samples.length; at += 2) {
+    const [first, second] = [samples[at]!, samples[at + 1]];
+    pairs.push(second === undefined ? first : merged(first, second));
+  }
+  return pairs;
+}
+
+function merged(a: Sample, b: Sample): Sample {
+  const lengthMs = a.lengthMs + b.lengthMs;
+  const rate = (pick: (sample: Sample) => number) => (pick(a) * a.lengthMs + pick(b) * b.lengthMs) / lengthMs;
+  // A mean latency weighs as much as the I/Os behind it.
+  const mean = (pick: (sample: Sample) => number, iops: (sample: Sample) => number) => {
+    const [first, second] = [iops(a) * a.lengthMs, iops(b) * b.lengthMs];
+    return first + second === 0 ? 0 : (pick(a) * first + pick(b) * second) / (first + second);
+  };
+  return {
+    endMs: b.endMs,
+    lengthMs,
+    readIops: rate((sample) => sample.readIops),
+    writeIops: rate((sample) => sample.writeIops),
+    readBytesPerSecond: rate((sample) => sample.readBytesPerSecond),
+    writeBytesPerSecond: rate((sample) => sample.writeBytesPerSecond),
+    readMeanNs: mean((sample) => sample.readMeanNs, (sample) => sample.readIops),
+    writeMeanNs: mean((sample) => sample.writeMeanNs, (sample) => sample.writeIops),
   };
 }

@@ -61,7 +61,13 @@ export class SharedState {
 
   /** Asks all Workers to stop submitting. With `asPlanned`, what they have is no partial result. */
   requestStop(asPlanned = false): void {
-    Atomics.compareExchange(this.#stop, STOP, Stop.none, asPlanned ? Stop.planned : Stop.early);
+    if (asPlanned) Atomics.compareExchange(this.#stop, STOP, Stop.none, Stop.planned);
+    else Atomics.store(this.#stop, STOP, Stop.early);
+  }
+
+  /** Whether Workers should stop whatever they do, reading back included. */
+  get interrupted(): boolean {
+    return Atomics.load(this.#stop, STOP) === Stop.early;
   }
 
   /** Whether Workers should stop. */

@@ -6,7 +6,7 @@
  */
 import { misuse } from "../failure.ts";
 import type { LoadOptions } from "./options.ts";
-import { choice, duration, integer, type RawOptions, text } from "./raw_options.ts";
+import { choice, integer, type RawOptions, text } from "./raw_options.ts";
 import { SAMPLE_MS } from "./sampler.ts";
 import { parseSteadyState, type SteadyStateOptions } from "./steady_state.ts";
 
@@ -33,9 +33,6 @@ const MIN_SAMPLE_MS = 10;
 
 /** Longest sampling interval. */
 const MAX_SAMPLE_MS = 3_600_000;
-
-/** Most samples of one run: what a reader of the JSON can take. */
-const MAX_SAMPLES = 100_000;
 
 /** Time series that can be written to files, by fio's names. */
 export type LogKind = "iops" | "bw" | "lat";
@@ -105,14 +102,6 @@ export function checkWorkload(options: LoadOptions): void {
       `Cannot use --verify with --bs ${options.blockSizeBytes}: wanted a multiple of ${VERIFY_BLOCK_STEP_BYTES}`,
     );
   }
-  const { sampleMs, runtimeMs } = options;
-  if ((rampMs + runtimeMs) / sampleMs > MAX_SAMPLES) {
-    throw misuse(
-      `Cannot use --log-avg-msec ${sampleMs} for this run: that is more than ${MAX_SAMPLES} samples, wanted at least ${
-        Math.ceil((rampMs + runtimeMs) / MAX_SAMPLES)
-      }`,
-    );
-  }
   checkSteadyState(options);
 }
 
@@ -180,9 +169,7 @@ function parseVerify(value: string | null): boolean {
 }
 
 function parseSampleMs(raw: RawOptions, steadyState: SteadyStateOptions | null): number {
-  const totalMs = duration(raw, "rampTime", 0) + duration(raw, "runtime", 0);
-  const fallbackMs = Math.max(SAMPLE_MS, Math.ceil(totalMs / MAX_SAMPLES));
-  const sampleMs = integer(raw, "logAvgMsec", fallbackMs, { from: MIN_SAMPLE_MS, to: MAX_SAMPLE_MS });
+  const sampleMs = integer(raw, "logAvgMsec", SAMPLE_MS, { from: MIN_SAMPLE_MS, to: MAX_SAMPLE_MS });
   if (steadyState !== null && sampleMs > steadyState.intervalMs) {
     throw misuse(
       `Cannot use --log-avg-msec ${sampleMs} with --steadystate: it looks at each second, ` +

@@ -97,11 +97,13 @@ Deno.test("each job publishes sums of its own, beyond 2^32", () => {
   assert.deepEqual([...shared.read(0).totals], [0, 0, 0, 0, 0, 0]);
 });
 
-Deno.test("the first reason to stop is the one that counts", () => {
+Deno.test("an interrupt counts more than an end as planned, whichever comes first", () => {
   const shared = SharedState.create(1);
+  shared.requestStop(true);
+  assert.deepEqual([shared.stopRequested, shared.endedAsPlanned, shared.interrupted], [true, true, false]);
   shared.requestStop();
   shared.requestStop(true);
-  assert.deepEqual([shared.stopRequested, shared.endedAsPlanned], [true, false]);
+  assert.deepEqual([shared.stopRequested, shared.endedAsPlanned, shared.interrupted], [true, false, true]);
 });
 
 Deno.test("a run that ends because it has reached its aim is not partial", () => {

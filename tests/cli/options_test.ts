@@ -119,10 +119,6 @@ Deno.test("norandommap turns the random map off, alone or with 1", () => {
   assert.equal(options("randread", "f", { randomDistribution: "pareto:0.2", norandommap: "1" }).randomMap, false);
 });
 
-Deno.test("a long run has longer samples, so that their number stays bounded", () => {
-  assert.equal(options("read", "f", { runtime: "168h" }).sampleMs, 6048);
-});
-
 Deno.test("values keep their underscores", () => {
   assert.deepEqual(normalizeArguments(["--driver=io_uring", "--output=a_b"]), ["--driver=io_uring", "--output=a_b"]);
 });
@@ -189,10 +185,6 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
     /^Cannot use --percentile-list of 21 values: wanted at most 20$/,
   ],
   [["randread", "--log-avg-msec=9"], /^Cannot use --log-avg-msec 9: wanted a whole number from 10 to 3600000$/],
-  [
-    ["randread", "--log-avg-msec=10", "--runtime=2h"],
-    /^Cannot use --log-avg-msec 10 for this run: .*wanted at least 72$/,
-  ],
   [["randread", "--steadystate=iops"], /^Cannot use --steadystate iops: wanted iops, iops_slope, bw, bw_slope with a/],
   [["randread", "--steadystate=lat:1"], /^Cannot use --steadystate lat:1: wanted iops, iops_slope, bw, bw_slope/],
   [["randread", "--steadystate=iops:0%"], /^Cannot use --steadystate iops:0%: wanted/],

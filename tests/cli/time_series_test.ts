@@ -1,7 +1,7 @@
 /** The time series: from the Workers' sums to samples, files and JSON. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Sampler } from "../../cli/load/sampler.ts";
+import { halved, Sampler } from "../../cli/load/sampler.ts";
 import { Phase, SharedState } from "../../cli/load/shared_state.ts";
 import { logLines, TimeSeriesLogs } from "../../cli/load/time_series.ts";
 import { runCli, TempFolder } from "./support.ts";
@@ -56,6 +56,23 @@ const SAMPLE = {
   readMeanNs: 99_999.7,
   writeMeanNs: 0,
 };
+
+Deno.test("a run with too many samples has every two of them put together", () => {
+  const longer = { ...SAMPLE, endMs: 2000, lengthMs: 1500, readIops: 200, readBytesPerSecond: 0, readMeanNs: 0 };
+  const [pair, last, ...rest] = halved([{ ...SAMPLE, readIops: 1000, readMeanNs: 80_000 }, longer, SAMPLE]);
+  assert.deepEqual(pair, {
+    ...SAMPLE,
+    endMs: 2000,
+    lengthMs: 2000,
+    readIops: 400,
+    readBytesPerSecond: 1_024_000,
+    // 500 I/Os of 80 µs and 300 of 0.
+    readMeanNs: 50_000,
+  });
+  assert.deepEqual([last, rest], [SAMPLE, []]);
+  const idle = { ...SAMPLE, readIops: 0, readMeanNs: 0 };
+  assert.equal(halved([idle, idle])[0]!.readMeanNs, 0);
+});
 
 Deno.test("logs have fio's lines: time, value, direction, and zeroes for what does not apply", () => {
   const both = { ...SAMPLE, endMs: 1000, writeIops: 2, writeBytesPerSecond: 8192, writeMeanNs: 5 };

@@ -11,6 +11,9 @@ import { SharedState } from "../../cli/load/shared_state.ts";
 import { checkBlock, stampBlock } from "../../cli/load/verify_block.ts";
 import { UncontendedOffsets, VerifyLedger } from "../../cli/load/verify_ledger.ts";
 import { heapBytesPerCall } from "../support/heap.ts";
+import { LoadEngine } from "../../cli/load/engine.ts";
+import { summarize } from "../../cli/load/result.ts";
+import { OpenedTarget } from "../../cli/load/target.ts";
 import { loadLibraries, options, runCli, TempFolder } from "./support.ts";
 
 await loadLibraries();
@@ -198,6 +201,18 @@ Deno.test("a block that cannot be read in full is a fault", async () => {
 Deno.test("a stop ends reading back, and says how far it came", async () => {
   const found = await verified(() => {}, true);
   assert.deepEqual([found.checkedBlocks, found.writtenBlocks], [0, 64]);
+});
+
+Deno.test("a run that ends because it has reached its aim reads back everything nevertheless", async () => {
+  using folder = new TempFolder();
+  const asked = options("write", folder.file("target", 1024 ** 2), { verify: "crc32c", runtime: "60" });
+  await using opened = await OpenedTarget.open(asked.target!, asked);
+  using engine = new LoadEngine(planJobs(asked, opened.survey.facts));
+  const running = engine.run({ onSample: () => {} });
+  setTimeout(() => engine.finishEarly(), 1500);
+  const result = summarize(asked, await running);
+  assert.equal(result.partial, false);
+  assert.deepEqual([result.verification?.checkedBlocks, result.verification?.faultCount], [256, 0]);
 });
 
 Deno.test("a verified run of two jobs ends with 0 and reports what it read back", async () => {
