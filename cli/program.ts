@@ -4,6 +4,8 @@ import { ExitCode } from "./exit_codes.ts";
 import { misuse } from "./failure.ts";
 import { APIS, isRandom, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
 import { parseLoadOptions, type RawOptions, writes } from "./load/options.ts";
+import { choice, text } from "./load/raw_options.ts";
+import { parseTargetOptions, TARGET_ACTIONS } from "./target/options.ts";
 import { writeOutput } from "./terminal.ts";
 import { VERSION } from "./version.ts";
 
@@ -26,10 +28,14 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
     .version(VERSION, "--version", "print the version")
     .helpCommand(false);
   for (const mode of LOAD_MODES) addLoadCommand(program, mode, args, finish);
+  addRunCommand(program, args, finish);
+  addTargetCommand(program, finish);
   addProbeCommand(program, finish);
   if (args.length === 0) {
     program.outputHelp();
-    throw misuse("Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw or probe");
+    throw misuse(
+      "Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw, run, target or probe",
+    );
   }
   try {
     await program.parseAsync([...args], { from: "user" });
@@ -108,6 +114,44 @@ function addWorkloadOptions(command: Command, mode: LoadMode): void {
   }
 }
 
+function addRunCommand(program: Command, args: readonly string[], finish: (code: ExitCode) => void): void {
+  newCommand(program.command("run"))
+    .description("run the jobs of a fio job file")
+    .argument("<file>", "a file in fio's ini form")
+    .option("--dry-run", "list what would run")
+    .option("--output-format <format>", `${OUTPUT_FORMATS.join(" or ")} (default normal)`)
+    .option("--output <file>", "write the result to a file, too")
+    .option("--allow-destructive", "let the jobs overwrite their targets")
+    .action(async (path: string, raw: RawOptions) => {
+      const run = {
+        path,
+        dryRun: raw["dryRun"] === true,
+        allowDestructive: raw["allowDestructive"] === true,
+        outputFormat: choice(raw, "outputFormat", OUTPUT_FORMATS, "normal"),
+        outputPath: text(raw, "output"),
+      };
+      const { runJobFile } = await import("./jobfile/command.ts");
+      finish(await runJobFile(run, args));
+    });
+}
+
+function addTargetCommand(program: Command, finish: (code: ExitCode) => void): void {
+  newCommand(program.command("target"))
+    .description("a made-up disk to measure on: slow, faulty, throttled or in memory; ends with this command")
+    .argument("<action>", TARGET_ACTIONS.join(", "))
+    .argument("[name]", "for stop: which one")
+    .option("--size <size>", "bytes of the disk (default 1g, ram 256m)")
+    .option("--latency <time>", "latency: time that each I/O takes (default 2ms)")
+    .option("--sector <n>", "fault: the 512-byte sector that fails (default 2048)")
+    .option("--errno <name>", "fault: the error, EIO, ENOSPC, EPERM, EINVAL or ENOMEM (default EIO)")
+    .option("--iops <n>", "throttle: I/Os a second (default 1000)")
+    .action(async (action: string, name: string | undefined, raw: RawOptions) => {
+      const options = parseTargetOptions(action, name, raw);
+      const { runTarget } = await import("./target/command.ts");
+      finish(await runTarget(options));
+    });
+}
+
 function addProbeCommand(program: Command, finish: (code: ExitCode) => void): void {
   newCommand(program.command("probe"))
     .description("which drivers work here, and what to do about those that do not")
@@ -121,6 +165,13 @@ function addProbeCommand(program: Command, finish: (code: ExitCode) => void): vo
       );
     });
 }
+
+/** What is missing, by the name of the argument. */
+const MISSING_ARGUMENTS: Readonly<Record<string, string>> = {
+  target: "Cannot write without a target: wanted the path to overwrite",
+  file: "Cannot run without a job file: wanted its path",
+  action: `Cannot make a target without knowing which: wanted ${TARGET_ACTIONS.join(", ")}`,
+};
 
 /** The parser's messages in the wording of this project, on one line. */
 function parserMessage(error: CommanderError): string {
@@ -137,7 +188,7 @@ function parserMessage(error: CommanderError): string {
     case "commander.excessArguments":
       return `Cannot use more than one target: ${first.replace(/^.*got \d+: /, "").replace(/\.$/, "")}, wanted one`;
     case "commander.missingArgument":
-      return "Cannot write without a target: wanted the path to overwrite";
+      return MISSING_ARGUMENTS[quoted] ?? `Cannot go on without ${quoted}: wanted it after the subcommand`;
     default:
       return first;
   }

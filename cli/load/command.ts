@@ -5,14 +5,14 @@ import { InterruptWatch } from "../signals.ts";
 import { LiveLine, noticesAreTerminal, outputIsTerminal, writeNotice, writeOutput } from "../terminal.ts";
 import { collectContext } from "./context.ts";
 import { cacheFolder, DEFAULT_TARGET_BYTES, ensureDefaultTarget } from "./default_target.ts";
-import { LoadEngine, type LoadOutcome } from "./engine.ts";
+import { LoadEngine } from "./engine.ts";
 import { toFioJson } from "./fio_json.ts";
 import type { LoadOptions } from "./options.ts";
 import { planJobs } from "./plan.ts";
 import { progressText } from "./progress.ts";
 import { type LoadResult, summarize } from "./result.ts";
 import { OpenedTarget, type TargetSurvey } from "./target.ts";
-import { SteadyState, type SteadyStateResult } from "./steady_state.ts";
+import { SteadyState } from "./steady_state.ts";
 import { toText } from "./text.ts";
 import { TimeSeriesLogs } from "./time_series.ts";
 import { collectWarnings } from "./warnings.ts";
@@ -35,39 +35,46 @@ export async function runLoad(options: LoadOptions, args: readonly string[]): Pr
   await using opened = await OpenedTarget.open(target, options);
   const { survey } = opened;
   watch.throwIfInterrupted();
-  const { outcome, steadyState } = await runEngine(options, survey, live, watch);
-  const result = summarize(options, outcome, steadyState);
+  const result = await measure(options, survey, watch, (line) => live.update(line));
+  live.clear();
   logs.commit(result.samples);
   report({ options, survey, result, args, output });
   if (watch.interrupted) return ExitCode.interrupted;
   return hasFailed(result) ? ExitCode.failed : ExitCode.ok;
 }
 
-function hasFailed({ errorCount, stuckJobs, verification }: LoadResult): boolean {
+/** Whether a run has to end with an exit code of its own: I/O failed, did not come back, or brought wrong data. */
+export function hasFailed({ errorCount, stuckJobs, verification }: LoadResult): boolean {
   return errorCount > 0 || stuckJobs.length > 0 || (verification?.faultCount ?? 0) > 0;
 }
 
-async function runEngine(
+/** Runs one load to its end, or to the first signal. `show` gets the live line. */
+export async function measure(
   options: LoadOptions,
   survey: TargetSurvey,
-  live: LiveLine,
   watch: InterruptWatch,
-): Promise<{ outcome: LoadOutcome; steadyState: SteadyStateResult | null }> {
+  show: (line: string) => void,
+): Promise<LoadResult> {
   using engine = new LoadEngine(planJobs(options, survey.facts));
   const steady = options.steadyState === null ? null : new SteadyState(options.steadyState);
-  watch.onInterrupt = () => engine.stop();
+  // Several loads of one job file may run together.
+  const interruptOthers = watch.onInterrupt;
+  watch.onInterrupt = () => {
+    interruptOthers();
+    engine.stop();
+  };
   const outcome = await engine.run({
     sampleMs: options.sampleMs,
     onSample: (view, elapsedMs, sample) => {
-      live.update(progressText(options, view, elapsedMs));
+      show(progressText(options, view, elapsedMs));
       if (sample !== null && steady?.add(sample)) engine.finishEarly();
     },
   });
-  live.clear();
-  return { outcome, steadyState: steady?.result ?? null };
+  return summarize(options, outcome, steady?.result ?? null);
 }
 
-function defaultTarget(live: LiveLine, watch: InterruptWatch): Promise<string> {
+/** The file that is read where no target is named, made when it is missing. */
+export function defaultTarget(live: LiveLine, watch: InterruptWatch): Promise<string> {
   let announced = false;
   const announce = (line: string) => {
     if (!announced) writeNotice(line);

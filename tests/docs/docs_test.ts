@@ -151,6 +151,8 @@ Deno.test("the README's tables of options are those of --help", async () => {
     for (const option of await helpOptions(mode)) load.add(option);
   }
   assert.deepEqual(tableOptions("### Options").sort(), [...load].sort());
+  assert.deepEqual(tableOptions("### Job files").sort(), (await helpOptions("run")).sort());
+  assert.deepEqual(tableOptions("### Targets").sort(), (await helpOptions("target")).sort());
   assert.deepEqual(tableOptions("### Probe").sort(), (await helpOptions("probe")).sort());
 });
 

@@ -134,7 +134,10 @@ Deno.test("a package without the promised file is refused", async () => {
 Deno.test("wrong use exits 2 with one line", async () => {
   using scratch = new Scratch();
   const purpose = await setUp(scratch, "walk");
-  deepStrictEqual([purpose.code, purpose.stderr], [2, 'Cannot set up "walk": expected one of run, test, bench\n']);
+  deepStrictEqual([purpose.code, purpose.stderr], [
+    2,
+    'Cannot set up "walk": expected one of run, test, bench, target\n',
+  ]);
   const mode = await setUp(scratch, "run", { PLUGIO_SETUP: "remote" });
   deepStrictEqual([mode.code, mode.stderr], [2, 'Cannot use PLUGIO_SETUP="remote": expected "local" or no value\n']);
 });

@@ -5,10 +5,10 @@
  */
 
 /** What a task is about to do; each purpose needs a different part of the table. */
-export type Purpose = "run" | "test" | "bench";
+export type Purpose = "run" | "test" | "bench" | "target";
 
 /** All purposes, as the command line spells them. */
-export const PURPOSES: readonly Purpose[] = ["run", "test", "bench"];
+export const PURPOSES: readonly Purpose[] = ["run", "test", "bench", "target"];
 
 /** One thing to look for. A header may bring a folder of its own, which has to be found next to it. */
 export type Check =
@@ -47,6 +47,13 @@ export const NEEDS: readonly Need[] = [
     purposes: ["test"],
     checks: [{ kind: "header", name: "liburing.h", folder: "liburing" }],
     packages: { debian: ["liburing-dev"], fedora: ["liburing-devel"], arch: ["liburing"] },
+  },
+  {
+    id: "storage-daemon",
+    why: "targets that are slow, faulty or throttled",
+    purposes: ["test", "target"],
+    checks: [{ kind: "command", name: "qemu-storage-daemon", program: "qemu-storage-daemon" }],
+    packages: { debian: ["qemu-system-common"], fedora: ["qemu-img"], arch: ["qemu-storage-daemon"] },
   },
   {
     id: "compiler",

@@ -1,0 +1,211 @@
+/** Job files of fio: what is read, what is refused with its line, what runs. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { type FileJob, jobsOf } from "../../cli/jobfile/jobs.ts";
+import { parseJobFile } from "../../cli/jobfile/parse.ts";
+import { DRIVER_NAMES } from "../../mod.ts";
+import { loadLibraries, refusal, runCli, TempFolder } from "./support.ts";
+
+await loadLibraries();
+
+function jobs(text: string): FileJob[] {
+  return jobsOf(parseJobFile(text, "x.fio"), "x.fio", true);
+}
+
+Deno.test("a global section holds for the jobs after it, and later options win", () => {
+  const [first, second] = jobs(`
+; a comment
+# another
+[global]
+ioengine=io_uring
+bs=8k
+direct=1
+runtime=30s
+time_based
+[first]
+rw=randread
+filename=/dev/a
+iodepth = 16
+[global]
+bs=64K
+[second]
+blocksize=1m
+rw=write
+filename=/dev/b
+size=2g
+`);
+  assert.deepEqual([first!.name, first!.options.blockSizeBytes, first!.options.ioDepth], ["first", 8192, 16]);
+  assert.deepEqual([first!.options.direct, first!.options.runtimeMs, first!.options.mode], [true, 30_000, "randread"]);
+  assert.deepEqual([second!.options.blockSizeBytes, second!.options.target], [1024 ** 2, "/dev/b"]);
+  assert.equal(second!.options.sizeBytes, 2 * 1024 ** 3);
+  assert.equal(second!.options.ioDepth, 32);
+});
+
+Deno.test("stonewall begins a group; without it jobs run together", () => {
+  const text = "[global]\nsize=1m\n[a]\n[b]\n[c]\nstonewall\n[d]\n[e]\nwait_for_previous=1\n[f]\nstonewall=0\n";
+  assert.deepEqual(jobs(text).map(({ name, group }) => [name, group]), [
+    ["a", 0],
+    ["b", 0],
+    ["c", 1],
+    ["d", 1],
+    ["e", 2],
+    ["f", 2],
+  ]);
+});
+
+Deno.test("a job without time_based ends after its size, as in fio", () => {
+  const [job] = jobs("[a]\nsize=1m\nbs=8k\n");
+  assert.equal(job!.options.numberIos, 128);
+  assert.equal(job!.options.runtimeMs, 7 * 24 * 3_600_000);
+  const [limited] = jobs("[a]\nsize=1m\nnumber_ios=7\nruntime=5\n");
+  assert.deepEqual([limited!.options.numberIos, limited!.options.runtimeMs], [7, 5000]);
+  const [timed] = jobs("[a]\nsize=1m\ntime_based=1\nruntime=5\n");
+  assert.equal(timed!.options.numberIos, null);
+});
+
+Deno.test("the options of a load are read under fio's names", () => {
+  const [job] = jobs(`[a]
+rw=randwrite
+filename=/dev/a
+randseed=7
+size=1g
+numjobs=2
+norandommap
+verify=crc32c
+ss=iops:2%
+ss_dur=5
+percentile_list=50:99
+log_avg_msec=100
+group_reporting
+`);
+  const { options } = job!;
+  assert.deepEqual([options.seed, options.jobCount, options.randomMap, options.verify], [7, 2, false, true]);
+  assert.equal(options.steadyState?.durationMs, 5000);
+  assert.deepEqual([options.percentiles, options.sampleMs], [[50, 99], 100]);
+});
+
+const HEAD = "[a]\nsize=1m\n";
+
+const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
+  [`${HEAD}zonemode=zbd`, /^Cannot use zonemode=zbd of x\.fio:3: plugio does not support it, wanted the line removed$/],
+  [`${HEAD}iodpeth=3`, /^Cannot use iodpeth=3 of x\.fio:3: plugio does not support it/],
+  [`${HEAD}exitall`, /^Cannot use exitall of x\.fio:3: plugio does not support it/],
+  [`${HEAD}ioengine=psync`, /^Cannot use ioengine=psync of x\.fio:3: there is no driver for it, wanted .*io_uring/],
+  [`${HEAD}ioengine=nonsense`, /^Cannot use ioengine=nonsense of x\.fio:3: there is no driver for it/],
+  [`${HEAD}rw=randtrim`, /^Cannot use rw=randtrim of x\.fio:3: wanted randread, randwrite, read, write, randrw$/],
+  [`${HEAD}rw=randread:8`, /^Cannot use rw=randread:8 of x\.fio:3: wanted randread/],
+  [`${HEAD}filename=/a:/b`, /^Cannot use filename=\/a:\/b of x\.fio:3: wanted one path$/],
+  [`${HEAD}filename=\${DISK}`, /^Cannot use filename=\$\{DISK\} of x\.fio:3: variables are not replaced/],
+  [`${HEAD}direct=2`, /^Cannot use direct=2 of x\.fio:3: wanted 0, 1$/],
+  [`${HEAD}bs`, /^Cannot use bs of x\.fio:3: wanted bs=VALUE$/],
+  [`${HEAD}bs=4q`, /^Cannot read bs "4q": wanted bytes .* \(job a of x\.fio:1\)$/],
+  [`${HEAD}iodepth=0`, /^Cannot use --iodepth 0: wanted a whole number .* \(job a of x\.fio:1\)$/],
+  [`${HEAD}rwmixread=70`, /^Cannot use rwmixread=70 of x\.fio:3: wanted rw=randrw with it$/],
+  [`${HEAD}verify=crc32c`, /^Cannot use verify=crc32c of x\.fio:3: wanted rw=write or rw=randwrite with it$/],
+  [`${HEAD}rw=randrw\nfilename=/a\nrate_iops=9`, /^Cannot use rate_iops=9 of x\.fio:5: wanted rw=randread, /],
+  [`${HEAD}norandommap`, /^Cannot use norandommap of x\.fio:3: wanted rw=randread, randwrite or randrw with it$/],
+  [`${HEAD}rw=write`, /^Cannot run job a of x\.fio:1: it overwrites data, wanted filename=PATH$/],
+  [`${HEAD}time_based`, /^Cannot use time_based of x\.fio:3: wanted runtime=TIME as well$/],
+  [
+    "[a]\nrw=read",
+    /^Cannot run job a of x\.fio:1: nothing ends it, wanted time_based with runtime, size or number_ios$/,
+  ],
+  ["bs=4k\n[a]", /^Cannot read x\.fio:1: bs=4k stands before any heading, wanted \[global\] or a job's name$/],
+  ["[a", /^Cannot read x\.fio:1: \[a is no heading, wanted \[NAME\]$/],
+  ["[]", /^Cannot read x\.fio:1: \[\] is no heading/],
+  [`${HEAD}= 3`, /^Cannot read x\.fio:3: = 3 is no option, wanted NAME=VALUE$/],
+  [`${HEAD}include other.fio`, /^Cannot read x\.fio:3: include other\.fio is no option/],
+  [`${HEAD}bs=`, /^Cannot read x\.fio:3: bs has no value, wanted bs=VALUE$/],
+  ["# nothing\n[global]\nbs=4k", /^Cannot run x\.fio: it has no job, wanted a heading such as \[randread\]$/],
+  [`[global]\nsize=1m\nnumjobs=200\n[a]\n[b]`, /^Cannot run x\.fio: 400 Workers at once, wanted at most 256$/],
+];
+
+for (const [text, line] of REFUSED) {
+  Deno.test(`refused in one line: ${JSON.stringify(text)}`, () => {
+    assert.throws(() => jobs(text), (error: Error & { exitCode?: number }) => {
+      assert.match(error.message, line);
+      assert.equal(error.exitCode, 2);
+      return true;
+    });
+  });
+}
+
+for (const [engine, driver] of [["libaio", "linux_aio"], ["libblkio", "blkio"]] as const) {
+  Deno.test(`ioengine=${engine} is the driver ${driver} where there is one, and refused by name where not`, () => {
+    const text = `${HEAD}ioengine=${engine}`;
+    if (DRIVER_NAMES.includes(driver)) return assert.equal(jobs(text)[0]!.options.driver, driver);
+    assert.throws(
+      () => jobs(text),
+      new RegExp(`ioengine=${engine} of x\\.fio:3: this version has no driver ${driver}`),
+    );
+  });
+}
+
+Deno.test("a dry run lists what would run and touches nothing", async () => {
+  using folder = new TempFolder();
+  const target = folder.file("target", 65_536);
+  const file = join(folder.path, "jobs.fio");
+  Deno.writeTextFileSync(file, `[global]\nfilename=${target}\nsize=64k\n[r]\nrw=randread\n[w]\nstonewall\nrw=write\n`);
+  const { code, stdout, stderr } = await runCli(["run", file, "--dry-run"]);
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+  assert.deepEqual(stdout.trimEnd().split("\n"), [
+    `group 0: [r] randread ${target}, io_uring, bs 4KiB, depth 32, 1 job, buffered, 16 I/Os a job`,
+    `group 1: [w] write ${target}, io_uring, bs 4KiB, depth 32, 1 job, buffered, 16 I/Os a job, overwrites data`,
+  ]);
+  assert.ok(Deno.readFileSync(target).every((byte) => byte === 0x5a));
+});
+
+Deno.test("jobs run group after group, and their figures are the jobs of one document", async () => {
+  using folder = new TempFolder();
+  const target = folder.file("target", 1024 ** 2);
+  const file = join(folder.path, "jobs.fio");
+  Deno.writeTextFileSync(
+    file,
+    `[global]\nfilename=${target}\nsize=1m\nbs=4k\n[write]\nrw=randwrite\n[a]\nstonewall\nrw=randread\n[b]\nrw=read\nbs=8k\n`,
+  );
+  const { code, stdout, stderr } = await runCli(["run", file, "--allow-destructive", "--output-format=json"]);
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+  const json = JSON.parse(stdout);
+  assert.equal(json.partial, false);
+  interface Entry {
+    readonly jobname: string;
+    readonly groupid: number;
+    readonly read: { readonly total_ios: number };
+    readonly write: { readonly total_ios: number };
+  }
+  const seen = (json.jobs as Entry[]).map(({ jobname, groupid, read, write }) => [
+    jobname,
+    groupid,
+    read.total_ios,
+    write.total_ios,
+  ]);
+  assert.deepEqual(seen, [["write", 0, 0, 256], ["a", 1, 256, 0], ["b", 1, 128, 0]]);
+  // The random map writes every block once.
+  const bytes = Deno.readFileSync(target);
+  for (let at = 0; at < bytes.length; at += 4096) {
+    assert.ok(bytes.subarray(at, at + 4096).some((byte) => byte !== 0x5a), `block at ${at} was not written`);
+  }
+});
+
+Deno.test("a job that overwrites data wants --allow-destructive, before anything runs", async () => {
+  using folder = new TempFolder();
+  const target = folder.file("target", 65_536);
+  const file = join(folder.path, "jobs.fio");
+  Deno.writeTextFileSync(file, `[global]\nfilename=${target}\nsize=64k\n[r]\nrw=read\n[w]\nrw=write\n`);
+  const { lines, exitCode } = await refusal("run", file);
+  assert.equal(exitCode, 2);
+  assert.match(lines[0]!, /^Cannot run write on .*: it overwrites data, wanted --allow-destructive \(job w of .*:6\)$/);
+});
+
+Deno.test("a job file that is missing, or is none, is one line", async () => {
+  const missing = await refusal("run", "/nowhere/x.fio");
+  assert.deepEqual(missing.lines, ["Cannot read job file /nowhere/x.fio: it does not exist"]);
+  assert.equal(missing.exitCode, 1);
+  assert.match(
+    (await refusal("run", "/tmp")).lines[0]!,
+    /^Cannot read job file \/tmp: wanted a regular file of at most/,
+  );
+  assert.deepEqual((await refusal("run")).lines, ["Cannot run without a job file: wanted its path"]);
+});
