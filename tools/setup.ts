@@ -43,8 +43,9 @@ async function bring(missing: () => Need[], places: Places): Promise<number> {
     say(manualInstruction(needs));
     return 1;
   }
-  if (!places.localOnly) {
-    await installOnSystem([...new Set(needs.flatMap((need) => need.packages.debian))]);
+  const forSystem = needs.filter((need) => !need.checks.some((check) => check.kind === "unpacked"));
+  if (!places.localOnly && forSystem.length > 0) {
+    await installOnSystem([...new Set(forSystem.flatMap((need) => need.packages.debian))]);
     needs = missing();
   }
   await installLocally(needs, places.nativeDir);

@@ -22,6 +22,7 @@ Deno.test("each need is missing on a bare machine and present once its files are
     ["compiler", ["machine/usr/bin/cc", "machine/usr/include/stdio.h"]],
     ["compiler", [".native/bin/cc"]],
     ["fio", ["machine/bin/fio"]],
+    ["guest-kernel", [".native/unpacked/guest-kernel/boot/vmlinuz-6"]],
   ];
   for (const [id, paths] of files) {
     using scratch = new Scratch();
@@ -129,6 +130,61 @@ Deno.test("a package without the promised file is refused", async () => {
   strictEqual(code, 1);
   match(stderr, /^setup: could not unpack liburing2: Cannot find liburing\.so\.2 in liburing2: expected it in /m);
   deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native"))].map((e) => e.name), ["unpacked"]);
+});
+
+/** Stands in for apt-get where a package is named by another: the simulation lists the one that is wanted and more. */
+function fakeKernelApt(kernels: string[]): string {
+  return `#!/bin/sh
+case " $* " in
+  *" update "*) exit 0 ;;
+  *" -s "*linux-image*) echo "$@" >> kernel.log; for name in kmod ${kernels.join(" ")} linux-image-amd64; do
+    echo "Inst $name (6.1 fake)"; done ;;
+  *" -s "*) for last in "$@"; do :; done; echo "Inst $last (1.0 fake)" ;;
+  *" download "*) for name in "$@"; do case $name in linux-*|kmod) echo deb > "$name.deb" ;; esac; done ;;
+  *) exit 1 ;;
+esac
+`;
+}
+
+/** Stands in for dpkg -x: a kernel package holds an image of its name, another one a file that must not be there. */
+const FAKE_KERNEL_DPKG = `#!/bin/sh
+mkdir -p "$3/boot"
+touch "$3/boot/$(basename "$2" .deb)"
+`;
+
+/** Only the kernel is missing: what the machine has of the rest is found, the rest has a file of its name. */
+function setUpKernel(scratch: Scratch, kernels: string[]): Promise<ScratchResult> {
+  scratch.write("fakes/apt-get", fakeKernelApt(kernels), 0o755);
+  scratch.write("fakes/dpkg", FAKE_KERNEL_DPKG, 0o755);
+  for (const { id, checks } of NEEDS) {
+    if (id === "guest-kernel") continue;
+    for (const check of checks) {
+      if (check.kind === "command") scratch.write(`.native/bin/${check.name}`, "");
+      if (check.kind === "library") scratch.write(`.native/lib/${check.soname}`, "");
+      if (check.kind === "header") scratch.write(`.native/include/${check.name}`, "");
+    }
+  }
+  return setUp(scratch, "test", { PLUGIO_SETUP: "" });
+}
+
+Deno.test("exactly one kernel is fetched and unpacked, also by root, and nothing that it depends on", async () => {
+  using scratch = new Scratch();
+  const { code, stderr } = await setUpKernel(scratch, ["linux-image-6.1.0-9-amd64"]);
+  deepStrictEqual([code, stderr], [
+    0,
+    "setup: unpacking linux-image-amd64 into .native (needed for the kernel of the virtual machine)\n",
+  ]);
+  const boot = join(scratch.dir, ".native/unpacked/guest-kernel/boot");
+  deepStrictEqual([...Deno.readDirSync(boot)].map((entry) => entry.name), ["linux-image-6.1.0-9-amd64"]);
+});
+
+Deno.test("where apt names no kernel, or two, nothing is fetched", async () => {
+  for (const kernels of [[], ["linux-image-6.1.0-9-amd64", "linux-image-6.1.0-8-amd64"]]) {
+    using scratch = new Scratch();
+    const { code, stderr } = await setUpKernel(scratch, kernels);
+    strictEqual(code, 1);
+    match(stderr, /could not unpack linux-image-amd64: apt-get: found .* expected exactly one package/);
+  }
 });
 
 Deno.test("wrong use exits 2 with one line", async () => {

@@ -91,13 +91,20 @@ class LocalApt {
 async function fetchDebs(need: Need, options: readonly string[], debDir: string): Promise<string | undefined> {
   // A compiler looks for headers only inside its tree, so installed packages have to be in it, too.
   const isCompiler = need.checks.some((check) => check.kind === "command" && check.compiler);
-  const nothingInstalled = isCompiler ? ["-o", "Dir::State::status=/dev/null"] : [];
+  // The same where one package is wanted whether the machine has it or not.
+  const nothingInstalled = isCompiler || need.onlyPackage !== undefined ? ["-o", "Dir::State::status=/dev/null"] : [];
   // The simulation names the dependencies that are missing here; it needs no rights and takes no lock.
   const simulate = [...options, ...nothingInstalled, "-s", "install", "--no-install-recommends"];
   const simulated = await run("apt-get", [...simulate, ...need.packages.debian]);
   if (!simulated.ok) return simulated.reason;
-  const names = new Set(need.packages.debian);
-  for (const [, name] of simulated.stdout.matchAll(/^Inst (\S+)/gm)) names.add(name as string);
+  const inst = [...simulated.stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name as string);
+  const { onlyPackage } = need;
+  const names = onlyPackage === undefined
+    ? new Set([...need.packages.debian, ...inst])
+    : new Set(inst.filter((name) => onlyPackage.test(name)));
+  if (onlyPackage !== undefined && names.size !== 1) {
+    return `found ${[...names].join(" ") || "nothing"} for ${onlyPackage}: expected exactly one package`;
+  }
   // Every machine has the C library, and a program must not run with another one than its loader's.
   names.delete("libc6");
   const downloaded = await run("apt-get", [...options, "download", ...names], debDir);

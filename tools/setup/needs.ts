@@ -14,7 +14,9 @@ export const PURPOSES: readonly Purpose[] = ["run", "test", "bench", "target"];
 export type Check =
   | { readonly kind: "library"; readonly soname: string }
   | { readonly kind: "header"; readonly name: string; readonly folder?: string }
-  | { readonly kind: "command"; readonly name: string; readonly program: string; readonly compiler?: true };
+  | { readonly kind: "command"; readonly name: string; readonly program: string; readonly compiler?: true }
+  /** A file or folder of the unpacked packages themselves, which are never installed into the machine. */
+  | { readonly kind: "unpacked"; readonly path: string };
 
 /** One row: everything in `checks` has to be there, or the packages are needed. */
 export interface Need {
@@ -24,6 +26,8 @@ export interface Need {
   readonly checks: readonly Check[];
   /** Environment variable by which the user names a library file; a set variable counts as present. */
   readonly override?: string;
+  /** Of all that apt would install for the packages, only the one of this name is fetched. */
+  readonly onlyPackage?: RegExp;
   readonly packages: {
     readonly debian: readonly string[];
     readonly fedora: readonly string[];
@@ -72,5 +76,28 @@ export const NEEDS: readonly Need[] = [
     purposes: ["bench"],
     checks: [{ kind: "command", name: "fio", program: "fio" }],
     packages: { debian: ["fio"], fedora: ["fio"], arch: ["fio"] },
+  },
+  {
+    id: "qemu",
+    why: "the tests in a virtual machine",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "qemu-system-x86_64", program: "qemu-system-x86_64" }],
+    packages: { debian: ["qemu-system-x86"], fedora: ["qemu-system-x86-core"], arch: ["qemu-system-x86"] },
+  },
+  {
+    id: "busybox",
+    why: "the shell of the virtual machine",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "busybox", program: "busybox" }],
+    packages: { debian: ["busybox-static"], fedora: ["busybox"], arch: ["busybox"] },
+  },
+  {
+    id: "guest-kernel",
+    why: "the kernel of the virtual machine",
+    purposes: ["test"],
+    checks: [{ kind: "unpacked", path: "boot" }],
+    // The meta package names the kernel of the day; its other dependencies serve a machine that boots from a disk.
+    onlyPackage: /^linux-image-\d/,
+    packages: { debian: ["linux-image-amd64"], fedora: ["kernel-core"], arch: ["linux"] },
   },
 ];

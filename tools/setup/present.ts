@@ -36,11 +36,12 @@ const INCLUDE_DIRS = ["/usr/include", `/usr/include/${TRIPLET}`, "/usr/local/inc
 export function isPresent(need: Need, places: Places): boolean {
   if (need.override !== undefined && !places.localOnly && places.env(need.override)) return true;
   // A local compiler is a wrapper that carries its own headers with it.
-  if (need.checks.some((check) => check.kind === "command" && isLocal(check, places))) return true;
-  return need.checks.every((check) => isLocal(check, places) || (!places.localOnly && isOnSystem(check, places)));
+  if (need.checks.some((check) => check.kind === "command" && isLocal(check, places, need))) return true;
+  return need.checks.every((check) => isLocal(check, places, need) || (!places.localOnly && isOnSystem(check, places)));
 }
 
-function isLocal(check: Check, { nativeDir }: Places): boolean {
+function isLocal(check: Check, { nativeDir }: Places, need: Need): boolean {
+  if (check.kind === "unpacked") return exists(join(nativeDir, "unpacked", need.id, check.path));
   if (check.kind === "library") return exists(join(nativeDir, "lib", check.soname));
   if (check.kind === "header") return exists(join(nativeDir, "include", check.name));
   return exists(join(nativeDir, "bin", check.name));
@@ -48,6 +49,7 @@ function isLocal(check: Check, { nativeDir }: Places): boolean {
 
 function isOnSystem(check: Check, { env, systemRoot = "/" }: Places): boolean {
   const at = (path: string) => join(systemRoot, path);
+  if (check.kind === "unpacked") return false;
   if (check.kind === "header") return INCLUDE_DIRS.some((dir) => exists(at(join(dir, check.name))));
   if (check.kind === "command") return isOnPath(check.name, env, systemRoot);
   const dirs = [...split(env("LD_LIBRARY_PATH")), ...LIBRARY_DIRS];

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Check, Need } from "./needs.ts";
 import { exists, TRIPLET } from "./present.ts";
 
@@ -35,6 +35,10 @@ function placement(check: Check, need: Need, treeDir: string): Placement | undef
     if (dir !== undefined) return dir;
     throw new Error(`Cannot find ${name} in ${need.packages.debian.join(" ")}: expected it in ${dirs.join(" or ")}`);
   };
+  if (check.kind === "unpacked") {
+    find([dirname(check.path)], basename(check.path));
+    return undefined;
+  }
   if (check.kind === "library") {
     const dir = find(TREE_LIBRARY_DIRS, check.soname);
     return (home, nativeDir) => copyOver(join(home, dir, check.soname), join(nativeDir, "lib", check.soname));
