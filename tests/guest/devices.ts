@@ -1,0 +1,161 @@
+/**
+ * The guest's disks as data, and the command line of QEMU that makes them.
+ *
+ * @module
+ */
+
+/** A namespace of an NVMe controller. */
+export interface NvmeNamespace {
+  /** A raw image on the host. */
+  readonly image: string;
+  /** Bytes of a logical block, 512 if not given. */
+  readonly blockBytes?: number;
+  /** Bytes of metadata with each block, none if not given. */
+  readonly metadataBytes?: number;
+}
+
+/** An NVMe controller with its namespaces, numbered from 1. */
+export interface NvmeDevice {
+  readonly kind: "nvme";
+  readonly namespaces: readonly NvmeNamespace[];
+  readonly serial?: string;
+  /** The largest transfer is 4 KiB << mdts; 0 for no limit, 7 (512 KiB) if not given. */
+  readonly mdts?: number;
+  /** I/O queue pairs that the controller grants, 64 if not given. */
+  readonly queuePairs?: number;
+  /** Interrupt vectors, 65 if not given. */
+  readonly vectors?: number;
+  /** Behind a port of its own, from which it can be unplugged. */
+  readonly pluggable?: boolean;
+}
+
+/** A virtio-blk disk that QEMU itself serves. */
+export interface VirtioBlkDevice {
+  readonly kind: "virtio-blk";
+  readonly image: string;
+  readonly serial?: string;
+  readonly blockBytes?: number;
+  readonly queues?: number;
+  readonly readOnly?: boolean;
+  readonly pluggable?: boolean;
+}
+
+/** A virtio-blk disk that another process serves over a vhost-user socket; the guest's memory is shared with it. */
+export interface VhostUserBlkDevice {
+  readonly kind: "vhost-user-blk";
+  readonly socket: string;
+  readonly queues?: number;
+  readonly queueSize?: number;
+  /** Wait for a server that comes back, this many seconds; without it a lost server breaks the disk. */
+  readonly reconnectS?: number;
+  readonly pluggable?: boolean;
+}
+
+/** One disk. */
+export type GuestDevice = NvmeDevice | VirtioBlkDevice | VhostUserBlkDevice;
+
+/** The driver that the guest's kernel loads for each kind. */
+export const DEVICE_MODULE: Readonly<Record<GuestDevice["kind"], string>> = {
+  "nvme": "nvme",
+  "virtio-blk": "virtio_blk",
+  "vhost-user-blk": "virtio_blk",
+};
+
+/** The first slot of the root bus that is ours; QEMU's own devices are below. */
+const FIRST_SLOT = 0x10;
+/** The last slot before those of the chip set. */
+const LAST_SLOT = 0x1c;
+
+/** QEMU's name of the n-th device, for `device_del`. */
+export function deviceId(index: number): string {
+  return `device${index}`;
+}
+
+/** The PCI address of the n-th device in the guest, as sysfs writes it. Firmware numbers the ports' buses in order. */
+export function pciAddress(devices: readonly GuestDevice[], index: number): string {
+  const hex = (value: number) => value.toString(16).padStart(2, "0");
+  if (!devices[index]?.pluggable) return `0000:00:${hex(FIRST_SLOT + index)}.0`;
+  const ports = devices.slice(0, index).filter((device) => device.pluggable).length;
+  return `0000:${hex(ports + 1)}:00.0`;
+}
+
+/** QEMU's arguments for the disks. */
+export function deviceArguments(devices: readonly GuestDevice[]): string[] {
+  if (devices.length > LAST_SLOT - FIRST_SLOT + 1) {
+    throw new RangeError(
+      `Cannot give the guest ${devices.length} disks: expected ${LAST_SLOT - FIRST_SLOT + 1} at most`,
+    );
+  }
+  return devices.flatMap((device, index) => {
+    const slot = `0x${(FIRST_SLOT + index).toString(16)}`;
+    const id = deviceId(index);
+    if (!device.pluggable) return oneDevice(device, id, [`id=${id}`, `bus=pcie.0,addr=${slot}`]);
+    const port = `pcie-root-port,id=port${index},bus=pcie.0,addr=${slot},chassis=${index + 1},slot=${index + 1}`;
+    return ["-device", port, ...oneDevice(device, id, [`id=${id}`, `bus=port${index}`])];
+  });
+}
+
+function oneDevice(device: GuestDevice, id: string, place: string[]): string[] {
+  switch (device.kind) {
+    case "nvme":
+      return nvme(device, id, place);
+    case "virtio-blk": {
+      const options = [
+        ...given("serial", device.serial),
+        ...given("logical_block_size", device.blockBytes),
+        ...given("num-queues", device.queues),
+      ];
+      const drive = blockdev(`${id}-image`, device.image, device.readOnly);
+      return [...drive, "-device", ["virtio-blk-pci", ...place, `drive=${id}-image`, ...options].join()];
+    }
+    case "vhost-user-blk": {
+      const options = [...given("num-queues", device.queues), ...given("queue-size", device.queueSize)];
+      const socket = [
+        `socket,id=${id}-socket`,
+        `path=${escaped(device.socket)}`,
+        ...given("reconnect", device.reconnectS),
+      ];
+      const args = ["vhost-user-blk-pci", ...place, `chardev=${id}-socket`, ...options];
+      return ["-chardev", socket.join(), "-device", args.join()];
+    }
+  }
+}
+
+function nvme(device: NvmeDevice, id: string, place: string[]): string[] {
+  const controller = [
+    "nvme",
+    ...place,
+    `serial=${escaped(device.serial ?? id)}`,
+    ...given("mdts", device.mdts),
+    ...given("max_ioqpairs", device.queuePairs),
+    ...given("msix_qsize", device.vectors),
+  ];
+  const namespaces = device.namespaces.flatMap((namespace, index) => {
+    const node = `${id}-image${index + 1}`;
+    const blockBytes = namespace.blockBytes ?? 512;
+    const options = [
+      "nvme-ns",
+      `bus=${id}`,
+      `drive=${node}`,
+      `nsid=${index + 1}`,
+      `logical_block_size=${blockBytes},physical_block_size=${blockBytes}`,
+      ...given("ms", namespace.metadataBytes),
+    ];
+    return [...blockdev(node, namespace.image), "-device", options.join()];
+  });
+  return ["-device", controller.join(), ...namespaces];
+}
+
+function blockdev(node: string, image: string, readOnly = false): string[] {
+  const mode = readOnly ? "read-only=on" : "read-only=off,discard=unmap";
+  return ["-blockdev", `driver=raw,node-name=${node},${mode},file.driver=file,file.filename=${escaped(image)}`];
+}
+
+function given(name: string, value: string | number | undefined): string[] {
+  return value === undefined ? [] : [`${name}=${typeof value === "string" ? escaped(value) : value}`];
+}
+
+/** A comma separates QEMU's options; doubled it is one of the value. */
+function escaped(value: string): string {
+  return value.replaceAll(",", ",,");
+}

@@ -1,0 +1,181 @@
+/**
+ * Starts a virtual machine with Debian's kernel under QEMU's software emulation, lets it run one command, and brings
+ * back exit code, output and files.
+ *
+ * @module
+ */
+
+import { join } from "node:path";
+import { readCpio } from "./cpio.ts";
+import { deviceArguments } from "./devices.ts";
+import { writeImage } from "./image.ts";
+import { GuestError, type GuestJob, type GuestResult } from "./job.ts";
+import { GuestKernel } from "./kernel.ts";
+import { findProgram } from "./programs.ts";
+import { Qmp } from "./qmp.ts";
+
+const MEMORY_MIB = 1024;
+const CPUS = 2;
+const TIMEOUT_MS = 120_000;
+/** Between two looks at what the guest wrote. */
+const LOOK_MS = 20;
+
+/** Files on the host into which the guest's ports write, by port; `init.sh` has the other end. */
+const PORTS = ["stdout", "stderr", "status", "files"] as const;
+
+/** Runs the job to its end. A command that fails is a result; a guest that does not get there is a `GuestError`. */
+export async function runGuest(job: GuestJob): Promise<GuestResult> {
+  await using guest = await Guest.start(job);
+  return await guest.finished();
+}
+
+/** A running guest. Disposing it ends the machine and removes its files, whatever state it is in. */
+export class Guest implements AsyncDisposable {
+  /** Commands to QEMU while the guest runs: unplug a disk, stop the machine. */
+  readonly qmp: Qmp;
+  readonly #dir: string;
+  readonly #process: Deno.ChildProcess;
+  readonly #ended: Promise<Deno.CommandStatus>;
+  readonly #qemuErrors: Promise<string>;
+  readonly #startedMs = performance.now();
+  readonly #timer: ReturnType<typeof setTimeout>;
+  readonly #timeoutMs: number;
+  #fate: "running" | "timeout" | "killed" | "ended" = "running";
+  #elapsedMs = 0;
+
+  private constructor(dir: string, process: Deno.ChildProcess, timeoutMs: number) {
+    this.#dir = dir;
+    this.#process = process;
+    this.#timeoutMs = timeoutMs;
+    this.qmp = new Qmp(process.stdin, process.stdout);
+    this.#qemuErrors = new Response(process.stderr).text();
+    // The image is in QEMU's memory by the time it answers; should this process be killed, little is left behind.
+    this.qmp.ready.then(() => Deno.removeSync(join(dir, "image")), () => {});
+    this.#timer = setTimeout(() => this.#kill("timeout"), timeoutMs);
+    this.#ended = process.status.then((status) => {
+      clearTimeout(this.#timer);
+      this.#elapsedMs = performance.now() - this.#startedMs;
+      if (this.#fate === "running") this.#fate = "ended";
+      return status;
+    });
+  }
+
+  /** Boots the guest; resolves once QEMU was started, long before the command runs. */
+  static async start(job: GuestJob): Promise<Guest> {
+    const dir = Deno.makeTempDirSync({ prefix: "plugio-guest-" });
+    try {
+      const kernel = new GuestKernel();
+      await writeImage(join(dir, "image"), job, kernel);
+      for (const name of [...PORTS, "console"]) Deno.writeTextFileSync(join(dir, name), "");
+      const process = new Deno.Command("setpriv", {
+        // A test that is killed takes its machine along.
+        args: ["--pdeathsig", "KILL", findProgram(QEMU), ...machineArguments(job, kernel, dir)],
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+      return new Guest(dir, process, job.timeoutMs ?? TIMEOUT_MS);
+    } catch (error) {
+      Deno.removeSync(dir, { recursive: true });
+      throw error;
+    }
+  }
+
+  /** Waits for the end of the machine, and reads what it left. */
+  async finished(): Promise<GuestResult> {
+    const status = await this.#ended;
+    await this.qmp.closed;
+    const text = (name: string) => Deno.readTextFileSync(join(this.#dir, name));
+    const [console, stdout, stderr, code] = [text("console"), text("stdout"), text("stderr"), text("status").trim()];
+    const fail = (kind: GuestError["kind"], reason: string) =>
+      new GuestError(kind, reason, { console, stdout, stderr });
+    if (this.#fate === "timeout") throw fail("timeout", `Cannot wait longer than ${this.#timeoutMs} ms for the guest`);
+    if (this.#fate === "killed") throw fail("killed", "Cannot finish the guest: it was disposed of before its end");
+    if (!/^\d+$/.test(code)) {
+      const said = (await this.#qemuErrors).trim() || `code ${status.code}`;
+      throw fail(
+        "died",
+        `Cannot get an exit code from the guest: the machine ended before its command (QEMU: ${said})`,
+      );
+    }
+    const files = new Map(
+      [...readCpio(Deno.readFileSync(join(this.#dir, "files")))].map(([path, bytes]) => [`/${path}`, bytes]),
+    );
+    return { code: Number(code), stdout, stderr, console, files, elapsedMs: this.#elapsedMs };
+  }
+
+  /** What the command has written so far. */
+  output(port: "stdout" | "stderr" | "console" = "stdout"): string {
+    return Deno.readTextFileSync(join(this.#dir, port));
+  }
+
+  /** Resolves once the command's output matches; rejects if the machine ends before. */
+  async until(pattern: RegExp): Promise<void> {
+    while (!pattern.test(this.output())) {
+      if (this.#fate !== "running") {
+        await this.finished();
+        throw new Error(`Cannot find ${pattern} in the output of the guest: its command ended`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
+
+  /** Process id of QEMU. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  #kill(fate: "timeout" | "killed"): void {
+    if (this.#fate !== "running") return;
+    this.#fate = fate;
+    this.#process.kill("SIGKILL");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#kill("killed");
+    await this.#ended;
+    await this.qmp.closed;
+    await this.#qemuErrors;
+    Deno.removeSync(this.#dir, { recursive: true });
+  }
+}
+
+const QEMU = "qemu-system-x86_64";
+
+const KERNEL_WORDS = [
+  "console=ttyS0",
+  "quiet",
+  // A panic restarts at once, and a restart ends QEMU.
+  "panic=-1",
+  // What guards against neighbours on a processor empties its caches of addresses at each system call; emulated, that
+  // makes programs a quarter slower, and there are no neighbours.
+  "mitigations=off",
+];
+
+function machineArguments(job: GuestJob, kernel: GuestKernel, dir: string): string[] {
+  const { devices = [], memoryMiB = MEMORY_MIB, cpus = CPUS, iommu = false } = job;
+  const words = [...KERNEL_WORDS, ...iommu ? ["intel_iommu=on"] : [], ...job.kernelArguments ?? []];
+  // A server of another process sees the guest's memory only where that is shared.
+  const shared = devices.some(({ kind }) => kind === "vhost-user-blk");
+  const memory = `${shared ? "memory-backend-memfd,share=on" : "memory-backend-ram"},id=memory,size=${memoryMiB}M`;
+  return [
+    ...["-machine", "q35,kernel-irqchip=split,memory-backend=memory"],
+    // Emulated everywhere, so that a run means the same on each machine.
+    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", String(cpus)],
+    ...["-object", memory, "-m", `${memoryMiB}M`],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    ...["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"],
+    ...["-serial", `file:${join(dir, "console")}`],
+    ...["-kernel", kernel.image, "-initrd", join(dir, "image"), "-append", words.join(" ")],
+    ...iommu ? ["-device", "intel-iommu,intremap=on,caching-mode=on"] : [],
+    ...["-device", "virtio-serial-pci"],
+    ...PORTS.flatMap((port) => [
+      "-chardev",
+      `file,id=${port},path=${join(dir, port)}`,
+      "-device",
+      `virtserialport,chardev=${port},name=${port}`,
+    ]),
+    ...deviceArguments(devices),
+    ...job.qemuArguments ?? [],
+  ];
+}

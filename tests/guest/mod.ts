@@ -1,0 +1,12 @@
+/**
+ * Runs a command in a virtual machine: a kernel with modules, disks as the test wants them, and this project inside.
+ *
+ * @module
+ */
+
+export { type ContestPlan, type ContestRow, median, runContest } from "./contest.ts";
+export { deviceId, type GuestDevice, pciAddress } from "./devices.ts";
+export { Guest, runGuest } from "./guest.ts";
+export { GuestError, type GuestJob, type GuestResult, scriptCommand, testCommand } from "./job.ts";
+export { guestReady } from "./ready.ts";
+export { giveBack, handToVfio, VFIO_MODULES } from "./vfio.ts";
