@@ -81,8 +81,17 @@ export const NEEDS: readonly Need[] = [
     id: "qemu",
     why: "the tests in a virtual machine",
     purposes: ["test"],
-    checks: [{ kind: "command", name: "qemu-system-x86_64", program: "qemu-system-x86_64" }],
-    packages: { debian: ["qemu-system-x86"], fedora: ["qemu-system-x86-core"], arch: ["qemu-system-x86"] },
+    checks: [
+      { kind: "command", name: "qemu-system-x86_64", program: "qemu-system-x86_64" },
+      // It serves disks to the machine; on Debian it comes with the former.
+      { kind: "command", name: "qemu-storage-daemon", program: "qemu-storage-daemon" },
+    ],
+    packages: {
+      // Those that the first depends on are named, too: unpacked, it finds its parts only next to itself.
+      debian: ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"],
+      fedora: ["qemu-system-x86-core"],
+      arch: ["qemu-system-x86"],
+    },
   },
   {
     id: "busybox",

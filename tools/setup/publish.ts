@@ -13,6 +13,8 @@ import { exists, TRIPLET } from "./present.ts";
 
 /** Folders of an unpacked Debian package that may hold shared libraries. */
 const TREE_LIBRARY_DIRS = [`usr/lib/${TRIPLET}`, `lib/${TRIPLET}`, "usr/lib", "lib"];
+/** And programs; a package of the time before the folders were merged has them below /. */
+const TREE_PROGRAM_DIRS = ["usr/bin", "bin", "usr/sbin", "sbin"];
 const TREE_INCLUDE_DIRS = ["usr/include", `usr/include/${TRIPLET}`];
 
 /** Moves the tree to `unpacked/<need>` and puts what the need promises where it is looked for; throws when the tree does not hold it. */
@@ -44,7 +46,9 @@ function placement(check: Check, need: Need, treeDir: string): Placement | undef
     return (home, nativeDir) => copyOver(join(home, dir, check.soname), join(nativeDir, "lib", check.soname));
   }
   if (check.kind === "command") {
-    return (home, nativeDir) => writeWrapper(check, need.id, home, join(nativeDir, "bin", check.name));
+    const dir = find(TREE_PROGRAM_DIRS, check.program);
+    const program = join(dir, check.program);
+    return (home, nativeDir) => writeWrapper(check, { id: need.id, home, program }, join(nativeDir, "bin", check.name));
   }
   // The C library's own headers belong to the wrapped compiler's sysroot; outside of it they would shadow others.
   if (need.checks.some((other) => other.kind === "command" && other.compiler)) return undefined;
@@ -88,7 +92,11 @@ function replace(path: string, write: (draft: string) => void): void {
 }
 
 /** A shell script that finds the program's own libraries and, for a compiler, its headers and start files. */
-function writeWrapper(check: Check & { kind: "command" }, id: string, home: string, path: string): void {
+function writeWrapper(
+  check: Check & { kind: "command" },
+  { id, home, program }: { id: string; home: string; program: string },
+  path: string,
+): void {
   const libraries = TREE_LIBRARY_DIRS.slice(0, 2).map((dir) => `$root/${dir}`);
   // Packages with many plug-ins keep their libraries one folder deeper.
   for (const dir of TREE_LIBRARY_DIRS.slice(0, 2)) libraries.push(...subfoldersWithLibraries(home, dir));
@@ -97,7 +105,7 @@ function writeWrapper(check: Check & { kind: "command" }, id: string, home: stri
   const text = `#!/bin/sh
 # Written by tools/setup.ts
 root=$(dirname "$(readlink -f "$0")")/../unpacked/${id}
-program="$root/usr/bin/${check.program}"
+program="$root/${program}"
 LD_LIBRARY_PATH="${libraries.join(":")}\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" PATH="$root/usr/bin:$PATH" \\
   exec "$program"${check.compiler ? compiler : ""} "$@"
 `;
