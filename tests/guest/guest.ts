@@ -11,7 +11,7 @@ import { deviceArguments } from "./devices.ts";
 import { writeImage } from "./image.ts";
 import { GuestError, type GuestJob, type GuestResult } from "./job.ts";
 import { GuestKernel } from "./kernel.ts";
-import { findProgram } from "./programs.ts";
+import { hostProgram } from "./programs.ts";
 import { Qmp } from "./qmp.ts";
 
 const MEMORY_MIB = 1024;
@@ -50,7 +50,7 @@ export class Guest implements AsyncDisposable {
     this.qmp = new Qmp(process.stdin, process.stdout);
     this.#qemuErrors = new Response(process.stderr).text();
     // The image is in QEMU's memory by the time it answers; should this process be killed, little is left behind.
-    this.qmp.ready.then(() => Deno.removeSync(join(dir, "image")), () => {});
+    this.qmp.ready.then(() => Deno.removeSync(join(dir, "image"))).catch(() => {});
     this.#timer = setTimeout(() => this.#kill("timeout"), timeoutMs);
     this.#ended = process.status.then((status) => {
       clearTimeout(this.#timer);
@@ -69,7 +69,7 @@ export class Guest implements AsyncDisposable {
       for (const name of [...PORTS, "console"]) Deno.writeTextFileSync(join(dir, name), "");
       const process = new Deno.Command("setpriv", {
         // A test that is killed takes its machine along.
-        args: ["--pdeathsig", "KILL", findProgram(QEMU), ...machineArguments(job, kernel, dir)],
+        args: ["--pdeathsig", "KILL", hostProgram(QEMU), ...machineArguments(job, kernel, dir)],
         stdin: "piped",
         stdout: "piped",
         stderr: "piped",
@@ -85,12 +85,14 @@ export class Guest implements AsyncDisposable {
   async finished(): Promise<GuestResult> {
     const status = await this.#ended;
     await this.qmp.closed;
+    // Its files are about to go.
+    const gone = "Cannot finish the guest: it was disposed of before its end";
+    if (this.#fate === "killed") throw new GuestError("killed", gone, { console: "", stdout: "", stderr: "" });
     const text = (name: string) => Deno.readTextFileSync(join(this.#dir, name));
     const [console, stdout, stderr, code] = [text("console"), text("stdout"), text("stderr"), text("status").trim()];
     const fail = (kind: GuestError["kind"], reason: string) =>
       new GuestError(kind, reason, { console, stdout, stderr });
     if (this.#fate === "timeout") throw fail("timeout", `Cannot wait longer than ${this.#timeoutMs} ms for the guest`);
-    if (this.#fate === "killed") throw fail("killed", "Cannot finish the guest: it was disposed of before its end");
     if (!/^\d+$/.test(code)) {
       const said = (await this.#qemuErrors).trim() || `code ${status.code}`;
       throw fail(
@@ -111,13 +113,12 @@ export class Guest implements AsyncDisposable {
 
   /** Resolves once the command's output matches; rejects if the machine ends before. */
   async until(pattern: RegExp): Promise<void> {
-    while (!pattern.test(this.output())) {
-      if (this.#fate !== "running") {
-        await this.finished();
-        throw new Error(`Cannot find ${pattern} in the output of the guest: its command ended`);
-      }
+    while (this.#fate === "running") {
+      if (pattern.test(this.output())) return;
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
+    const { stdout } = await this.finished();
+    if (!pattern.test(stdout)) throw new Error(`Cannot find ${pattern} in the output of the guest: its command ended`);
   }
 
   /** Process id of QEMU. */

@@ -1,6 +1,7 @@
 /** The rig itself: what a guest hands back, how it fails, and that its disks are what was asked for. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readSystemFile } from "../../ffi/sysfs.ts";
 import { readCounts } from "../../tools/run_tests.ts";
@@ -13,10 +14,12 @@ import {
   type GuestDevice,
   GuestError,
   guestReady,
+  hostProgram,
   pciAddress,
   runContest,
   runGuest,
   scriptCommand,
+  shellWords,
   testCommand,
 } from "./mod.ts";
 
@@ -40,14 +43,21 @@ async function failure(promise: Promise<unknown>): Promise<GuestError> {
 
 testWhen(READY, "a command's exit code, output and files come back", async () => {
   const { code, stdout, stderr, files, console } = await runGuest({
-    command: ["sh", "-c", `cat /in/text; echo "$WORD" >&2; mkdir /out; cp /in/bytes /out/copy; pwd; exit 3`],
+    command: [
+      "sh",
+      "-c",
+      `cat /in/text; echo "$WORD" >&2; mkdir /out; cp /in/bytes /out/copy; pwd; b2sum </dev/null; exit 3`,
+    ],
+    programs: ["b2sum"],
     project: false,
     cwd: "/in",
     env: { WORD: "it's $HOME" },
     files: { "/in/text": "hello\n", "/in/bytes": new Uint8Array([0, 255, 10]) },
     collect: ["/out", "/not/there"],
   });
-  assert.deepEqual([code, stdout, stderr], [3, "hello\n/in\n", "it's $HOME\n"]);
+  assert.deepEqual([code, stderr], [3, "it's $HOME\n"]);
+  const hashOfNothing = createHash("blake2b512").digest("hex");
+  assert.equal(stdout, `hello\n/in\n${hashOfNothing}  -\n`);
   assert.deepEqual([...files], [["/out/copy", new Uint8Array([0, 255, 10])]]);
   assert.match(console, /guest: the command ended with 3/);
 });
@@ -67,6 +77,20 @@ testWhen(READY, "a guest that hangs is killed after its time, and leaves no proc
   assert.equal(error.kind, "timeout");
   assert.match(error.message, /Cannot wait longer than 3000 ms for the guest/);
   assert.throws(() => Deno.kill(guest.pid, "SIGCONT"), Deno.errors.NotFound);
+});
+
+testWhen(READY, "a guest that is disposed of before its end says so to who waits for it", async () => {
+  const guest = await Guest.start({ command: ["sleep", "3600"], project: false });
+  const end = failure(guest.finished());
+  const output = failure(guest.until(/never/));
+  await guest[Symbol.asyncDispose]();
+  assert.deepEqual([(await end).kind, (await output).kind], ["killed", "killed"]);
+  assert.ok(!isAlive(guest.pid));
+});
+
+testWhen(READY, "waiting for output that does not come ends with the command", async () => {
+  await using guest = await Guest.start({ command: ["echo", "other"], project: false });
+  await assert.rejects(guest.until(/wanted/), /Cannot find \/wanted\/ in the output of the guest/);
 });
 
 testWhen(READY, "what QEMU refuses is an error with its words", async () => {
@@ -118,6 +142,45 @@ testWhen(READY, "a disk is unplugged from a running guest", async () => {
   const { code, stdout } = await guest.finished();
   assert.deepEqual([code, stdout], [0, `${pciAddress(devices, 0)}\ngone\n`]);
 });
+
+testWhen(READY, "a disk that another process serves over vhost-user works in the guest", async () => {
+  using dir = new TempDir();
+  const image = dir.sparse("disk.img", DISK_BYTES);
+  const socket = join(dir.path, "disk.sock");
+  const server = new Deno.Command("setpriv", {
+    args: [
+      ...["--pdeathsig", "KILL", hostProgram("qemu-storage-daemon")],
+      ...["--blockdev", `driver=file,node-name=disk,filename=${image}`],
+      ...[
+        "--export",
+        `vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=2,addr.type=unix,addr.path=${socket}`,
+      ],
+    ],
+    stdin: "null",
+  }).spawn();
+  try {
+    while (![...Deno.readDirSync(dir.path)].some(({ name }) => name === "disk.sock")) {
+      await Promise.race([new Promise((resolve) => setTimeout(resolve, 10)), serverEnd(server)]);
+    }
+    const script = `dd if=/dev/urandom of=/dev/vda bs=64k count=16 2>/dev/null; sync
+      echo 3 >/proc/sys/vm/drop_caches; sha256sum /dev/vda | cut -d ' ' -f 1; ls /sys/block/vda/mq | wc -l`;
+    const { code, stdout } = await runGuest({
+      command: ["sh", "-ec", script],
+      project: false,
+      devices: [{ kind: "vhost-user-blk", socket, queues: 2 }],
+    });
+    assert.deepEqual([code, stdout], [0, `${sha256(image)}\n2\n`]);
+  } finally {
+    server.kill("SIGKILL");
+    await server.status;
+  }
+});
+
+/** Rejects when the server ends. */
+async function serverEnd(server: Deno.ChildProcess): Promise<never> {
+  const { code } = await server.status;
+  throw new Error(`Cannot wait for the socket: the server ended with ${code}`);
+}
 
 const DISKS_SCRIPT = `
 say() { echo "$1=$(cat "$2" | tr -d ' ')"; }
@@ -191,18 +254,14 @@ testWhen(READY, "the guest's kernel sees the disks as they were asked for, and t
 });
 
 const PROJECT_SCRIPT = `
-${quoted(scriptCommand("tests/guest/inside/read_write.ts", "/dev/nvme0n1", "/dev/vda"))}
+${shellWords(scriptCommand("tests/guest/inside/read_write.ts", "/dev/nvme0n1", "/dev/vda"))}
 ${
-  quoted(
+  shellWords(
     scriptCommand("cli.ts", "randread", "/dev/nvme0n1", "--direct", "--runtime", "200ms", "--output-format", "json"),
   )
 } >/tmp/fio.json
-exec ${quoted(testCommand("tests/core/containers_test.ts"))}
+exec ${shellWords(testCommand("tests/core/containers_test.ts"))}
 `;
-
-function quoted(words: string[]): string {
-  return words.map((word) => `'${word}'`).join(" ");
-}
 
 testWhen(
   READY,

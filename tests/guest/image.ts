@@ -12,6 +12,7 @@ import { DEVICE_MODULE } from "./devices.ts";
 import type { GuestFile, GuestJob } from "./job.ts";
 import type { GuestKernel } from "./kernel.ts";
 import { addProject, GUEST_DENO_DIR, GUEST_PROJECT } from "./project.ts";
+import { shellWords } from "./shell.ts";
 import { findLibrary, findProgram, librariesOf } from "./programs.ts";
 
 /** What every guest loads: the bus of its disks, and the console whose ports carry output and files. */
@@ -75,15 +76,11 @@ function commandScript(job: GuestJob): string {
   const deno = hasProject ? { DENO_DIR: GUEST_DENO_DIR, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" } : {};
   const variables = Object.entries({ ...inherited, ...deno, ...job.env });
   return [
-    ...variables.map(([name, value]) => `export ${name}=${quoted(value)}`),
-    `cd ${quoted(job.cwd ?? (hasProject ? GUEST_PROJECT : "/"))} || exit 127`,
-    `exec ${job.command.map(quoted).join(" ")}`,
+    ...variables.map(([name, value]) => `export ${name}=${shellWords([value])}`),
+    `cd ${shellWords([job.cwd ?? (hasProject ? GUEST_PROJECT : "/")])} || exit 127`,
+    `exec ${shellWords(job.command)}`,
     "",
   ].join("\n");
-}
-
-function quoted(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 function bytesOf(content: GuestFile): Uint8Array {

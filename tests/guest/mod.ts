@@ -8,5 +8,7 @@ export { type ContestPlan, type ContestRow, median, runContest } from "./contest
 export { deviceId, type GuestDevice, pciAddress } from "./devices.ts";
 export { Guest, runGuest } from "./guest.ts";
 export { GuestError, type GuestJob, type GuestResult, scriptCommand, testCommand } from "./job.ts";
+export { hostProgram } from "./programs.ts";
 export { guestReady } from "./ready.ts";
+export { shellWords } from "./shell.ts";
 export { giveBack, handToVfio, VFIO_MODULES } from "./vfio.ts";

@@ -31,6 +31,12 @@ export function findProgram(name: string): string {
   return found;
 }
 
+/** How a program is started on the host: what set-up unpacked has a wrapper that finds its libraries. */
+export function hostProgram(name: string): string {
+  const wrapper = join(NATIVE_DIR, "bin", name);
+  return exists(wrapper) ? wrapper : findProgram(name);
+}
+
 /** Finds the file of a library by its soname. */
 export function findLibrary(soname: string): string {
   const found = [...unpackedLibraryDirs(), ...LIBRARY_DIRS].map((dir) => join(dir, soname)).find(exists);
