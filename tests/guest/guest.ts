@@ -94,11 +94,10 @@ export class Guest implements AsyncDisposable {
       new GuestError(kind, reason, { console, stdout, stderr });
     if (this.#fate === "timeout") throw fail("timeout", `Cannot wait longer than ${this.#timeoutMs} ms for the guest`);
     if (!/^\d+$/.test(code)) {
-      const said = (await this.#qemuErrors).trim() || `code ${status.code}`;
-      throw fail(
-        "died",
-        `Cannot get an exit code from the guest: the machine ended before its command (QEMU: ${said})`,
-      );
+      // Its call trace may be longer than the lines that the error carries.
+      const panic = /Kernel panic[^\r\n]*/.exec(console)?.[0];
+      const said = panic ?? `QEMU: ${(await this.#qemuErrors).trim() || `code ${status.code}`}`;
+      throw fail("died", `Cannot get an exit code from the guest: the machine ended before its command (${said})`);
     }
     const files = new Map(
       [...readCpio(Deno.readFileSync(join(this.#dir, "files")))].map(([path, bytes]) => [`/${path}`, bytes]),
