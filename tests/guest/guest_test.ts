@@ -106,7 +106,10 @@ testWhen(READY, "what the guest cannot get is refused before it starts", async (
 });
 
 testWhen(READY, "a test process that is killed takes its guest along", async () => {
+  // Nobody else removes what it leaves.
+  using dir = new TempDir();
   const child = new Deno.Command(Deno.execPath(), {
+    env: { TMPDIR: dir.path },
     args: ["run", "-q", "-P=test", fileURLToPath(new URL("children/orphan.ts", import.meta.url))],
     stdin: "null",
     stdout: "piped",
