@@ -4,6 +4,7 @@ import { WAIT_MODES } from "../core/block.ts";
 import { BlockDevice } from "../core/device.ts";
 import { setPlugDebug } from "../core/plug.ts";
 import { openIoUring } from "./io_uring/mod.ts";
+import { openLinuxAio } from "./linux_aio/mod.ts";
 import type { MemoryOptions } from "./memory/disk.ts";
 import { openMemory } from "./memory/mod.ts";
 
@@ -18,6 +19,7 @@ type DriverOpener = (target: string, options: DeviceOptions) => Backend | Promis
 
 const DRIVERS: Readonly<Record<string, DriverOpener>> = {
   io_uring: openIoUring,
+  linux_aio: openLinuxAio,
   memory: openMemory,
 };
 

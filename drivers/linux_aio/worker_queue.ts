@@ -1,0 +1,102 @@
+import type { OpenOptions, WaitMode } from "../../core/block.ts";
+import { DEFAULT_QUEUE_DEPTH } from "../../core/limits.ts";
+import { CompletionPump } from "../../core/pump.ts";
+import { SharedTable } from "../../core/shared_table.ts";
+import { LAIO_EVENTS } from "../../core/trace.ts";
+import { AioContext } from "../../ffi/libaio/mod.ts";
+import { openEventWakeup, threadWakeup, type Wakeup } from "../../ffi/wakeup.ts";
+import { explainSetupFailure } from "./explain.ts";
+import { type AioGate, AioQueue } from "./queue.ts";
+
+/** What tells two contexts of one Worker apart. */
+interface QueueKey {
+  readonly wait: WaitMode;
+  readonly queueDepth: number;
+  readonly wakeup: "auto" | "socketpair";
+}
+
+/** The context that all devices of a Worker with one configuration share, so that one section over two is one submit. */
+export interface SharedQueue {
+  /** The context itself. */
+  readonly context: AioContext;
+  /** Its requests. */
+  readonly queue: AioQueue;
+  /** Its deliveries. */
+  readonly pump: CompletionPump;
+  /** How it wakes the event loop up, or null for one that only blocks. */
+  readonly wakeup: Wakeup | null;
+}
+
+/** A wake-up, the eventfd behind it, and how it is armed. */
+interface WakeEvent extends AioGate {
+  readonly fd: number;
+  readonly wakeup: Wakeup | null;
+}
+
+const contexts = new SharedTable<SharedQueue>();
+
+/** Returns this Worker's queue for the options, made on first use. Pair with {@link releaseQueue}. */
+export function acquireQueue(options: OpenOptions): SharedQueue {
+  const key: QueueKey = {
+    wait: options.wait ?? "event",
+    queueDepth: options.queueDepth ?? DEFAULT_QUEUE_DEPTH,
+    wakeup: options.wakeup ?? "auto",
+  };
+  return contexts.acquire(JSON.stringify(key), () => openQueue(key));
+}
+
+/**
+ * Gives a queue back; the last user's return tears it down, unless it is `leaked` with I/O in flight. Resolves when the
+ * kernel is done with it, tens of milliseconds later.
+ */
+export async function releaseQueue(shared: SharedQueue, leaked = false): Promise<void> {
+  if (!contexts.release(shared, leaked)) return;
+  const { queue, pump, context, wakeup } = shared;
+  queue.stop();
+  pump.stop();
+  try {
+    await context.close();
+  } finally {
+    wakeup?.[Symbol.dispose]();
+    if (LAIO_EVENTS.cleanupState.hasSubscribers) LAIO_EVENTS.cleanupState.publish({});
+  }
+}
+
+function openQueue(key: QueueKey): SharedQueue {
+  using stack = new DisposableStack();
+  let onWake = () => {};
+  const event = key.wait === "block" ? NO_EVENT : openEvent(key.wakeup, () => onWake());
+  const { wakeup } = event;
+  if (wakeup !== null) stack.use(wakeup);
+  const context = openContext(key.queueDepth, event.fd);
+  const queue = new AioQueue(context, event);
+  const pump = new CompletionPump(queue, key.wait, wakeup);
+  queue.observe(pump);
+  onWake = () => {
+    queue.stats.wakeups++;
+    pump.woken();
+  };
+  if (LAIO_EVENTS.initState.hasSubscribers) {
+    LAIO_EVENTS.initState.publish({ queueDepth: key.queueDepth, readsRing: context.ring !== null });
+  }
+  stack.move();
+  return { context, queue, pump, wakeup };
+}
+
+/** For queues that block: no eventfd, and nobody who waits for one. */
+const NO_EVENT: WakeEvent = { fd: -1, wakeup: null, arm: () => false };
+
+function openEvent(way: QueueKey["wakeup"], onWake: () => void): WakeEvent {
+  const event = way === "socketpair" ? null : openEventWakeup(onWake);
+  if (event !== null) return { ...event, arm: () => true };
+  const thread = threadWakeup(onWake);
+  return { fd: thread.fd, wakeup: thread, arm: () => thread.arm() };
+}
+
+function openContext(entries: number, eventFd: number): AioContext {
+  try {
+    return new AioContext({ entries, eventFd });
+  } catch (error) {
+    throw explainSetupFailure(error, entries);
+  }
+}
