@@ -71,6 +71,8 @@ export interface Backend {
   readonly notes: readonly string[];
   /** True once the queue is unusable: nothing succeeds any more. */
   readonly broken: boolean;
+  /** What the driver has to say about a request that has just failed, beyond its errno. */
+  failureDetail?(request: IoRequest): string | undefined;
   /** Current size in bytes. */
   size(): number;
   /** Grows or truncates a regular file. Throws StorageError (`unsupported`) for everything else. */
@@ -126,6 +128,11 @@ export interface OpenOptions {
   readonly registered?: boolean;
   /** How the event loop is woken: by Node's pipe handle where the runtime has it, or through documented API only. */
   readonly wakeup?: "auto" | "socketpair";
+  /**
+   * Properties of libblkio by name, such as `{ "queue-size": 256 }`, each set in the state that it wants. Only of the
+   * driver blkio; docs/blkio.md has the list.
+   */
+  readonly blkio?: Readonly<Record<string, string | number | boolean>>;
   /** Milliseconds `close` waits for I/O in flight. Default 5,000. */
   readonly drainMs?: number;
 }

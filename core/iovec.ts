@@ -54,17 +54,19 @@ export class IovecTable {
     return addHigh(this.memory.addressLow, this.memory.addressHigh, this.#wordOffset * 4);
   }
 
-  /** Writes the table for what is left after `done` bytes. */
-  write(done: number): void {
+  /** Writes the table for what is left after `done` bytes, or for the first `limitBytes` of that. */
+  write(done: number, limitBytes = Infinity): void {
     const words = this.memory.words;
     let skip = done;
+    let room = limitBytes;
     let at = this.#wordOffset;
     this.#count = 0;
     for (const { memory, byteOffset, byteLength } of this.pieces) {
       const skipped = Math.min(skip, byteLength);
       skip -= skipped;
-      const left = byteLength - skipped;
+      const left = Math.min(byteLength - skipped, room);
       if (left === 0) continue;
+      room -= left;
       words[at] = addLow(memory.addressLow, byteOffset + skipped);
       words[at + 1] = addHigh(memory.addressLow, memory.addressHigh, byteOffset + skipped);
       words[at + 2] = left;

@@ -148,7 +148,10 @@ export class PromiseQueue {
     if (resolve === null || reject === null) return;
     if (failure !== null) reject(failure);
     else if (result >= 0) resolve(result);
-    else reject(this.error(request, -result, this.#backend.broken ? "broken" : "io", undefined, undefined));
+    else {
+      const detail = this.#backend.failureDetail?.(request);
+      reject(this.error(request, -result, this.#backend.broken ? "broken" : "io", detail, undefined));
+    }
   }
 
   #recycle(operation: PendingOperation): void {

@@ -46,7 +46,10 @@ export const LURING_EVENTS: QueueEvents = queueEvents("luring");
 /** Events of the linux_aio driver. */
 export const LAIO_EVENTS: QueueEvents = queueEvents("laio");
 
+/** Events of the blkio driver. */
+export const BLKIO_EVENTS: QueueEvents = queueEvents("blkio");
+
 /** Every event by name, for `--trace` and for subscribers that want all of them. */
-export const TRACE_EVENTS: readonly string[] = [LURING_EVENTS, LAIO_EVENTS]
+export const TRACE_EVENTS: readonly string[] = [LURING_EVENTS, LAIO_EVENTS, BLKIO_EVENTS]
   .flatMap((events) => Object.values<Channel>({ ...events }))
   .map((each) => String(each.name));

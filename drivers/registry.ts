@@ -3,6 +3,7 @@ import { BATCH_MODES } from "../core/batching.ts";
 import { WAIT_MODES } from "../core/block.ts";
 import { BlockDevice } from "../core/device.ts";
 import { setPlugDebug } from "../core/plug.ts";
+import { openBlkio } from "./blkio/mod.ts";
 import { openIoUring } from "./io_uring/mod.ts";
 import { openLinuxAio } from "./linux_aio/mod.ts";
 import type { MemoryOptions } from "./memory/disk.ts";
@@ -21,6 +22,7 @@ const DRIVERS: Readonly<Record<string, DriverOpener>> = {
   io_uring: openIoUring,
   linux_aio: openLinuxAio,
   memory: openMemory,
+  blkio: openBlkio,
 };
 
 export { monotonicMs } from "../ffi/libc/clock.ts";

@@ -1,7 +1,8 @@
 import type { MemorySource, OwnedMemory } from "../core/memory.ts";
 import { StorageError } from "../core/errors.ts";
 import { invariant } from "../core/invariant.ts";
-import { lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
+import { newMemoryFile } from "./libc/descriptor.ts";
+import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
 
 /** Page size that alignments are rounded to; memory from mmap(2) starts on a page in any case. */
 const PAGE_BYTES = 4096;
@@ -9,8 +10,14 @@ const PAGE_BYTES = 4096;
 /** Regions by their ArrayBuffer: how the address behind a view is found without asking V8 for a pointer per I/O. */
 const regions = new WeakMap<ArrayBufferLike, AlignedMemory>();
 
+/** What kind of memory is mapped. */
+export interface MemoryOptions {
+  /** Back it by a file in memory, whose descriptor other processes can map. Default false. */
+  readonly shared?: boolean;
+}
+
 /**
- * Anonymous memory outside of the JavaScript heap, page-aligned, that a kernel may write to at any time.
+ * Memory outside of the JavaScript heap, page-aligned, that a kernel may write to at any time.
  *
  * The mapping belongs to this object, not to the garbage collector: it stays until `dispose`, which refuses while
  * requests hold it. Disposing detaches the ArrayBuffer first, so that views left behind have length 0 instead of
@@ -21,6 +28,8 @@ export class AlignedMemory implements OwnedMemory {
   readonly addressLow: number;
   readonly addressHigh: number;
   readonly byteLength: number;
+  /** Descriptor of the file behind shared memory, open until `dispose`; −1 for memory of this process alone. */
+  readonly fd: number;
   registeredIndex = -1;
   registeredWith: unknown = null;
   holds = 0;
@@ -30,22 +39,20 @@ export class AlignedMemory implements OwnedMemory {
   #words: Int32Array<ArrayBuffer>;
 
   /** Maps at least `byteLength` zeroed bytes, whole pages, present in memory from the start. */
-  constructor(byteLength: number) {
+  constructor(byteLength: number, { shared = false }: MemoryOptions = {}) {
     if (!Number.isSafeInteger(byteLength) || byteLength <= 0) {
       throw new RangeError(`Cannot allocate ${byteLength} bytes: wanted a whole number above 0`);
     }
     this.byteLength = Math.ceil(byteLength / PAGE_BYTES) * PAGE_BYTES;
-    const flags = C.MAP_PRIVATE.value | C.MAP_ANONYMOUS.value | C.MAP_POPULATE.value;
+    this.fd = shared ? newMemoryFile(this.byteLength) : -1;
+    const flags = (shared ? C.MAP_SHARED.value : C.MAP_PRIVATE.value | C.MAP_ANONYMOUS.value) | C.MAP_POPULATE.value;
     const prot = C.PROT_READ.value | C.PROT_WRITE.value;
-    const pointer = libc().mmap(null, BigInt(this.byteLength), prot, flags, -1, 0n);
+    const pointer = libc().mmap(null, BigInt(this.byteLength), prot, flags, this.fd, 0n);
     const address = Deno.UnsafePointer.value(pointer);
     if (pointer === null || address >= 0xffff_ffff_ffff_f000n) {
-      throw new StorageError({
-        kind: "resource",
-        op: "allocate",
-        target: `${this.byteLength} bytes of memory`,
-        errno: lastErrno(),
-      });
+      const errno = lastErrno();
+      if (shared) closeFile(this.fd, "memory file");
+      throw new StorageError({ kind: "resource", op: "allocate", target: `${this.byteLength} bytes of memory`, errno });
     }
     this.#pointer = pointer;
     this.addressLow = Number(BigInt.asIntN(32, address));
@@ -82,6 +89,7 @@ export class AlignedMemory implements OwnedMemory {
     invariant(this.holds === 0, `Cannot free memory that ${this.holds} requests hold: wait for their completion first`);
     this.#pointer = null;
     regions.delete(this.#buffer);
+    if (this.fd >= 0) closeFile(this.fd, "memory file");
     // Detached by somebody else: views of the transferred buffer are alive, so the mapping has to stay.
     if (this.#buffer.detached) return;
     this.#buffer.transfer();
@@ -107,12 +115,16 @@ export function regionOf(view: Uint8Array): AlignedMemory | null {
   return region;
 }
 
+/** Throws a RangeError for an alignment that mapped memory does not have. */
+export function checkAlignment(alignment: number): void {
+  if (alignment <= PAGE_BYTES) return;
+  throw new RangeError(`Cannot align memory to ${alignment} bytes: wanted at most ${PAGE_BYTES}`);
+}
+
 /** Memory by mmap(2): what drivers with a kernel behind them use. */
 export const pageMemory: MemorySource = {
   allocate: (byteLength: number, alignment: number): OwnedMemory => {
-    if (alignment > PAGE_BYTES) {
-      throw new RangeError(`Cannot align memory to ${alignment} bytes: wanted at most ${PAGE_BYTES}`);
-    }
+    checkAlignment(alignment);
     return new AlignedMemory(byteLength);
   },
   regionOf,

@@ -27,6 +27,19 @@ export const TIMESPEC = struct("struct timespec", "time.h", 16, {
   nanoseconds: ["tv_nsec", "i64", 8],
 });
 
+/** Address of a socket in the file system. */
+export const SOCKADDR_UN = struct("struct sockaddr_un", "sys/un.h", 110, {
+  family: ["sun_family", "u16", 0],
+  path: ["sun_path", "bytes", 2],
+});
+
+/** One descriptor of poll(2). */
+export const POLLFD = struct("struct pollfd", "poll.h", 8, {
+  fd: ["fd", "i32", 0],
+  events: ["events", "i16", 4],
+  revents: ["revents", "i16", 6],
+});
+
 /** What getrlimit(2) fills. */
 export const RLIMIT = struct("struct rlimit", "sys/resource.h", 16, {
   soft: ["rlim_cur", "u64", 0],
@@ -80,9 +93,16 @@ export const LIBC_CONSTANTS = {
   W_OK: { header: "unistd.h", value: 2 },
   PROT_READ: { header: "sys/mman.h", value: 1 },
   PROT_WRITE: { header: "sys/mman.h", value: 2 },
+  MAP_SHARED: { header: "sys/mman.h", value: 1 },
   MAP_PRIVATE: { header: "sys/mman.h", value: 2 },
   MAP_ANONYMOUS: { header: "sys/mman.h", value: 0x20 },
   MAP_POPULATE: { header: "sys/mman.h", value: 0x8000 },
+  MFD_CLOEXEC: { header: "sys/mman.h", value: 1 },
+  F_DUPFD_CLOEXEC: { header: "fcntl.h", value: 1030 },
+  SEEK_END: { header: "unistd.h", value: 2 },
+  POLLRDHUP: { header: "poll.h", value: 0x2000 },
+  POLLERR: { header: "poll.h", value: 8 },
+  POLLHUP: { header: "poll.h", value: 0x10 },
   EFD_CLOEXEC: { header: "sys/eventfd.h", value: 0o2000000 },
   EFD_NONBLOCK: { header: "sys/eventfd.h", value: 0o4000 },
   AF_UNIX: { header: "sys/socket.h", value: 1 },

@@ -1,0 +1,184 @@
+import { type DeferCall, deferCallFor } from "../../core/batching.ts";
+import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
+import { checkQueueDepth } from "../../core/check.ts";
+import { DEFERRED_SUBMITS, type DeferredSubmit } from "../../core/deferred.ts";
+import { drained, undrainedError } from "../../core/drain.ts";
+import { StorageError } from "../../core/errors.ts";
+import { DEFAULT_DRAIN_MS, DEFAULT_QUEUE_DEPTH, MAX_OFFSET_BYTES } from "../../core/limits.ts";
+import type { OwnedMemory } from "../../core/memory.ts";
+import { CompletionPump } from "../../core/pump.ts";
+import type { IoRequest } from "../../core/request.ts";
+import type { QueueOwner } from "../../core/request_queue.ts";
+import type { QueueStats } from "../../core/stats.ts";
+import { BLKIO_EVENTS } from "../../core/trace.ts";
+import { duplicateFd } from "../../ffi/libc/descriptor.ts";
+import { closeFile } from "../../ffi/libc/mod.ts";
+import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
+import { RegionMemorySource } from "./memory.ts";
+import { planProperties } from "./properties.ts";
+import { BlkioQueue } from "./queue.ts";
+import { openSession, type Session } from "./session.ts";
+import { parseBlkioTarget } from "./target.ts";
+import { QueueWatch } from "./watch.ts";
+
+/**
+ * Opens `DRIVER:ADDRESS` through libblkio. Throws StorageError, and RangeError or TypeError for a target or properties
+ * that make no sense.
+ */
+export function openBlkio(target: string, options: OpenOptions): Backend {
+  checkQueueDepth(options.queueDepth);
+  const address = parseBlkioTarget(target);
+  const plan = planProperties(options);
+  using stack = new DisposableStack();
+  const session = stack.use(openSession(address, plan));
+  const device = new BlkioDevice(target, session, plan.options);
+  stack.move();
+  return device;
+}
+
+/** One open target: an instance of libblkio and a queue of its own. */
+class BlkioDevice implements Backend, QueueOwner {
+  readonly driver = "blkio";
+  readonly target: string;
+  readonly info: TargetInfo;
+  readonly limits: BlockLimits;
+  readonly stats: QueueStats;
+  readonly registrar: unknown = this;
+  readonly memory: RegionMemorySource;
+  readonly notes: string[] = [];
+  active = 0;
+  onIdle: (() => void) | null = null;
+  readonly #session: Session;
+  readonly #queue: BlkioQueue;
+  readonly #pump: CompletionPump;
+  readonly #watch: QueueWatch;
+  readonly #wakeup: Wakeup | null;
+  readonly #defer: DeferCall;
+  readonly #submit: DeferredSubmit;
+  #closing: Promise<void> | null = null;
+
+  constructor(target: string, session: Session, options: OpenOptions) {
+    const { batch = "auto", wait = "event", queueDepth = DEFAULT_QUEUE_DEPTH } = options;
+    this.target = target;
+    this.#session = session;
+    this.info = session.info;
+    const { disk, link, maxIovecs } = session;
+    const lazy = wait === "block";
+    this.#queue = new BlkioQueue(session.queue, disk, { maxInflight: queueDepth, lazy, link });
+    this.stats = this.#queue.stats;
+    this.limits = { maxInflight: queueDepth, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs };
+    this.memory = new RegionMemorySource(session.blkio, target, session.needs);
+    this.#defer = deferCallFor(batch);
+    this.#submit = DEFERRED_SUBMITS[batch];
+    this.#wakeup = wait === "block" ? null : this.#openWakeup(options);
+    if (this.#wakeup === null) this.#queue.withoutEvent();
+    this.#pump = new CompletionPump(this.#queue, wait, this.#wakeup);
+    this.#queue.observe(this.#pump);
+    this.#watch = new QueueWatch(this.#queue, () => this.stats.wakeups, () => this.#missed());
+    if (session.info.kind === "remote" && link === null) {
+      this.notes.push("The server's socket was not found: if the server dies, requests in flight wait for ever");
+    }
+    if (BLKIO_EVENTS.initState.hasSubscribers) {
+      BLKIO_EVENTS.initState.publish({ driver: session.blkio.driver, needsRegions: session.needs.regions });
+    }
+  }
+
+  get broken(): boolean {
+    return this.#queue.broken;
+  }
+
+  failureDetail(request: IoRequest): string | undefined {
+    const message = this.#queue.takeMessage(request);
+    if (message !== undefined) return `libblkio says "${message}"`;
+    return this.broken && this.#session.link !== null ? "the server has closed the connection, or died" : undefined;
+  }
+
+  size(): number {
+    return this.#session.file?.size() ?? this.#session.disk.capacityBytes;
+  }
+
+  resize(byteLength: number): void {
+    const { file } = this.#session;
+    if (file !== null) return file.resize(byteLength);
+    throw new StorageError({
+      kind: "unsupported",
+      op: "resize",
+      target: this.target,
+      detail: "wanted a regular file",
+    });
+  }
+
+  enqueue(request: IoRequest): void {
+    this.#queue.enqueue(request, this);
+    this.#watch.touch();
+    this.#defer(this.#submit, this.#queue);
+  }
+
+  cancel(request: IoRequest): void {
+    this.#queue.cancel(request);
+  }
+
+  register(): void {
+    // Memory of this device is mapped when it is made.
+  }
+
+  unregister(memory: OwnedMemory): void {
+    this.memory.unmap(memory);
+  }
+
+  run(done: () => boolean, minCompletions: number): void {
+    this.#queue.run(done, minCompletions);
+    this.#pump.settle();
+  }
+
+  poll(): number {
+    const count = this.#queue.poll();
+    this.#pump.settle();
+    return count;
+  }
+
+  close(drainMs: number = DEFAULT_DRAIN_MS): Promise<void> {
+    return this.#closing ??= this.#close(drainMs);
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    if (this.active > 0) this.#queue.submit();
+    if (!await drained(this, drainMs)) {
+      this.#watch.stop();
+      throw undrainedError(this.target, this.active, drainMs, "instance");
+    }
+    this.#watch.stop();
+    this.#queue.stop();
+    this.#pump.stop();
+    this.memory.unmapAll();
+    this.#wakeup?.[Symbol.dispose]();
+    this.#session[Symbol.dispose]();
+    if (BLKIO_EVENTS.cleanupState.hasSubscribers) BLKIO_EVENTS.cleanupState.publish({});
+  }
+
+  /** libblkio's completion descriptor in the event loop; a copy, because closing the wake-up closes its descriptor. */
+  #openWakeup({ wakeup = "auto" }: OpenOptions): Wakeup | null {
+    const way = wakeup === "auto" ? this.#wrapCompletionFd() : null;
+    if (way === null) {
+      this.notes.push("No event wakes the event loop up: it looks for completions once a turn while I/O is in flight");
+    }
+    return way;
+  }
+
+  #wrapCompletionFd(): Wakeup | null {
+    const fd = duplicateFd(this.#session.queue.completionFd, "completion descriptor");
+    const wakeup = eventFdWakeup(fd, () => {
+      this.stats.wakeups++;
+      this.#pump.woken();
+    });
+    if (wakeup === null) closeFile(fd, "completion descriptor");
+    return wakeup;
+  }
+
+  #missed(): void {
+    if (this.#watch.missedEvents === 1) {
+      this.notes.push("Completions came without an event: they are looked for ten times a second");
+    }
+    this.#pump.woken();
+  }
+}

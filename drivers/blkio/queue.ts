@@ -1,0 +1,315 @@
+import { Errno } from "../../core/errno.ts";
+import { addHigh, addLow } from "../../core/memory.ts";
+import { pause } from "../../core/pause.ts";
+import { isUnknownOperation } from "../../core/range_ways.ts";
+import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
+import { type QueueOwner, RequestQueue } from "../../core/request_queue.ts";
+import { BLKIO_EVENTS } from "../../core/trace.ts";
+import {
+  BLKIO_CONSTANTS as B,
+  COMPLETION_RESULT,
+  COMPLETION_TAG,
+  COMPLETION_WORDS,
+  type QueuePort,
+} from "../../ffi/libblkio/mod.ts";
+import type { Link } from "./server_link.ts";
+
+/** Milliseconds between looks at a server that might have died, and at completions that no event told of. */
+export const WATCH_MS = 100;
+
+/** Zeroes as our other drivers make them: the range stays allocated. */
+const ZEROES = B.BLKIO_REQ_NO_UNMAP.value;
+
+/** The second way of discarding: zeroes that give the range back, and never by writing them. */
+const ZEROES_BY_DISCARD = B.BLKIO_REQ_NO_FALLBACK.value;
+
+/** What a queue has to know of its disk. Lengths in bytes, Infinity where there is no limit. */
+export interface Disk {
+  /** Size of a disk that cannot grow; Infinity for a file, which is asked. */
+  readonly capacityBytes: number;
+  /** Longest read or write. */
+  readonly maxPieceBytes: number;
+  /** Longest discard. */
+  readonly maxDiscardBytes: number;
+  /** Longest range of zeroes. */
+  readonly maxZeroesBytes: number;
+  /** End of a file now; asked once in a pass that has reads. */
+  end(): number;
+  /** Grows a file that ends before `byteLength`; 0 or −errno. */
+  growTo(byteLength: number): number;
+}
+
+/**
+ * The requests of one device on one queue of libblkio. libblkio answers 0 or −errno for each; bytes, the end of a file
+ * and of a disk, and lengths beyond the other end's limits are dealt with here, by pieces.
+ */
+export class BlkioQueue extends RequestQueue<QueueOwner> {
+  /** Messages of libblkio for requests that failed, until they are asked for. */
+  readonly #messages = new WeakMap<IoRequest, string>();
+  readonly #port: QueuePort;
+  readonly #disk: Disk;
+  readonly #link: Link | null;
+  /** Bytes that the request in a slot transfers in this attempt. */
+  readonly #pieces: Float64Array;
+  #queued = 0;
+  /** Completions that a look has found and `collect` has not seen. */
+  #found = 0;
+  #event = true;
+  #armed = false;
+
+  /** Makes the queue behind `port`, which it uses alone; `link` is the other end that can die, where there is one. */
+  constructor(port: QueuePort, disk: Disk, options: { maxInflight: number; lazy: boolean; link: Link | null }) {
+    super({ maxInflight: options.maxInflight, events: BLKIO_EVENTS, lazy: options.lazy });
+    this.#port = port;
+    this.#disk = disk;
+    this.#link = options.link;
+    this.#pieces = new Float64Array(this.maxInflight);
+  }
+
+  get queued(): number {
+    return this.#queued;
+  }
+
+  /** No event reaches the event loop: the pump has to look. */
+  withoutEvent(): void {
+    this.#event = false;
+  }
+
+  arm(): boolean {
+    // Drivers may start with events off, so they are enabled each time somebody is about to wait.
+    if (this.#event) this.#port.setEventEnabled(true);
+    this.#armed = this.#event;
+    return this.#event;
+  }
+
+  disarm(): void {
+    this.#armed = false;
+    this.#port.setEventEnabled(false);
+  }
+
+  /** libblkio's message for a request that has just failed, or undefined where it had none. */
+  takeMessage(request: IoRequest): string | undefined {
+    const message = this.#messages.get(request);
+    this.#messages.delete(request);
+    return message;
+  }
+
+  /** True when completions are there while somebody waits for an event to tell of them. */
+  overlooked(): boolean {
+    return this.#armed && this.ready();
+  }
+
+  /** True, with every request failed, when the other end is gone. */
+  checkLink(): boolean {
+    if (this.broken || this.#link === null || !this.#link.hasHungUp()) return this.broken;
+    this.fail(Errno.ECONNRESET);
+    this.submit();
+    return true;
+  }
+
+  protected hasCompletions(): boolean {
+    if (this.#found === 0 && !this.broken) this.enterOnce();
+    return this.#found > 0;
+  }
+
+  protected enterAll(): void {
+    this.#announce();
+    const result = this.#count(this.#port.submit());
+    if (result < 0) this.#failed(result);
+  }
+
+  protected enterOnce(): void {
+    if (this.#found > 0 || this.broken) return;
+    this.#announce();
+    const result = this.#count(this.#port.doIo());
+    if (result < 0) this.#failed(result);
+    else this.#found = result;
+  }
+
+  protected enterAndWait(minCompletions: number): void {
+    if (this.#found > 0 || this.broken) return;
+    const min = Math.min(minCompletions, this.inflight.size);
+    const timeoutMs = this.#link === null ? 0 : WATCH_MS;
+    this.#announce();
+    const result = this.#count(this.#port.wait(min, timeoutMs));
+    if (result >= 0) this.#found = result;
+    else if (result === -Errno.ETIME) this.checkLink();
+    else if (isRefusal(result)) pause();
+    else this.#failed(result);
+  }
+
+  protected collect(): boolean {
+    if (this.#found === 0) this.enterOnce();
+    const count = this.#found;
+    if (count === 0) return false;
+    this.#found = 0;
+    this.stats.reapPasses++;
+    const { completions } = this.#port;
+    let end = -1;
+    for (let index = 0; index < count; index++) {
+      const at = index * COMPLETION_WORDS;
+      const slot = completions[at + COMPLETION_TAG]!;
+      const request = this.inflight.find(slot, this.inflight.generation(slot));
+      if (request === null) continue;
+      const result = completions[at + COMPLETION_RESULT]!;
+      if (result < 0) {
+        this.#keepMessage(request, index);
+        this.settle(request, result);
+      } else {
+        // A file that ends inside of a read: libblkio has filled the rest with zeroes and does not say how much.
+        if (request.op === Opcode.read && this.#disk.capacityBytes === Infinity && end < 0) end = this.#disk.end();
+        this.settle(request, this.#bytesOf(request, slot, end));
+      }
+    }
+    return true;
+  }
+
+  protected prepare(request: IoRequest): boolean {
+    if (request.slot < 0 && this.inflight.full) return false;
+    if (request.op <= Opcode.write) this.#prepareTransfer(request);
+    else this.#prepareRange(request);
+    return true;
+  }
+
+  protected askToCancel(): void {
+    // libblkio has no cancel: the request completes when it does.
+  }
+
+  protected takeBack(visit: (request: IoRequest) => void): void {
+    this.#queued = 0;
+    this.#found = 0;
+    const remote = this.#link !== null;
+    this.inflight.forEach((request) => {
+      // Nobody can tell which of them the kernel has. Their memory is never given back, so that it cannot be reused
+      // while it is written to; the memory of a server that is gone is a file of which it had its own mapping.
+      if (!remote) hold(request);
+      visit(request);
+    });
+  }
+
+  protected goesOn(request: IoRequest): boolean {
+    const { op, result } = request;
+    if (op <= Opcode.write || op === Opcode.nop || op === Opcode.flush) return false;
+    if (result < 0) return this.#fallBack(request);
+    request.done += this.#pieces[request.slot]!;
+    if (request.done < this.#rangeBytes(request)) return true;
+    if (op === Opcode.writeZeroes && this.#disk.capacityBytes === Infinity && request.fellBack) {
+      // Punching, unlike zeroing, does not grow a file.
+      request.result = this.#disk.growTo(request.offset + request.length);
+    }
+    return false;
+  }
+
+  /** The second way of a range operation that the driver does not know; false when there is none. */
+  #fallBack(request: IoRequest): boolean {
+    if (!isUnknownOperation(-request.result) || request.fellBack) return false;
+    request.fellBack = true;
+    return true;
+  }
+
+  /** Bytes that an attempt has transferred, from its length and, for a file, from where that ends. */
+  #bytesOf(request: IoRequest, slot: number, end: number): number {
+    const bytes = this.#pieces[slot]!;
+    if (end < 0 || request.op !== Opcode.read) return bytes;
+    return Math.max(0, Math.min(bytes, end - request.offset - request.done));
+  }
+
+  #prepareTransfer(request: IoRequest): void {
+    const { done, op } = request;
+    const start = request.offset + done;
+    let bytes = Math.min(request.length - done, this.#disk.maxPieceBytes);
+    const left = this.#disk.capacityBytes - start;
+    if (bytes > left) {
+      // Said here, in the words of our other drivers: libblkio's drivers answer such requests each in its own way.
+      if (op === Opcode.write) return this.settle(request, -Errno.ENOSPC);
+      if (left <= 0) return this.settle(request, 0);
+      bytes = left;
+    }
+    const slot = this.#slotFor(request, bytes);
+    const flags = op === Opcode.write && (request.flags & RequestFlag.fua) !== 0 ? B.BLKIO_REQ_FUA.value : 0;
+    if (request.iovecs !== null) return this.#transferVector(request, start, bytes, flags);
+    const low = addLow(request.addressLow, done);
+    const high = addHigh(request.addressLow, request.addressHigh, done);
+    if (op === Opcode.read) this.#port.read(start, low, high, bytes, slot);
+    else this.#port.write(start, low, high, bytes, slot, flags);
+  }
+
+  #transferVector(request: IoRequest, start: number, bytes: number, flags: number): void {
+    const table = request.iovecs!;
+    table.write(request.done, bytes);
+    const { addressLow, addressHigh, count } = table;
+    if (request.op === Opcode.read) this.#port.readv(start, addressLow, addressHigh, count, request.slot);
+    else this.#port.writev(start, addressLow, addressHigh, count, request.slot, flags);
+  }
+
+  #prepareRange(request: IoRequest): void {
+    const { op, done, fellBack } = request;
+    // There is no such request in libblkio: it goes the way of the others up to here.
+    if (op === Opcode.nop) return this.settle(request, 0);
+    if (op === Opcode.flush) return this.#port.flush(this.#slotFor(request, 0));
+    const start = request.offset + done;
+    const left = this.#rangeBytes(request) - done;
+    if (left <= 0) return this.settle(request, -Errno.EINVAL);
+    const zeroes = op === Opcode.writeZeroes || fellBack;
+    const bytes = Math.min(left, zeroes ? this.#disk.maxZeroesBytes : this.#disk.maxDiscardBytes);
+    const slot = this.#slotFor(request, bytes);
+    if (!zeroes) this.#port.discard(start, bytes, slot);
+    else this.#port.writeZeroes(start, bytes, slot, fellBack ? ZEROES_BY_DISCARD : ZEROES);
+  }
+
+  /** Bytes of a range that lie on the disk. */
+  #rangeBytes(request: IoRequest): number {
+    return Math.min(request.length, this.#disk.capacityBytes - request.offset);
+  }
+
+  /** Counts one entry, and keeps how much it is about. */
+  #slotFor(request: IoRequest, bytes: number): number {
+    const slot = request.slot < 0 ? this.inflight.insert(request) : request.slot;
+    this.#pieces[slot] = bytes;
+    this.#queued++;
+    this.stats.ffiCalls++;
+    return slot;
+  }
+
+  #announce(): void {
+    const { doSubmit } = this.events;
+    if (doSubmit.hasSubscribers) doSubmit.publish({ queued: this.#queued, inflight: this.inflight.size });
+  }
+
+  /** Counts a call of do_io, which has taken what was queued unless it failed. */
+  #count(result: number): number {
+    const { stats } = this;
+    const queued = this.#queued;
+    stats.ffiCalls++;
+    // Also after a time-out: what was queued has been submitted by then.
+    if (queued > 0 && (result >= 0 || result === -Errno.ETIME)) {
+      this.#queued = 0;
+      stats.submits++;
+      stats.submittedEntries += queued;
+      stats.depthSum += this.inflight.size;
+    }
+    const { doSubmitDone } = this.events;
+    if (doSubmitDone.hasSubscribers) doSubmitDone.publish({ result: result < 0 ? result : queued });
+    return result;
+  }
+
+  #failed(result: number): void {
+    if (isRefusal(result)) this.refused();
+    else this.fail(-result);
+  }
+
+  #keepMessage(request: IoRequest, index: number): void {
+    const message = this.#port.messageAt(index);
+    if (message !== null) this.#messages.set(request, message);
+  }
+}
+
+/** True for the answers that pass: what was queued stays queued. */
+function isRefusal(result: number): boolean {
+  return result === -Errno.EBUSY || result === -Errno.EAGAIN || result === -Errno.EINTR;
+}
+
+function hold(request: IoRequest): void {
+  if (request.region !== null) request.region.holds++;
+  else if (request.iovecs !== null) request.iovecs.hold(1);
+}

@@ -1,0 +1,172 @@
+import type { OpenOptions, TargetInfo } from "../../core/block.ts";
+import { Errno } from "../../core/errno.ts";
+import { StorageError } from "../../core/errors.ts";
+import { invariant } from "../../core/invariant.ts";
+import { MAX_IOVECS, MAX_TRANSFER_BYTES } from "../../core/limits.ts";
+import { Blkio, blkioError, BlkioFailure, type Queue, requireVersion } from "../../ffi/libblkio/mod.ts";
+import { duplicateFd, fileEnd } from "../../ffi/libc/descriptor.ts";
+import { FileTarget } from "../../ffi/target.ts";
+import type { RegionNeeds } from "./memory.ts";
+import { applyProperties, type PropertyPlan, setProperty } from "./properties.ts";
+import type { Disk } from "./queue.ts";
+import { ServerLink } from "./server_link.ts";
+import { assertSocket, type BlkioTarget, VHOST_USER } from "./target.ts";
+
+/** A started instance with its first queue, and what there is to know of the disk behind it. */
+export class Session implements Disposable {
+  /** The instance. */
+  readonly blkio: Blkio;
+  /** Its queue with index 0. */
+  readonly queue: Queue;
+  /** The file or block device of libblkio's driver io_uring; null for every other driver. */
+  readonly file: FileTarget | null;
+  /** The server's end of the connection; null where there is no server. */
+  readonly link: ServerLink | null;
+  /** What the target turned out to be. */
+  readonly info: TargetInfo;
+  /** What the queue has to know. */
+  readonly disk: Disk;
+  /** What memory has to be. */
+  readonly needs: RegionNeeds;
+  /** Buffers in one vectored request. */
+  readonly maxIovecs: number;
+
+  /** Takes ownership of the parts; see {@link openSession}. */
+  constructor(blkio: Blkio, queue: Queue, file: FileTarget | null, link: ServerLink | null) {
+    this.blkio = blkio;
+    this.queue = queue;
+    this.file = file;
+    this.link = link;
+    this.info = file?.info ?? describe(blkio);
+    this.disk = diskOf(blkio, file);
+    this.needs = {
+      regions: flag(blkio, "needs-mem-regions"),
+      fd: flag(blkio, "needs-mem-region-fd"),
+      maxRegions: integer(blkio, "max-mem-regions"),
+    };
+    this.maxIovecs = Math.min(MAX_IOVECS, integer(blkio, "max-segments"));
+  }
+
+  /** Destroys the instance and closes what belongs to it. */
+  [Symbol.dispose](): void {
+    this.queue[Symbol.dispose]();
+    this.blkio[Symbol.dispose]();
+    this.link?.[Symbol.dispose]();
+    this.file?.close();
+  }
+}
+
+/** Creates, connects and starts an instance. Throws StorageError; nothing stays open then. */
+export function openSession(target: BlkioTarget, { options, settings }: PropertyPlan): Session {
+  const { driver, path } = target;
+  requireVersion();
+  using stack = new DisposableStack();
+  const blkio = stack.use(create(driver));
+  // Opened by us where libblkio takes a descriptor: the same options, checks and words as of our other drivers.
+  const file = driver === "io_uring" ? stack.adopt(FileTarget.open(path, options), (each) => each.close()) : null;
+  if (file === null) refuseFileOptions(driver, options);
+  if (driver === VHOST_USER) assertSocket(path);
+  const later = applyProperties(blkio, settings);
+  if (file === null) {
+    setProperty(blkio, "path", path);
+    setProperty(blkio, "read-only", String(options.readOnly ?? false));
+  } else {
+    // libblkio owns the copy once it has connected, and closes it also when it fails to.
+    setProperty(blkio, "fd", String(duplicateFd(file.fd, path)));
+  }
+  const link = connect(blkio, path);
+  if (link !== null) stack.use(link);
+  applyProperties(blkio, later);
+  attempt("start", path, () => blkio.start());
+  const queue = blkio.queue(0);
+  if (queue === null) {
+    throw new RangeError(`Cannot open ${path} without a queue: wanted num-queues of 1 or more`);
+  }
+  stack.use(queue);
+  const session = new Session(blkio, queue, file, link);
+  stack.move();
+  return session;
+}
+
+function create(driver: string): Blkio {
+  try {
+    return new Blkio(driver);
+  } catch (error) {
+    if (!(error instanceof BlkioFailure)) throw error;
+    throw blkioError(error, { kind: "unsupported", op: "create driver", target: driver });
+  }
+}
+
+function connect(blkio: Blkio, path: string): ServerLink | null {
+  let link: ServerLink | null = null;
+  attempt("connect to", path, () => {
+    if (blkio.driver === VHOST_USER) link = ServerLink.around(path, () => blkio.connect());
+    else blkio.connect();
+  });
+  return link;
+}
+
+/** What to do about an errno of connect, for those that say too little. */
+const CONNECT_HINTS: Readonly<Record<number, string>> = {
+  [Errno.ECONNREFUSED]: "nobody listens on the socket; wanted a vhost-user-blk server",
+  [Errno.EROFS]: "wanted readOnly: true",
+};
+
+function attempt(op: string, target: string, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof BlkioFailure)) throw error;
+    const hint = CONNECT_HINTS[error.errno];
+    throw blkioError(error, { kind: "open", op, target, ...hint === undefined ? {} : { hint } });
+  }
+}
+
+/** Options that say how a file is opened mean nothing where libblkio connects to something else. */
+function refuseFileOptions(driver: string, options: OpenOptions): void {
+  for (const name of ["create", "truncate"] as const) {
+    if (options[name] !== true) continue;
+    throw new StorageError({
+      kind: "unsupported",
+      op: "open with",
+      target: name,
+      detail: `libblkio's driver ${driver} opens what is there; wanted driver io_uring`,
+    });
+  }
+}
+
+function describe(blkio: Blkio): TargetInfo {
+  const request = integer(blkio, "request-alignment");
+  return {
+    kind: blkio.driver === VHOST_USER ? "remote" : "block device",
+    blockSize: request,
+    alignment: { memory: integer(blkio, "buf-alignment"), offset: request },
+    readOnly: flag(blkio, "read-only"),
+    direct: true,
+  };
+}
+
+function diskOf(blkio: Blkio, file: FileTarget | null): Disk {
+  const limit = (name: string) => integer(blkio, name) || Infinity;
+  const align = file?.info.alignment.offset ?? integer(blkio, "request-alignment");
+  const pieceBytes = Math.min(MAX_TRANSFER_BYTES, limit("max-transfer"), limit("max-segment-len"));
+  const isFile = file !== null && file.info.kind === "file";
+  return {
+    capacityBytes: isFile ? Infinity : file?.size() ?? integer(blkio, "capacity"),
+    maxPieceBytes: pieceBytes - pieceBytes % align,
+    maxDiscardBytes: limit("max-discard-len"),
+    maxZeroesBytes: limit("max-write-zeroes-len"),
+    end: () => fileEnd(file!.fd, file!.path),
+    growTo: (byteLength) => file!.growTo(byteLength),
+  };
+}
+
+function flag(blkio: Blkio, name: string): boolean {
+  return blkio.get(name) === "true";
+}
+
+function integer(blkio: Blkio, name: string): number {
+  const value = Number(blkio.get(name));
+  invariant(value >= 0, `libblkio says that ${name} is ${value}: wanted a number from 0 up`);
+  return value;
+}

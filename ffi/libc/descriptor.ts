@@ -1,0 +1,49 @@
+import { StorageError } from "../../core/errors.ts";
+import { LIBC_CONSTANTS as C, POLLFD, SOCKADDR_UN } from "./layout.ts";
+import { cString, lastErrno, libc } from "./mod.ts";
+
+/** A second descriptor of the same open file, closed on exec. */
+export function duplicateFd(fd: number, target: string): number {
+  const copy = libc().fcntl(fd, C.F_DUPFD_CLOEXEC.value, 0);
+  if (copy < 0) throw new StorageError({ kind: "resource", op: "duplicate", target, errno: lastErrno() });
+  return copy;
+}
+
+/** A file without a name, in memory and of `byteLength` zeroes: what another process can map. */
+export function newMemoryFile(byteLength: number): number {
+  const fd = libc().memfd_create(cString("plugio"), C.MFD_CLOEXEC.value);
+  if (fd >= 0 && libc().ftruncate(fd, BigInt(byteLength)) >= 0) return fd;
+  const errno = lastErrno();
+  if (fd >= 0) libc().close(fd);
+  throw new StorageError({ kind: "resource", op: "create", target: "memory file", errno });
+}
+
+/** Size in bytes of an open file, by its end: the cheapest call that tells it, moves no offset that matters. */
+export function fileEnd(fd: number, target: string): number {
+  const end = Number(libc().lseek(fd, 0n, C.SEEK_END.value));
+  if (end < 0) throw new StorageError({ kind: "io", op: "seek in", target, errno: lastErrno() });
+  return end;
+}
+
+/** Path that a connected socket of the file system leads to, or null for every other descriptor. */
+export function peerPath(fd: number): string | null {
+  const address = new Uint8Array(SOCKADDR_UN.byteLength);
+  const length = new Uint32Array([SOCKADDR_UN.byteLength]);
+  if (libc().getpeername(fd, address, new Uint8Array(length.buffer)) < 0) return null;
+  const view = new DataView(address.buffer);
+  if (view.getUint16(SOCKADDR_UN.fields.family.offset, true) !== C.AF_UNIX.value) return null;
+  const path = address.subarray(SOCKADDR_UN.fields.path.offset, length[0]);
+  const end = path.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? path : path.subarray(0, end));
+}
+
+/** True when the other end of a socket has closed it, or died. Reads nothing, does not wait. */
+export function hasHungUp(fd: number): boolean {
+  const poll = new Uint8Array(POLLFD.byteLength);
+  const view = new DataView(poll.buffer);
+  view.setInt32(POLLFD.fields.fd.offset, fd, true);
+  view.setInt16(POLLFD.fields.events.offset, C.POLLRDHUP.value, true);
+  if (libc().poll(poll, 1n, 0) <= 0) return false;
+  const gone = C.POLLRDHUP.value | C.POLLHUP.value | C.POLLERR.value;
+  return (view.getInt16(POLLFD.fields.revents.offset, true) & gone) !== 0;
+}
