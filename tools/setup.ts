@@ -43,7 +43,7 @@ async function bring(missing: () => Need[], places: Places): Promise<number> {
     say(manualInstruction(needs));
     return 1;
   }
-  const forSystem = needs.filter((need) => !need.checks.some((check) => check.kind === "unpacked"));
+  const forSystem = needs.filter((need) => !staysInProject(need));
   if (!places.localOnly && forSystem.length > 0) {
     await installOnSystem([...new Set(forSystem.flatMap((need) => need.packages.debian))]);
     needs = missing();
@@ -52,6 +52,11 @@ async function bring(missing: () => Need[], places: Places): Promise<number> {
   needs = missing();
   if (needs.length > 0) say(manualInstruction(needs));
   return needs.length === 0 ? 0 : 1;
+}
+
+/** Kernels are never installed; and a package that the machine's release lacks would keep apt-get from the others. */
+function staysInProject(need: Need): boolean {
+  return need.newInDebian === true || need.checks.some((check) => check.kind === "unpacked");
 }
 
 /** One line that names what to install, for each family of distributions. */

@@ -14,6 +14,7 @@
 import { join } from "node:path";
 import { say } from "../say.ts";
 import { run } from "./command.ts";
+import { writeNextRelease } from "./next_release.ts";
 import { publish } from "./publish.ts";
 import type { Need } from "./needs.ts";
 
@@ -61,8 +62,11 @@ async function unpack(
 /** apt-get with a cache of its own, and package lists of its own once the machine's have failed. */
 class LocalApt {
   #options: string[];
+  readonly #basic: readonly string[];
+  readonly #workDir: string;
   #listsDir: string;
   #hasOwnLists = false;
+  #next: readonly string[] | null = null;
 
   constructor(workDir: string) {
     const cacheDir = join(workDir, "cache");
@@ -72,19 +76,36 @@ class LocalApt {
     }
     // apt as root changes to another user for downloads, who may not write here.
     const sandbox = Deno.uid() === 0 ? ["-o", "APT::Sandbox::User=root"] : [];
-    this.#options = ["-q", "-o", `Dir::Cache=${cacheDir}`, ...sandbox];
+    this.#workDir = workDir;
+    this.#basic = ["-q", "-o", `Dir::Cache=${cacheDir}`, ...sandbox];
+    this.#options = [...this.#basic];
   }
 
   /** Downloads the need's packages with the dependencies that are not installed; the reason when it fails. */
   async download(need: Need, debDir: string): Promise<string | undefined> {
     const failure = await fetchDebs(need, this.#options, debDir);
-    if (failure === undefined || this.#hasOwnLists) return failure;
+    if (failure === undefined) return undefined;
+    if (need.newInDebian === true) return await this.#downloadFromNext(need, debDir);
+    if (this.#hasOwnLists) return failure;
     // Absent or outdated lists are the usual cause.
     say("setup: fetching package lists into .native");
     this.#hasOwnLists = true;
     this.#options = [...this.#options, "-o", `Dir::State::lists=${this.#listsDir}`];
     const updated = await run("apt-get", [...this.#options, "update"]);
     return updated.ok ? await fetchDebs(need, this.#options, debDir) : updated.reason;
+  }
+
+  /** From the next release of this distribution, with sources and lists of our own: the machine's stay as they are. */
+  async #downloadFromNext(need: Need, debDir: string): Promise<string | undefined> {
+    if (this.#next === null) {
+      const sources = writeNextRelease(this.#workDir);
+      if (typeof sources === "string") return sources;
+      say(`setup: fetching package lists of ${sources.release} into .native`);
+      this.#next = [...this.#basic, ...sources.options];
+      // Sources of others may have no such release; what matters is whether the packages are found.
+      await run("apt-get", [...this.#next, "update"]);
+    }
+    return await fetchDebs(need, this.#next, debDir);
   }
 }
 

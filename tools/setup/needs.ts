@@ -28,6 +28,11 @@ export interface Need {
   readonly override?: string;
   /** Of all that apt would install for the packages, only the one of this name is fetched. */
   readonly onlyPackage?: RegExp;
+  /**
+   * The packages came to Debian with the release after the oldest one supported: they are unpacked into the project,
+   * from that release where the machine's own has none.
+   */
+  readonly newInDebian?: true;
   readonly packages: {
     readonly debian: readonly string[];
     readonly fedora: readonly string[];
@@ -53,16 +58,33 @@ export const NEEDS: readonly Need[] = [
     packages: { debian: ["liburing-dev"], fedora: ["liburing-devel"], arch: ["liburing"] },
   },
   {
+    id: "libblkio",
+    why: "the blkio driver",
+    purposes: ["run", "test", "bench"],
+    checks: [{ kind: "library", soname: "libblkio.so.1" }],
+    override: "PLUGIO_LIBBLKIO",
+    newInDebian: true,
+    packages: { debian: ["libblkio1"], fedora: ["libblkio"], arch: ["libblkio"] },
+  },
+  {
+    id: "libblkio-headers",
+    why: "comparing struct layouts with C, and libblkio's own benchmark",
+    purposes: ["test", "bench"],
+    checks: [{ kind: "header", name: "blkio.h" }],
+    newInDebian: true,
+    packages: { debian: ["libblkio-dev"], fedora: ["libblkio-devel"], arch: ["libblkio"] },
+  },
+  {
     id: "storage-daemon",
-    why: "targets that are slow, faulty or throttled",
-    purposes: ["test", "target"],
+    why: "vhost-user servers, and targets that are slow, faulty or throttled",
+    purposes: ["test", "bench", "target"],
     checks: [{ kind: "command", name: "qemu-storage-daemon", program: "qemu-storage-daemon" }],
     packages: { debian: ["qemu-system-common"], fedora: ["qemu-img"], arch: ["qemu-storage-daemon"] },
   },
   {
     id: "compiler",
-    why: "comparing struct layouts with C",
-    purposes: ["test"],
+    why: "comparing struct layouts with C, building libblkio's own benchmark",
+    purposes: ["test", "bench"],
     checks: [
       { kind: "command", name: "cc", program: "gcc", compiler: true },
       // A compiler without the C library's headers is common in small images.
