@@ -1,5 +1,5 @@
 /**
- * plugio drives disks from TypeScript through io_uring, with the thread-local plug of QEMU's block layer.
+ * plugio drives disks from TypeScript through io_uring and libblkio, with the thread-local plug of QEMU's block layer.
  * Importing it opens no library and needs no permission; `openDevice` needs `--allow-ffi`.
  *
  * @example
@@ -75,5 +75,6 @@ export {
   type MemoryOptions,
   monotonicMs,
   openDevice,
+  pathOfTarget,
   type PowerLossOptions,
 } from "./drivers/registry.ts";

@@ -52,8 +52,9 @@ function driverFacts(driver: DriverReport): Fact[] {
     ["why", driver.reason],
     ["what to do", driver.remedy],
     ["library", library.foundAs === null ? null : `${library.name}, found as ${library.foundAs}`],
-    ["rights", rightsText(driver.rights)],
-    ["locked memory", memoryText(driver.lockedMemory)],
+    ["its drivers", driver.variants.join(", ")],
+    ["rights", driver.rights === null ? null : rightsText(driver.rights)],
+    ["locked memory", driver.lockedMemory === null ? null : memoryText(driver.lockedMemory)],
     ...features === null ? [] : featureFacts(features),
     ...driver.notes.map((note): Fact => ["note", note]),
   ];

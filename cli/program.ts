@@ -1,5 +1,5 @@
 import { Command, CommanderError, Option } from "commander";
-import { BATCH_MODES, WAIT_MODES } from "../mod.ts";
+import { BATCH_MODES, DRIVER_NAMES, WAIT_MODES } from "../mod.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { misuse } from "./failure.ts";
 import { APIS, isRandom, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
@@ -47,6 +47,11 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
   return exitCode;
 }
 
+/** Gathers the values of an option that may be given again. */
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
 /** The parser neither exits nor prints by itself: help goes out through our own writer, errors are thrown. */
 function newCommand(command: Command): Command {
   return command.exitOverride().configureOutput({ writeOut: writeOutput, writeErr: () => {} });
@@ -61,7 +66,8 @@ function addLoadCommand(
   const command = newCommand(program.command(mode))
     .description(DESCRIPTIONS[mode])
     .argument(writes(mode) ? "<target>" : "[target]", "file, block device or driver:address")
-    .option("--driver <name>", "io_uring by default")
+    .option("--driver <name>", `${DRIVER_NAMES.join(", ")} (default io_uring)`)
+    .option("--blkio <key=value>", "a property of libblkio; may be given again", collect)
     .option("--bs <size>", "bytes of one I/O, with k, m, g (default 4k)")
     .option("--iodepth <n>", `I/Os in flight per job, 1 to ${MAX_IO_DEPTH} (default 32)`)
     .option("--numjobs <n>", `Workers, each with its own queue, 1 to ${MAX_JOBS} (default 1)`)

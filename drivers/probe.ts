@@ -4,10 +4,11 @@
  * @module
  */
 import { readSystemFile } from "../ffi/sysfs.ts";
+import { probeBlkio } from "./probe/blkio.ts";
 import { probeIoUring } from "./probe/io_uring.ts";
 import type { DriverReport, ProbeReport } from "./probe/report.ts";
 import { inspectTarget } from "./probe/target.ts";
-import { DRIVER_NAMES } from "./registry.ts";
+import { pathOfTarget } from "./registry.ts";
 
 export type { BlockFacts } from "../core/block_facts.ts";
 export type { MountEntry, SchedulerChoice } from "../core/sysfs_text.ts";
@@ -34,6 +35,7 @@ export interface ProbeOptions {
 /** How each driver is tried. */
 const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | Promise<DriverReport>)[] = [
   probeIoUring,
+  probeBlkio,
 ];
 
 /**
@@ -55,14 +57,9 @@ const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | 
 export async function probe(options: ProbeOptions = {}): Promise<ProbeReport> {
   const { touchUring = true, target } = options;
   // The target first: a path that is wrong should be known before anything is tried.
-  const targetReport = target === undefined ? null : inspectTarget(withoutDriver(target));
+  const targetReport = target === undefined ? null : inspectTarget(pathOfTarget(target));
   const kernel = readSystemFile("/proc/sys/kernel/osrelease")?.trim() ?? "";
   const drivers: DriverReport[] = [];
   for (const tryDriver of PROBES) drivers.push(await tryDriver(kernel, touchUring));
   return { kernel, arch: Deno.build.arch, deno: Deno.version.deno, drivers, target: targetReport };
-}
-
-function withoutDriver(target: string): string {
-  const prefix = DRIVER_NAMES.find((name) => target.startsWith(`${name}:`));
-  return prefix === undefined ? target : target.slice(prefix.length + 1);
 }

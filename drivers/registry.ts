@@ -4,6 +4,7 @@ import { WAIT_MODES } from "../core/block.ts";
 import { BlockDevice } from "../core/device.ts";
 import { setPlugDebug } from "../core/plug.ts";
 import { openBlkio } from "./blkio/mod.ts";
+import { parseBlkioTarget } from "./blkio/target.ts";
 import { openIoUring } from "./io_uring/mod.ts";
 import { openLinuxAio } from "./linux_aio/mod.ts";
 import type { MemoryOptions } from "./memory/disk.ts";
@@ -31,8 +32,9 @@ export { monotonicMs } from "../ffi/libc/clock.ts";
 export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 
 /**
- * Opens a regular file or a block device. `target` is a path, or `driver:target`; the option `driver` wins over a prefix.
- * `memory:64MiB` is a new disk in memory; see {@link MemoryDisk} for tests with faults.
+ * Opens a regular file, a block device, or with the driver blkio what libblkio connects to. `target` is a path, or
+ * `driver:target`; the option `driver` wins over a prefix. `memory:64MiB` is a new disk in memory; see {@link MemoryDisk}
+ * for tests with faults.
  *
  * Needs `--allow-ffi` (unscoped: pointers into the rings), nothing else for io_uring; nothing for memory.
  *
@@ -81,10 +83,18 @@ function watchPlug(): void {
   setPlugDebug({ report });
 }
 
+/** The path or address that a target leads to, without the names of drivers before it. */
+export function pathOfTarget(target: string): string {
+  const { driver, path } = splitTarget(target, undefined);
+  return driver === "blkio" ? parseBlkioTarget(path).path : path;
+}
+
 function splitTarget(target: string, driver: string | undefined): { driver: string; path: string } {
   const colon = target.indexOf(":");
   const prefix = colon < 0 ? "" : target.slice(0, colon);
   // A path may hold a colon of its own: only a known driver's name before it is a prefix.
+  // The names of libblkio's drivers stand before an address as well, and one is also a driver of ours.
+  if (driver === "blkio" && prefix !== "blkio") return { driver, path: target };
   if (prefix in DRIVERS) return { driver: driver ?? prefix, path: target.slice(colon + 1) };
   return { driver: driver ?? "io_uring", path: target };
 }

@@ -57,6 +57,8 @@ export interface LoadOptions extends WorkloadOptions {
   readonly readPercent: number;
   readonly allowDestructive: boolean;
   readonly outputFormat: OutputFormat;
+  /** Properties of libblkio by name. */
+  readonly blkio: Readonly<Record<string, string>>;
   /** Print trace events; a run with it measures the printing. */
   readonly trace: boolean;
   /** Where results go besides the terminal, or null. */
@@ -88,10 +90,14 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     readPercent: readPercent(mode, raw),
     allowDestructive: raw["allowDestructive"] === true,
     outputFormat: choice(raw, "outputFormat", OUTPUT_FORMATS, "normal"),
+    blkio: properties(raw),
     trace: raw["trace"] === true,
     outputPath: text(raw, "output"),
     ...parseWorkloadOptions(raw),
   };
+  if (options.driver !== "blkio" && Object.keys(options.blkio).length > 0) {
+    throw misuse(`Cannot use --blkio with driver ${options.driver}: wanted --driver blkio`);
+  }
   if (options.sizeBytes !== null) positive(options.sizeBytes, "size");
   checkBuffers(options);
   checkWorkload(options);
@@ -133,6 +139,17 @@ function checkDestruction(options: LoadOptions): void {
       `Cannot run ${options.mode} on ${options.target}: it overwrites data, wanted --allow-destructive`,
     );
   }
+}
+
+/** The properties that --blkio names, as often as it is given. */
+function properties(raw: RawOptions): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const text of Array.isArray(raw["blkio"]) ? raw["blkio"] as string[] : []) {
+    const equals = text.indexOf("=");
+    if (equals < 1) throw misuse(`Cannot use --blkio ${text}: wanted KEY=VALUE, such as queue-size=256`);
+    found[text.slice(0, equals)] = text.slice(equals + 1);
+  }
+  return found;
 }
 
 /** The driver that `driver:address` names. */

@@ -53,6 +53,7 @@ export interface JobPlan {
   readonly verifyRunId: number | null;
   readonly rampMs: number;
   readonly runtimeMs: number;
+  readonly blkio: Readonly<Record<string, string>>;
   readonly trace: boolean;
 }
 
@@ -133,6 +134,7 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     verifyRunId: options.verify ? (runId + jobIndex) >>> 0 : null,
     rampMs: options.rampMs,
     runtimeMs: options.runtimeMs,
+    blkio: options.blkio,
     trace: options.trace,
   }));
 }

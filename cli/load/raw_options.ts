@@ -7,7 +7,7 @@ import { parseDurationMs, parseSize } from "../../mod.ts";
 import { misuse } from "../failure.ts";
 
 /** Option values as the parser hands them over: strings by camel-cased name, missing ones absent. */
-export type RawOptions = Readonly<Record<string, string | boolean | undefined>>;
+export type RawOptions = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 /** Longest run in milliseconds: a week, well below what a timer can count (2^31 ms). */
 export const MAX_RUN_MS = 7 * 24 * 3_600_000;

@@ -1,11 +1,11 @@
 import {
   type BlockDevice,
   describeUse,
-  DRIVER_NAMES,
   formatSize,
   inspectTarget,
   openDevice,
   type OpenOptions,
+  pathOfTarget,
   StorageError,
   type TargetReport,
 } from "../../mod.ts";
@@ -43,7 +43,9 @@ export class OpenedTarget implements AsyncDisposable {
   /** Opens and surveys `target`. Throws for a target that is missing, is refused, or must not be written to. */
   static async open(target: string, options: LoadOptions): Promise<OpenedTarget> {
     const report = inspect(target, options);
-    if (report !== null) refuseTarget(report, writes(options.mode));
+    // NVMe namespaces and vDPA devices are character devices; what is built on them cannot be seen from there.
+    const isPassThrough = options.driver === "blkio" && report?.kind === "character device" && !writes(options.mode);
+    if (report !== null && !isPassThrough) refuseTarget(report, writes(options.mode));
     const device = await openClaimed(target, options);
     try {
       return new OpenedTarget(surveyOf(device, report), device);
@@ -72,9 +74,9 @@ export function refuseTarget(report: TargetReport, writing: boolean): void {
 
 /** Null for addresses that are no paths, which only other drivers than io_uring take. */
 function inspect(target: string, options: LoadOptions): TargetReport | null {
-  const prefix = DRIVER_NAMES.find((name) => target.startsWith(`${name}:`));
+  const { driver } = options;
   try {
-    return inspectTarget(prefix === undefined ? target : target.slice(prefix.length + 1));
+    return inspectTarget(pathOfTarget(driver === "blkio" && !target.startsWith("blkio:") ? `blkio:${target}` : target));
   } catch (error) {
     if (options.driver === "io_uring" || !(error instanceof StorageError) || error.kind !== "open") throw error;
     return null;
@@ -94,6 +96,7 @@ async function openClaimed(target: string, options: LoadOptions): Promise<BlockD
     registered: false,
     readOnly: !writes(options.mode),
     exclusive: writes(options.mode),
+    blkio: options.blkio,
   };
   try {
     return await openDevice(target, open);

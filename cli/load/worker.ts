@@ -62,5 +62,6 @@ function openForJob(plan: JobPlan): Promise<BlockDevice> {
     batch: plan.batch,
     wait: plan.wait,
     queueDepth: plan.ioDepth,
+    blkio: plan.blkio,
   });
 }

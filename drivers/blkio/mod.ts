@@ -28,10 +28,11 @@ import { QueueWatch } from "./watch.ts";
 export function openBlkio(target: string, options: OpenOptions): Backend {
   checkQueueDepth(options.queueDepth);
   const address = parseBlkioTarget(target);
+  const { driver, path } = address;
   const plan = planProperties(options);
   using stack = new DisposableStack();
   const session = stack.use(openSession(address, plan));
-  const device = new BlkioDevice(target, session, plan.options);
+  const device = new BlkioDevice(`${driver}:${path}`, session, plan.options);
   stack.move();
   return device;
 }
@@ -59,7 +60,7 @@ class BlkioDevice implements Backend, QueueOwner {
 
   constructor(target: string, session: Session, options: OpenOptions) {
     const { batch = "auto", wait = "event", queueDepth = DEFAULT_QUEUE_DEPTH } = options;
-    this.target = target;
+    this.target = `blkio:${target}`;
     this.#session = session;
     this.info = session.info;
     const { disk, link, maxIovecs } = session;
@@ -67,7 +68,7 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#queue = new BlkioQueue(session.queue, disk, { maxInflight: queueDepth, lazy, link });
     this.stats = this.#queue.stats;
     this.limits = { maxInflight: queueDepth, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs };
-    this.memory = new RegionMemorySource(session.blkio, target, session.needs);
+    this.memory = new RegionMemorySource(session.blkio, this.target, session.needs);
     this.#defer = deferCallFor(batch);
     this.#submit = DEFERRED_SUBMITS[batch];
     this.#wakeup = wait === "block" ? null : this.#openWakeup(options);

@@ -24,8 +24,9 @@ export interface BlkioTarget {
 /** A PCI address with its domain, as lspci(8) -D prints it. */
 const PCI_ADDRESS = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i;
 
-/** Takes `DRIVER:ADDRESS` apart. Throws a RangeError that lists the drivers. */
+/** Takes `DRIVER:ADDRESS` apart; a path alone means the driver io_uring. Throws a RangeError that lists the drivers. */
 export function parseBlkioTarget(target: string): BlkioTarget {
+  if (/^[./]/.test(target) || (target !== "" && !target.includes(":"))) return { driver: "io_uring", path: target };
   const colon = target.indexOf(":");
   const driver = target.slice(0, Math.max(0, colon));
   const address = target.slice(colon + 1);

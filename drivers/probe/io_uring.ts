@@ -9,6 +9,7 @@ import { loadLibrary } from "../../ffi/loader.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { eventFdWakeup } from "../../ffi/wakeup.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "../io_uring/worker_queue.ts";
+import { libraryVerdict } from "./library_verdict.ts";
 import type { DriverReport, UringFeatures } from "./report.ts";
 import { systemFiles } from "./system_files.ts";
 import { uringEvidence } from "./uring_evidence.ts";
@@ -44,12 +45,13 @@ export function probeIoUring(kernel: string, touch: boolean): DriverReport {
     lockedMemory,
     rights,
     features: null,
+    variants: [],
   };
   let foundAs: string;
   try {
     ({ foundAs } = loadLibrary(LIBURING, LIBURING_SYMBOLS));
   } catch (error) {
-    return { ...blank, state: "fails", ...libraryVerdict(error) };
+    return { ...blank, state: "fails", ...libraryVerdict(error, LIBURING) };
   }
   const found = { ...blank, library: { name: LIBURING.name, foundAs } };
   if (!touch) {
@@ -64,17 +66,6 @@ export function probeIoUring(kernel: string, touch: boolean): DriverReport {
     };
   }
   return { ...found, ...tryRing(evidence) };
-}
-
-function libraryVerdict(error: unknown): { reason: string; remedy: string } {
-  if (!(error instanceof StorageError) || error.kind !== "library") throw error;
-  const { debian, fedora, arch } = LIBURING.packages;
-  return {
-    // The names tried, each with its cause; what to do has a line of its own.
-    reason: error.message.replace(/; wanted the package .*$/, ""),
-    remedy: `Install ${debian} (Debian, Ubuntu), ${fedora} (Fedora) or ${arch} (Arch), or set ` +
-      `${LIBURING.overrideVariable}=PATH`,
-  };
 }
 
 type Trial = Pick<DriverReport, "state" | "reason" | "remedy" | "notes" | "features">;

@@ -71,12 +71,14 @@ export interface DriverReport {
   readonly notes: readonly string[];
   /** Its shared library. */
   readonly library: LibraryReport;
-  /** Locked memory, for drivers that register buffers. */
-  readonly lockedMemory: LockedMemoryReport;
-  /** Rights, for io_uring. */
-  readonly rights: UringRights;
+  /** Locked memory, for drivers that register buffers; null for others. */
+  readonly lockedMemory: LockedMemoryReport | null;
+  /** Rights, for io_uring; null for other drivers. */
+  readonly rights: UringRights | null;
   /** Features, where the driver works. */
   readonly features: UringFeatures | null;
+  /** Drivers of libblkio that can be used, for blkio; none for other drivers. */
+  readonly variants: readonly string[];
 }
 
 /** Everything that `probe` found. */
