@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { Random } from "../mod.ts";
 
 /** What one run gave. */
-interface Measurement {
+export interface Measurement {
   readonly iops: number;
   readonly cpuMicroseconds: number;
 }
@@ -69,7 +69,8 @@ interface FioReport {
   }];
 }
 
-async function measure(command: string, args: readonly string[]): Promise<Measurement> {
+/** Runs a command that prints fio's JSON, and reads it. */
+export async function measure(command: string, args: readonly string[]): Promise<Measurement> {
   const { code, stdout, stderr } = await new Deno.Command(command, { args: [...args] }).output();
   if (code !== 0) throw new Error(`Cannot measure ${command}: ${new TextDecoder().decode(stderr)}`);
   const report: FioReport = JSON.parse(new TextDecoder().decode(stdout));
@@ -112,13 +113,15 @@ function contenders(options: Options): readonly Contender[] {
   ];
 }
 
-function median(values: readonly number[]): number {
+/** The middle of the values, or the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-function shuffled<T>(items: readonly T[], random: Random): T[] {
+/** The items in an order drawn from `random`. */
+export function shuffled<T>(items: readonly T[], random: Random): T[] {
   const result = [...items];
   for (let last = result.length - 1; last > 0; last--) {
     const other = random.below(last + 1);
@@ -127,7 +130,8 @@ function shuffled<T>(items: readonly T[], random: Random): T[] {
   return result;
 }
 
-function kilo(iops: number): string {
+/** IOPS in thousands. */
+export function kilo(iops: number): string {
   return (iops / 1000).toFixed(1);
 }
 

@@ -47,8 +47,6 @@ export interface QueuePort {
   wait(minCompletions: number, timeoutMs: number): number;
   /** The message of the completion at `index`, or null. */
   messageAt(index: number): string | null;
-  /** Message of this thread's last failed call. */
-  lastMessage(): string;
   /** Lets completions make the completion descriptor readable, or not. */
   setEventEnabled(enabled: boolean): void;
 }
@@ -134,11 +132,6 @@ export class Queue implements QueuePort, Disposable {
     const address = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(at, true);
     const pointer = Deno.UnsafePointer.create(address);
     return pointer === null ? null : Deno.UnsafePointerView.getCString(pointer);
-  }
-
-  lastMessage(): string {
-    const message = this.#lib.blkio_get_error_msg();
-    return message === null ? "" : Deno.UnsafePointerView.getCString(message);
   }
 
   setEventEnabled(enabled: boolean): void {

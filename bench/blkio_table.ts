@@ -1,0 +1,173 @@
+/**
+ * The tables of docs/blkio.md: random reads of 4 KiB, plugio's driver blkio next to libblkio's own blkio-bench in its
+ * event loop mode, interleaved.
+ *
+ * blkio-bench is built from the sources that the package libblkio-dev brings as examples. Each round runs every
+ * contender once, in an order that is shuffled from the seed. Prints Markdown.
+ *
+ * deno task bench:blkio --file FILE [--to io_uring,vhost-user] [--rounds N] [--seconds S] [--depths 1,8,32,128]
+ *   [--direct 0|1] [--seed N]
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { Random } from "../mod.ts";
+import { kilo, measure, median, shuffled } from "./fio_table.ts";
+import { StorageDaemon } from "./storage_daemon.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** Where the example's source may lie: unpacked by set-up, or installed. */
+const SOURCES = [
+  join(ROOT, ".native/unpacked/libblkio-headers/usr/share/doc/libblkio-dev/examples/blkio-bench.c"),
+  "/usr/share/doc/libblkio-dev/examples/blkio-bench.c",
+];
+
+interface Options {
+  readonly file: string;
+  readonly targets: readonly string[];
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly direct: boolean;
+  readonly depths: readonly number[];
+  readonly seed: number;
+}
+
+/** Who is measured: a name, and the IOPS of one run at a depth. */
+interface Contender {
+  readonly name: string;
+  readonly run: (depth: number) => Promise<number>;
+}
+
+/** What both read through libblkio: its driver, the property `path`, other properties. */
+interface Target {
+  readonly driver: string;
+  readonly path: string;
+  readonly direct: boolean;
+}
+
+/** Compiles blkio-bench into `folder`; its path. */
+async function buildYardstick(folder: string): Promise<string> {
+  const source = SOURCES.find((path) => exists(path));
+  if (source === undefined) throw new Error(`Cannot build blkio-bench: wanted ${SOURCES.join(" or ")}`);
+  const program = join(folder, "blkio-bench");
+  const local = join(ROOT, ".native/lib");
+  const libraries = exists(join(local, "libblkio.so.1")) ? ["-L", local, `-Wl,-rpath,${local}`] : [];
+  const { success, stderr } = await new Deno.Command("cc", {
+    args: [
+      ...["-O2", "-D_GNU_SOURCE", "-o", program, source, "-I", join(ROOT, ".native/include")],
+      ...[...libraries, "-l:libblkio.so.1", "-lpthread"],
+    ],
+  }).output();
+  if (!success) throw new Error(`Cannot build blkio-bench: ${new TextDecoder().decode(stderr)}`);
+  return program;
+}
+
+function yardstick(program: string, target: Target, options: Options): Contender {
+  const direct = target.driver === "io_uring" ? [`direct=${target.direct}`] : [];
+  const run = async (depth: number) => {
+    const { success, stdout, stderr } = await new Deno.Command(program, {
+      args: [
+        ...[`--iodepth=${depth}`, "--readwrite=randread", "--blocksize=4096", `--runtime=${options.seconds}`],
+        ...[target.driver, `path=${target.path}`, ...direct],
+      ],
+    }).output();
+    if (!success) throw new Error(`Cannot measure blkio-bench: ${new TextDecoder().decode(stderr)}`);
+    const report: { aggregate: { kiops: number } } = JSON.parse(new TextDecoder().decode(stdout));
+    return report.aggregate.kiops * 1000;
+  };
+  return { name: "blkio-bench", run };
+}
+
+function ours(target: Target, options: Options, api: string, wait: string): Contender {
+  const run = async (depth: number) => {
+    const { iops } = await measure(Deno.execPath(), [
+      ...["run", "-q", "-P", join(ROOT, "cli.ts"), "randread", `blkio:${target.driver}:${target.path}`],
+      ...[`--iodepth=${depth}`, `--runtime=${options.seconds}`, `--direct=${target.direct ? 1 : 0}`],
+      ...[`--api=${api}`, `--wait=${wait}`, `--batch=${api === "promise" ? "auto" : "plug"}`],
+      ...[`--seed=${options.seed}`, "--output-format=json"],
+    ]);
+    return iops;
+  };
+  return { name: `plugio ${api}, ${wait}`, run };
+}
+
+async function measureTarget(target: Target, program: string, options: Options): Promise<void> {
+  const random = new Random(options.seed);
+  const all = [
+    yardstick(program, target, options),
+    ours(target, options, "callback", "block"),
+    ours(target, options, "callback", "poll"),
+    ours(target, options, "promise", "event"),
+  ];
+  say(`\n${target.driver}, ${target.direct ? "direct" : "cached"}, ${options.rounds} rounds of ${options.seconds} s\n`);
+  say("| depth | who | kIOPS, median | min–max | × blkio-bench |\n| --: | :-- | --: | --: | --: |");
+  for (const depth of options.depths) {
+    const results = new Map(all.map(({ name }) => [name, [] as number[]]));
+    for (let round = 0; round < options.rounds; round++) {
+      for (const { name, run } of shuffled(all, random)) results.get(name)!.push(await run(depth));
+    }
+    const baseline = median(results.get("blkio-bench")!);
+    for (const [name, iops] of results) {
+      const spread = `${kilo(Math.min(...iops))}–${kilo(Math.max(...iops))}`;
+      say(`| ${depth} | ${name} | ${kilo(median(iops))} | ${spread} | ${(median(iops) / baseline).toFixed(2)} |`);
+    }
+  }
+}
+
+function readOptions(): Options {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      file: { type: "string" },
+      to: { type: "string", default: "io_uring,vhost-user" },
+      rounds: { type: "string", default: "5" },
+      seconds: { type: "string", default: "1" },
+      depths: { type: "string", default: "1,8,32,128" },
+      direct: { type: "string", default: "1" },
+      seed: { type: "string", default: "1" },
+    },
+  });
+  if (values.file === undefined) throw new RangeError("Cannot measure without a file: wanted --file FILE of 1 GiB");
+  return {
+    file: values.file,
+    targets: values.to.split(","),
+    rounds: Number(values.rounds),
+    seconds: Number(values.seconds),
+    depths: values.depths.split(",").map(Number),
+    direct: values.direct === "1",
+    seed: Number(values.seed),
+  };
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function say(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
+}
+
+if (import.meta.main) {
+  const options = readOptions();
+  const folder = Deno.makeTempDirSync({ prefix: "plugio-blkio-bench-" });
+  try {
+    const program = await buildYardstick(folder);
+    const { file, direct } = options;
+    if (options.targets.includes("io_uring")) {
+      await measureTarget({ driver: "io_uring", path: file, direct }, program, options);
+    }
+    if (options.targets.includes("vhost-user")) {
+      await using server = await StorageDaemon.start(file, { writable: false, direct });
+      await measureTarget({ driver: "virtio-blk-vhost-user", path: server.socket, direct }, program, options);
+    }
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * A real vhost-user-blk server for tests and benches: Debian's qemu-storage-daemon over a file.
+ *
+ * @module
+ */
+import { join } from "node:path";
+
+/** How a file is served. */
+export interface StorageDaemonOptions {
+  /** Clients may write. Default true. */
+  readonly writable?: boolean;
+  /** The server bypasses the page cache. Default false. */
+  readonly direct?: boolean;
+  /** Queues that a client may ask for. Default 1. */
+  readonly queueCount?: number;
+}
+
+/** Milliseconds that a server gets to listen. Generous: only a bug waits for it. */
+const START_DEADLINE_MS = 10_000;
+
+/** True where qemu-storage-daemon can be started, else why not. */
+export function hasStorageDaemon(): true | string {
+  try {
+    const { success } = new Deno.Command("qemu-storage-daemon", { args: ["--version"], stdout: "null" }).outputSync();
+    return success || "qemu-storage-daemon does not run";
+  } catch {
+    return "there is no qemu-storage-daemon (package qemu-system-common)";
+  }
+}
+
+/** A running server; its socket lies in a folder of its own. Stopped and cleaned up on dispose. */
+export class StorageDaemon implements AsyncDisposable {
+  /** Path of the socket that it listens on. */
+  readonly socket: string;
+  readonly #dir: string;
+  readonly #child: Deno.ChildProcess;
+
+  private constructor(dir: string, child: Deno.ChildProcess) {
+    this.#dir = dir;
+    this.socket = join(dir, "vhost.sock");
+    this.#child = child;
+  }
+
+  /** Starts a server of `file` and waits until it listens. */
+  static async start(file: string, options: StorageDaemonOptions = {}): Promise<StorageDaemon> {
+    const { writable = true, direct = false, queueCount = 1 } = options;
+    const dir = Deno.makeTempDirSync({ prefix: "plugio-qsd-" });
+    const path = (text: string) => text.replaceAll(",", ",,");
+    const onOff = (value: boolean) => value ? "on" : "off";
+    const child = new Deno.Command("qemu-storage-daemon", {
+      args: [
+        "--blockdev",
+        `driver=file,node-name=disk,filename=${path(file)},discard=unmap,cache.direct=${onOff(direct)},aio=io_uring,` +
+        `read-only=${onOff(!writable)}`,
+        "--export",
+        `type=vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path=${path(join(dir, "vhost.sock"))},` +
+        `writable=${onOff(writable)},num-queues=${queueCount}`,
+      ],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const daemon = new StorageDaemon(dir, child);
+    try {
+      await daemon.#listens();
+      return daemon;
+    } catch (error) {
+      await daemon[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Ends the server at once, as a crash would; resolves when it is gone. */
+  async kill(): Promise<void> {
+    this.#signal("SIGKILL");
+    await this.#child.status;
+  }
+
+  /** Stops the server in the middle of what it does; `resume` lets it go on. */
+  suspend(): void {
+    this.#signal("SIGSTOP");
+  }
+
+  /** Undoes `suspend`. */
+  resume(): void {
+    this.#signal("SIGCONT");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    Deno.removeSync(this.#dir, { recursive: true });
+  }
+
+  #signal(signal: Deno.Signal): void {
+    try {
+      this.#child.kill(signal);
+    } catch {
+      // It has ended already.
+    }
+  }
+
+  async #listens(): Promise<void> {
+    const deadlineMs = performance.now() + START_DEADLINE_MS;
+    let ended = false;
+    this.#child.status.then(() => ended = true);
+    while (performance.now() < deadlineMs && !ended) {
+      try {
+        if (Deno.statSync(this.socket).isSocket) return;
+      } catch {
+        // Not there yet.
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    throw new Error(`Cannot start qemu-storage-daemon: ${ended ? "it ended" : "no socket"}; wanted ${this.socket}`);
+  }
+}

@@ -1,0 +1,93 @@
+/** A BlkioQueue on a scripted queue of libblkio, and everything that came back from it. */
+import assert from "node:assert/strict";
+import { DEFERRED_SUBMITS } from "../../../core/deferred.ts";
+import { plugCall } from "../../../core/plug.ts";
+import { CompletionPump } from "../../../core/pump.ts";
+import { IoRequest, Opcode } from "../../../core/request.ts";
+import type { QueueOwner } from "../../../core/request_queue.ts";
+import { BlkioQueue, type Disk } from "../../../drivers/blkio/queue.ts";
+import { FakePort } from "../../support/fake_blkio.ts";
+import { FakeMemorySource } from "../../support/fake_memory.ts";
+
+/** How a rig is set up. */
+export interface RigOptions {
+  readonly disk?: Partial<Disk>;
+  readonly maxInflight?: number;
+  /** Deliveries by a pump, as in a Worker; otherwise the test calls `reap`. */
+  readonly pumped?: boolean;
+  /** The other end can die. */
+  readonly remote?: boolean;
+}
+
+/** A queue under test. */
+export class Rig implements Disposable {
+  readonly port = new FakePort();
+  readonly queue: BlkioQueue;
+  readonly pump: CompletionPump | null;
+  readonly owner: QueueOwner = { active: 0, onIdle: null };
+  readonly memory = new FakeMemorySource();
+  /** Results in order of completion. */
+  readonly results: number[] = [];
+  /** Whether the other end is gone. */
+  hungUp = false;
+
+  constructor({ disk = {}, maxInflight = 1024, pumped = false, remote = false }: RigOptions = {}) {
+    const whole: Disk = {
+      capacityBytes: 1 << 20,
+      maxPieceBytes: Infinity,
+      maxDiscardBytes: Infinity,
+      maxZeroesBytes: Infinity,
+      end: () => 1 << 20,
+      growTo: () => 0,
+      ...disk,
+    };
+    const link = remote ? { hasHungUp: () => this.hungUp } : null;
+    this.queue = new BlkioQueue(this.port, whole, { maxInflight, lazy: false, link });
+    this.pump = pumped ? new CompletionPump(this.queue, "event", null) : null;
+    if (this.pump === null) return;
+    this.queue.observe(this.pump);
+    const { pump } = this;
+    this.port.onEvent = () => void setTimeout(() => pump.woken(), 0);
+  }
+
+  /** A request with memory of its own where it needs some. */
+  request(op: keyof typeof Opcode, offset = 0, length = 4096, flags = 0): IoRequest {
+    const request = new IoRequest(Opcode[op], (_done, result) => void this.results.push(result));
+    request.offset = offset;
+    request.length = length;
+    request.flags = flags;
+    if (request.op <= Opcode.write) {
+      const memory = this.memory.allocate(length);
+      request.region = memory;
+      request.addressLow = memory.addressLow;
+      request.addressHigh = memory.addressHigh;
+    }
+    return request;
+  }
+
+  /** Enqueues and defers as a device in batching mode `plug` does. */
+  send(request: IoRequest): IoRequest {
+    this.queue.enqueue(request, this.owner);
+    plugCall(DEFERRED_SUBMITS.plug, this.queue);
+    return request;
+  }
+
+  /** Nothing queued, in flight, owed or held. */
+  assertEmpty(): void {
+    assert.equal(this.queue.active(), 0);
+    assert.equal(this.owner.active, 0);
+    assert.equal(this.queue.queued, 0);
+    for (const memory of this.memory.all) assert.equal(memory.holds, 0);
+    assert.equal(this.queue.stats.completions, this.queue.stats.requests);
+  }
+
+  [Symbol.dispose](): void {
+    this.queue.stop();
+    this.pump?.stop();
+  }
+}
+
+/** The next macrotask, after the timers that are due. */
+export function macrotask(delayMs = 0): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, delayMs));
+}
