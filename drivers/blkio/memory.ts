@@ -22,13 +22,15 @@ export class RegionMemorySource implements MemorySource {
   readonly #blkio: Blkio;
   readonly #target: string;
   readonly #needs: RegionNeeds;
+  readonly #isGone: () => boolean;
   readonly #mapped = new Set<AlignedMemory>();
 
-  /** Makes the source of the device behind `blkio`, which has to be started. */
-  constructor(blkio: Blkio, target: string, needs: RegionNeeds) {
+  /** Makes the source of the device behind `blkio`, which has to be started; `isGone` asks for its other end. */
+  constructor(blkio: Blkio, target: string, needs: RegionNeeds, isGone: () => boolean) {
     this.#blkio = blkio;
     this.#target = target;
     this.#needs = needs;
+    this.#isGone = isGone;
   }
 
   allocate(byteLength: number, alignment: number): OwnedMemory {
@@ -65,7 +67,7 @@ export class RegionMemorySource implements MemorySource {
     } catch (error) {
       if (!(error instanceof BlkioFailure)) throw error;
       const op = `map ${formatSize(memory.byteLength)} of memory for`;
-      throw blkioError(error, { kind: "resource", op, target: this.#target });
+      throw blkioError(error, { kind: this.#isGone() ? "broken" : "resource", op, target: this.#target });
     }
     memory.registeredWith = this;
     this.#mapped.add(memory);

@@ -68,7 +68,7 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#queue = new BlkioQueue(session.queue, disk, { maxInflight: queueDepth, lazy, link });
     this.stats = this.#queue.stats;
     this.limits = { maxInflight: queueDepth, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs };
-    this.memory = new RegionMemorySource(session.blkio, this.target, session.needs);
+    this.memory = new RegionMemorySource(session.blkio, this.target, session.needs, () => this.#queue.checkLink());
     this.#defer = deferCallFor(batch);
     this.#submit = DEFERRED_SUBMITS[batch];
     this.#wakeup = wait === "block" ? null : this.#openWakeup(options);

@@ -12,6 +12,9 @@ import type { Disk } from "./queue.ts";
 import { ServerLink } from "./server_link.ts";
 import { assertSocket, type BlkioTarget, VHOST_USER } from "./target.ts";
 
+/** Regions that libblkio maps for itself. */
+const OWN_REGIONS = 1;
+
 /** A started instance with its first queue, and what there is to know of the disk behind it. */
 export class Session implements Disposable {
   /** The instance. */
@@ -42,7 +45,8 @@ export class Session implements Disposable {
     this.needs = {
       regions: flag(blkio, "needs-mem-regions"),
       fd: flag(blkio, "needs-mem-region-fd"),
-      maxRegions: integer(blkio, "max-mem-regions"),
+      // libblkio's own memory of its queues is a region as well; a server ends the connection at one too many.
+      maxRegions: integer(blkio, "max-mem-regions") - (flag(blkio, "needs-mem-regions") ? OWN_REGIONS : 0),
     };
     this.maxIovecs = Math.min(MAX_IOVECS, integer(blkio, "max-segments"));
   }

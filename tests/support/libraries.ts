@@ -5,8 +5,20 @@
  * @module
  */
 import { libc } from "../../ffi/libc/mod.ts";
+import { LIBBLKIO, LIBBLKIO_SYMBOLS } from "../../ffi/libblkio/mod.ts";
 import { LIBURING, LIBURING_SYMBOLS } from "../../ffi/liburing/symbols.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
 
+/** True where libblkio can be opened, else why not. */
+export function hasLibblkio(): true | string {
+  try {
+    loadLibrary(LIBBLKIO, LIBBLKIO_SYMBOLS);
+    return true;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 libc();
+hasLibblkio();
 loadLibrary(LIBURING, LIBURING_SYMBOLS);
