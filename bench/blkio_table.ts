@@ -85,7 +85,12 @@ function ours(target: Target, options: Options, api: string, wait: string): Cont
   const run = async (depth: number) => {
     const { iops } = await measure(Deno.execPath(), [
       ...["run", "-q", "-P", join(ROOT, "cli.ts"), "randread", `blkio:${target.driver}:${target.path}`],
-      ...[`--iodepth=${depth}`, `--runtime=${options.seconds}`, "--ramp-time=500ms", `--direct=${target.direct ? 1 : 0}`],
+      ...[
+        `--iodepth=${depth}`,
+        `--runtime=${options.seconds}`,
+        "--ramp-time=500ms",
+        `--direct=${target.direct ? 1 : 0}`,
+      ],
       ...[`--api=${api}`, `--wait=${wait}`, `--batch=${api === "promise" ? "auto" : "plug"}`],
       ...[`--seed=${options.seed}`, "--output-format=json"],
     ]);
