@@ -9,7 +9,7 @@ import {
   StorageError,
   type TargetReport,
 } from "../../mod.ts";
-import { failed } from "../failure.ts";
+import { failed, misuse } from "../failure.ts";
 import { type LoadOptions, writes } from "./options.ts";
 import type { TargetFacts } from "./plan.ts";
 
@@ -33,9 +33,9 @@ export interface TargetSurvey {
 export class OpenedTarget implements AsyncDisposable {
   /** What was found. */
   readonly survey: TargetSurvey;
-  readonly #device: BlockDevice;
+  readonly #device: BlockDevice | null;
 
-  private constructor(survey: TargetSurvey, device: BlockDevice) {
+  private constructor(survey: TargetSurvey, device: BlockDevice | null) {
     this.survey = survey;
     this.#device = device;
   }
@@ -48,7 +48,14 @@ export class OpenedTarget implements AsyncDisposable {
     if (report !== null && !isPassThrough) refuseTarget(report, writes(options.mode));
     const device = await openClaimed(target, options);
     try {
-      return new OpenedTarget(surveyOf(device, report), device);
+      const survey = surveyOf(device, report);
+      if (survey.kind !== "remote") return new OpenedTarget(survey, device);
+      // A vhost-user server has one client at a time: the Worker's connection would wait for this one to end.
+      if (options.jobCount > 1) {
+        throw misuse(`Cannot use --numjobs ${options.jobCount} on ${target}: its server takes one client, wanted 1`);
+      }
+      await device.close();
+      return new OpenedTarget(survey, null);
     } catch (error) {
       await device.close();
       throw error;
@@ -56,8 +63,8 @@ export class OpenedTarget implements AsyncDisposable {
   }
 
   /** Lets go of the target. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#device.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#device?.close();
   }
 }
 

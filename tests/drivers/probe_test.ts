@@ -6,6 +6,7 @@ import { uringEvidence } from "../../drivers/probe/uring_evidence.ts";
 import { sysctlObjection, type UringEvidence, uringVerdict } from "../../drivers/probe/uring_verdict.ts";
 import { DRIVER_NAMES, inspectTarget, probe, type ProbeReport, StorageError } from "../../mod.ts";
 import { buildLauncher, canForbidUring, commandWorks, type Refusal } from "../support/forbid_uring.ts";
+import { hasLibblkio } from "../support/libraries.ts";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";
 
@@ -66,6 +67,26 @@ Deno.test("every driver of the registry has a probe, but for memory, which works
   assert.deepEqual(here.drivers.map(({ driver }) => driver), DRIVER_NAMES.filter((name) => name !== "memory"));
 });
 
+testWhen(hasLibblkio(), "blkio works on this machine, and the report has libblkio's drivers", () => {
+  const driver = here.drivers.find(({ driver }) => driver === "blkio");
+  assert.equal(driver?.state, "works");
+  assert.match(driver.library.foundAs ?? "", /libblkio\.so/);
+  assert.deepEqual(driver.variants.slice(0, 3), ["io_uring", "nvme-io_uring", "virtio-blk-vhost-user"]);
+});
+
+Deno.test("a missing libblkio is told with its package and the override, and openDevice says the same", async () => {
+  const use =
+    `notes = [await openDevice("blkio:io_uring:/etc/hostname").catch((error) => error.kind + error.message)];`;
+  const { report, notes } = await runScript(script("{}", use), [], { PLUGIO_LIBBLKIO: "/no/such.so" }, [
+    "--allow-env=PLUGIO_LIBBLKIO",
+  ]);
+  const driver = report!.drivers.find(({ driver }) => driver === "blkio")!;
+  assert.equal(driver.state, "fails");
+  assert.match(driver.reason, /^Cannot load libblkio: tried \/no\/such\.so/);
+  assert.match(driver.remedy, /^Install libblkio1 \(Debian, Ubuntu\), .* or set PLUGIO_LIBBLKIO=PATH$/);
+  assert.match(notes[0]!, /^libraryCannot load libblkio: tried \/no\/such\.so.*wanted the package libblkio1/);
+});
+
 Deno.test("io_uring works on this machine, and the report says what it can", () => {
   const [driver] = here.drivers;
   assert.equal(driver?.state, "works");
@@ -108,7 +129,7 @@ testWhen(forbidding, "a seccomp filter that answers EPERM is told from the sysct
   const { report } = await underFilter("EPERM");
   const driver = report!.drivers[0]!;
   assert.equal(driver.state, "fails");
-  assert.equal(driver.rights.seccompFilter, true);
+  assert.equal(driver.rights?.seccompFilter, true);
   assert.match(driver.reason, /^Cannot set up io_uring: EPERM \(.*\): .*, so a seccomp filter forbids it$/);
   assert.match(driver.remedy, /seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register/);
 });
@@ -162,15 +183,15 @@ testWhen(
     assert.equal(stderr, "");
     const driver = report!.drivers[0]!;
     assert.equal(driver.state, "works");
-    assert.equal(driver.lockedMemory.limitBytes, 512 * 1024);
-    assert.ok(!driver.lockedMemory.exempt && !driver.lockedMemory.sufficient);
+    assert.equal(driver.lockedMemory?.limitBytes, 512 * 1024);
+    assert.ok(!driver.lockedMemory!.exempt && !driver.lockedMemory!.sufficient);
     assert.equal(driver.features?.registeredBuffers, false);
     assert.match(driver.notes.join(), /need 4\S*MiB.*, limit 512KiB\. Raise the limit.*ulimit -l 4\d\d\d/);
     assert.match(notes.join(), /1MiB of buffers are not registered: need 1MiB of locked memory, limit 512KiB/);
   },
 );
 
-const countsRings = here.drivers[0]!.lockedMemory.ringBytes > 0 || "this kernel does not count rings as locked memory";
+const countsRings = here.drivers[0]!.lockedMemory!.ringBytes > 0 || "this kernel does not count rings as locked memory";
 
 testWhen(
   canBeNobody === true ? countsRings : canBeNobody,

@@ -2,6 +2,7 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
 import { type Need, NEEDS } from "../../tools/setup/needs.ts";
 import { isPresent, type Places, TRIPLET } from "../../tools/setup/present.ts";
+import { writeNextRelease } from "../../tools/setup/next_release.ts";
 import { manualInstruction } from "../../tools/setup.ts";
 import { Scratch, type ScratchResult } from "../support/scratch.ts";
 
@@ -23,6 +24,10 @@ Deno.test("each need is missing on a bare machine and present once its files are
     ["compiler", [".native/bin/cc"]],
     ["fio", ["machine/bin/fio"]],
     ["guest-kernel", [".native/unpacked/guest-kernel/boot/vmlinuz-6"]],
+    ["libblkio", [`machine/usr/lib/${TRIPLET}/libblkio.so.1`]],
+    ["libblkio", [".native/lib/libblkio.so.1"]],
+    ["libblkio-headers", ["machine/usr/include/blkio.h"]],
+    ["storage-daemon", ["machine/bin/qemu-storage-daemon"]],
   ];
   for (const [id, paths] of files) {
     using scratch = new Scratch();
@@ -76,6 +81,7 @@ esac
 const FAKE_DPKG = `#!/bin/sh
 mkdir -p "$3/usr/lib/${TRIPLET}" "$3/usr/include/liburing"
 echo library > "$3/usr/lib/${TRIPLET}/liburing.so.2.3"
+echo library > "$3/usr/lib/${TRIPLET}/libblkio.so.1"
 ln -s liburing.so.2.3 "$3/usr/lib/${TRIPLET}/liburing.so.2"
 echo header | tee "$3/usr/include/liburing.h" > "$3/usr/include/liburing/io_uring.h"
 `;
@@ -95,7 +101,10 @@ Deno.test("the local way unpacks, fetches lists when there are none, and is sile
   writeFakes(scratch);
   const first = await setUp(scratch, "run");
   strictEqual(first.code, 0, first.stderr);
-  match(first.stderr, /^setup: unpacking liburing2 .*\nsetup: fetching package lists into \.native\n$/);
+  match(
+    first.stderr,
+    /^setup: unpacking liburing2 .*\nsetup: fetching package lists into \.native\nsetup: unpacking libblkio1 .*\n$/,
+  );
   const library = join(scratch.dir, ".native/lib/liburing.so.2");
   strictEqual(Deno.readTextFileSync(library), "library\n");
   strictEqual(Deno.lstatSync(library).isFile, true);
@@ -109,7 +118,10 @@ Deno.test("two set-ups at once both succeed and leave no drafts", async () => {
   for (const { code, stderr } of results) strictEqual(code, 0, stderr);
   const left = [...Deno.readDirSync(join(scratch.dir, ".native"))].map((entry) => entry.name).sort();
   deepStrictEqual(left, ["lib", "unpacked"]);
-  deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native/lib"))].map((e) => e.name), ["liburing.so.2"]);
+  deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native/lib"))].map((e) => e.name), [
+    "libblkio.so.1",
+    "liburing.so.2",
+  ]);
 });
 
 Deno.test("a download that fails says why, exits 1 and leaves nothing half made", async () => {
@@ -118,7 +130,7 @@ Deno.test("a download that fails says why, exits 1 and leaves nothing half made"
   const { code, stderr } = await setUp(scratch, "run", { FAKE_BROKEN: "1" });
   strictEqual(code, 1);
   match(stderr, /could not unpack liburing2: apt-get: E: 404/);
-  match(stderr, /Cannot set up liburing: expected the packages liburing2/);
+  match(stderr, /Cannot set up liburing, libblkio: expected the packages liburing2 libblkio1 /);
   deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native"))], []);
 });
 
@@ -185,6 +197,30 @@ Deno.test("where apt names no kernel, or two, nothing is fetched", async () => {
     strictEqual(code, 1);
     match(stderr, /could not unpack linux-image-amd64: apt-get: found .* expected exactly one package/);
   }
+});
+
+Deno.test("the next release's sources are the machine's own with another name, apart from them", () => {
+  using scratch = new Scratch();
+  scratch.write("machine/etc/os-release", "ID=debian\nVERSION_CODENAME=bookworm\n");
+  scratch.write("machine/etc/apt/sources.list", "deb mirror:/debian bookworm main\n");
+  scratch.write("machine/etc/apt/sources.list.d/more.sources", "URIs: mirror:/debian\nSuites: bookworm-updates\n");
+  const next = writeNextRelease(join(scratch.dir, "work"), join(scratch.dir, "machine"));
+  ok(typeof next === "object");
+  strictEqual(next.release, "trixie");
+  const written = (name: string) => Deno.readTextFileSync(join(scratch.dir, "work/sources", name));
+  strictEqual(written("main.list"), "deb mirror:/debian trixie main\n");
+  strictEqual(written("more.sources"), "URIs: mirror:/debian\nSuites: trixie-updates\n");
+  ok(next.options.includes("Dir::Etc::SourceList=/dev/null"));
+  ok(next.options.includes(`Dir::State::Lists=${join(scratch.dir, "work/next-lists")}`));
+});
+
+Deno.test("a release without a known successor is told by name", () => {
+  using scratch = new Scratch();
+  scratch.write("machine/etc/os-release", "VERSION_CODENAME=noble\n");
+  strictEqual(
+    writeNextRelease(join(scratch.dir, "work"), join(scratch.dir, "machine")),
+    'no later release is known for "noble"',
+  );
 });
 
 Deno.test("wrong use exits 2 with one line", async () => {

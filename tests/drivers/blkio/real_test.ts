@@ -270,3 +270,25 @@ testWhen(
     for (const [index, buffer] of buffers.entries()) assert.deepEqual(buffer, pattern(index * 512, 512));
   },
 );
+
+testWhen(SERVER, "randread measures a vhost-user server, one job at a time", async () => {
+  await using bench = await Bench.open("vhost-user");
+  const randread = async (...args: string[]) => {
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-q", "-P", "cli.ts", "randread", bench.target, "--runtime=200ms", ...args],
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+    }).output();
+    return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+  };
+  const one = await randread("--blkio", "queue-size=64", "--blkio", "num-queues=1");
+  assert.equal(one.code, 0, one.text);
+  assert.match(one.text, /errors +none/);
+  const two = await randread("--numjobs=2");
+  assert.equal(two.code, 2, two.text);
+  assert.match(two.text, /^Cannot use --numjobs 2 on \S+: its server takes one client, wanted 1$/m);
+  const unknown = await randread("--blkio", "bogus=1");
+  assert.equal(unknown.code, 1, unknown.text);
+  assert.match(unknown.text, /^Cannot set property bogus to 1 .*wanted one of .*queue-size/m);
+  assert.equal((await randread("--blkio", "bogus")).code, 2);
+});
