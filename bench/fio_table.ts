@@ -1,10 +1,12 @@
 /**
- * The table of docs/io_uring.md: random reads of 4 KiB, plugio next to fio with fio's best options, interleaved.
+ * The tables of docs/io_uring.md and docs/linux_aio.md: random reads of 4 KiB, plugio next to fio with fio's best
+ * options for the same kernel interface, interleaved.
  *
  * Each round runs every contender once, in an order that is shuffled from the seed; the table shows the median over
  * rounds, the spread, and the share of fio's median. Prints Markdown.
  *
- * deno task bench:fio [--file FILE] [--rounds N] [--seconds S] [--depths 1,8,32,128] [--direct 0|1] [--seed N]
+ * deno task bench:fio [--file FILE] [--driver io_uring|linux_aio] [--rounds N] [--seconds S] [--depths 1,8,32,128]
+ *   [--direct 0|1] [--seed N]
  *
  * @module
  */
@@ -25,12 +27,19 @@ interface Contender {
 
 interface Options {
   readonly file: string;
+  readonly driver: string;
   readonly rounds: number;
   readonly seconds: number;
   readonly direct: boolean;
   readonly depths: readonly number[];
   readonly seed: number;
 }
+
+/** fio's engine for the same kernel interface, with the options that make it fastest. */
+const FIO_ENGINES: Readonly<Record<string, readonly string[]>> = {
+  io_uring: ["--ioengine=io_uring", "--registerfiles=1", "--fixedbufs=1"],
+  linux_aio: ["--ioengine=libaio", "--userspace_reap=1"],
+};
 
 /** fio's batches: as large as half the depth, at most 16; larger ones were slower on the machines tried. */
 function fioBatch(depth: number): number {
@@ -43,7 +52,7 @@ function fioArguments(options: Options, depth: number): string[] {
     `--filename=${options.file}`,
     "--rw=randread",
     "--bs=4k",
-    "--ioengine=io_uring",
+    ...FIO_ENGINES[options.driver]!,
     `--direct=${options.direct ? 1 : 0}`,
     `--iodepth=${depth}`,
     `--runtime=${options.seconds}`,
@@ -51,8 +60,6 @@ function fioArguments(options: Options, depth: number): string[] {
     "--ramp_time=500ms",
     "--norandommap",
     "--invalidate=0",
-    "--registerfiles=1",
-    "--fixedbufs=1",
     `--iodepth_batch_submit=${fioBatch(depth)}`,
     "--iodepth_batch_complete_min=1",
     `--iodepth_batch_complete_max=${depth}`,
@@ -89,6 +96,7 @@ function ours(options: Options, api: string, wait: string, jobs = 1): Contender 
       new URL("../cli.ts", import.meta.url).pathname,
       "randread",
       options.file,
+      `--driver=${options.driver}`,
       `--iodepth=${depth}`,
       `--runtime=${options.seconds}`,
       "--ramp-time=500ms",
@@ -159,6 +167,7 @@ function readOptions(): Options {
     args: Deno.args,
     options: {
       file: { type: "string" },
+      driver: { type: "string", default: "io_uring" },
       rounds: { type: "string", default: "5" },
       seconds: { type: "string", default: "2" },
       depths: { type: "string", default: "1,8,32,128" },
@@ -167,8 +176,12 @@ function readOptions(): Options {
     },
   });
   if (values.file === undefined) throw new RangeError("Cannot measure without a file: wanted --file FILE of 1 GiB");
+  if (!(values.driver in FIO_ENGINES)) {
+    throw new RangeError(`Cannot measure driver ${values.driver}: wanted ${Object.keys(FIO_ENGINES).join(", ")}`);
+  }
   return {
     file: values.file,
+    driver: values.driver,
     rounds: Number(values.rounds),
     seconds: Number(values.seconds),
     depths: values.depths.split(",").map(Number),
@@ -182,7 +195,7 @@ if (import.meta.main) {
   const random = new Random(options.seed);
   const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
   say(
-    `4 KiB random reads, ${
+    `4 KiB random reads, ${options.driver}, ${
       options.direct ? "direct" : "buffered, cached"
     }, ${options.rounds} rounds of ${options.seconds} s`,
   );

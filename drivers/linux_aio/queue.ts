@@ -104,7 +104,10 @@ export class AioQueue extends RequestQueue<AioFile> {
   }
 
   protected enterOnce(): void {
-    if (this.queued > 0 && !this.blocked) this.enterAll();
+    if (this.queued === 0) return;
+    // Whoever polls may give no timer a chance to end a refusal.
+    this.blocked = false;
+    this.enterAll();
   }
 
   protected hasCompletions(): boolean {

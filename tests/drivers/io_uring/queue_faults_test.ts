@@ -7,7 +7,8 @@ import { RequestState } from "../../../core/request.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
 import type { EnterCall } from "../../support/fake_ring.ts";
 import { uncaughtDuring } from "../../support/uncaught.ts";
-import { macrotask, OP, Rig, until } from "./queue_rig.ts";
+import { macrotask, until } from "../../support/turns.ts";
+import { OP, Rig } from "./queue_rig.ts";
 
 Deno.test("completions with tags that were never given out are ignored", () => {
   using rig = new Rig();

@@ -1,189 +1,20 @@
-/** Random loads on a random kernel: whatever happens, each request completes once and with the right bytes. */
-import assert from "node:assert/strict";
-import fc from "fast-check";
-import { Errno } from "../../../core/errno.ts";
-import { plug, unplug } from "../../../core/plug.ts";
-import { type IoRequest, Opcode } from "../../../core/request.ts";
-import type { FakeSqe } from "../../support/fake_ring.ts";
-import { patternAt } from "../../support/temp_file.ts";
-import { macrotask, OP, Rig } from "./queue_rig.ts";
-
-const FILE_BYTES = 10_000;
-
-type Answer = { readonly answer: "full" | "end" | "EAGAIN" | "EINTR" | "EIO" } | {
-  readonly answer: "short";
-  readonly part: number;
-};
-
-type Step =
-  | { readonly step: "send"; readonly op: "read" | "write"; readonly offset: number; readonly length: number }
-  | { readonly step: "plug" | "unplug" | "reap" | "late" }
-  | { readonly step: "script"; readonly answers: readonly number[] }
-  | { readonly step: "complete"; readonly pick: number; readonly answer: Answer }
-  | { readonly step: "cancel"; readonly pick: number };
-
-const answers: fc.Arbitrary<Answer> = fc.oneof(
-  { weight: 4, arbitrary: fc.constant({ answer: "full" as const }) },
-  {
-    weight: 4,
-    arbitrary: fc.record({ answer: fc.constant("short" as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
-  },
-  { weight: 2, arbitrary: fc.record({ answer: fc.constantFrom("EAGAIN" as const, "EINTR" as const) }) },
-  { weight: 1, arbitrary: fc.constant({ answer: "EIO" as const }) },
-);
-
-const steps: fc.Arbitrary<Step[]> = fc.array(
-  fc.oneof(
-    {
-      weight: 6,
-      arbitrary: fc.record({
-        step: fc.constant("send" as const),
-        op: fc.constantFrom("read" as const, "write" as const),
-        offset: fc.nat(FILE_BYTES + 2000),
-        length: fc.integer({ min: 1, max: 4096 }),
-      }),
-    },
-    { weight: 3, arbitrary: fc.record({ step: fc.constantFrom("plug" as const, "unplug" as const) }) },
-    { weight: 4, arbitrary: fc.record({ step: fc.constantFrom("reap" as const) }) },
-    { weight: 1, arbitrary: fc.record({ step: fc.constantFrom("late" as const) }) },
-    {
-      weight: 5,
-      arbitrary: fc.record({
-        step: fc.constant("script" as const),
-        answers: fc.array(fc.constantFrom(0, 0, 1, 2, -Errno.EAGAIN, -Errno.EINTR, -Errno.EBUSY), { maxLength: 8 }),
-      }),
-    },
-    { weight: 6, arbitrary: fc.record({ step: fc.constant("complete" as const), pick: fc.nat(), answer: answers }) },
-    { weight: 1, arbitrary: fc.record({ step: fc.constant("cancel" as const), pick: fc.nat() }) },
-  ),
-  { maxLength: 60 },
-);
-
-/** The kernel's file: what a read finds does not depend on writes, so that order is nobody's business. */
-class Kernel {
-  readonly rig: Rig;
-  readonly written = new Map<number, number>();
-  /** Requests that were answered with an error, or may be since they were cancelled. */
-  readonly excused = new Set<IoRequest>();
-  readonly requests: IoRequest[] = [];
-
-  constructor(rig: Rig) {
-    this.rig = rig;
-  }
-
-  requestOf(sqe: FakeSqe): IoRequest {
-    return this.requests.find((request) => request.slot === sqe.slot)!;
-  }
-
-  /** Moves the bytes and posts the completion. */
-  answer(sqe: FakeSqe, answer: Answer): void {
-    const { rig } = this;
-    if (answer.answer === "EIO") this.excused.add(this.requestOf(sqe));
-    if (answer.answer !== "full" && answer.answer !== "short" && answer.answer !== "end") {
-      return rig.ring.complete(sqe, -Errno[answer.answer]);
-    }
-    const memory = rig.memory.at(sqe.address, sqe.length);
-    let count = sqe.length;
-    if (sqe.opcode === OP.read) count = Math.max(0, Math.min(count, FILE_BYTES - sqe.offset));
-    // A part of something, not 0: 0 is the end of the file, or no room left.
-    if (answer.answer === "short" && count > 0) count = Math.max(1, Math.floor(count * answer.part));
-    for (let at = 0; at < count; at++) {
-      if (sqe.opcode === OP.read) memory[at] = patternAt(sqe.offset + at);
-      else this.written.set(sqe.offset + at, memory[at]!);
-    }
-    rig.ring.complete(sqe, count);
-  }
-}
-
-function run(kernel: Kernel, step: Step): void {
-  const { rig } = kernel;
-  switch (step.step) {
-    case "send": {
-      const request = rig.request(step.op, step.offset, step.length);
-      const bytes = rig.bytesOf(request);
-      for (let at = 0; at < bytes.length; at++) bytes[at] = step.op === "write" ? patternAt(step.offset + at) : 0xee;
-      kernel.requests.push(request);
-      return void rig.send(request);
-    }
-    case "reap":
-      return void rig.queue.reap();
-    case "late":
-      return rig.ring.post(0, 0x7fff_0000, -Errno.EIO);
-    case "script":
-      return void (rig.ring.script = [...step.answers]);
-    case "complete": {
-      const { pending } = rig.ring;
-      if (pending.length > 0) kernel.answer(pending[step.pick % pending.length]!, step.answer);
-      return;
-    }
-    case "cancel": {
-      const request = kernel.requests[step.pick % Math.max(1, kernel.requests.length)];
-      if (request === undefined) return;
-      kernel.excused.add(request);
-      return rig.queue.cancel(request);
-    }
-  }
-}
-
-/** Answers everything until nothing is owed; timers get their turn where nothing is with the kernel. */
-async function settle(kernel: Kernel): Promise<void> {
-  const { rig } = kernel;
-  // A cancel that was refused stays queued although its request is gone: the timer takes it along.
-  for (let turn = 0; rig.queue.active() > 0 || rig.state.queued > 0; turn++) {
-    assert.ok(turn < 300, `requests are lost: ${JSON.stringify(rig.state)}`);
-    for (const sqe of [...rig.ring.pending]) kernel.answer(sqe, { answer: "full" });
-    if (rig.queue.ready()) rig.queue.reap();
-    else if (rig.ring.pending.length === 0) await macrotask(1);
-  }
-}
-
-function check(kernel: Kernel): void {
-  const { rig, requests } = kernel;
-  assert.equal(rig.outcomes.length, requests.length, "each request completes exactly once");
-  assert.equal(new Set(rig.outcomes.map(({ request }) => request)).size, requests.length);
-  for (const { request, result } of rig.outcomes) {
-    const { op, offset, length } = request;
-    if (result < 0) {
-      assert.ok(kernel.excused.has(request), `a request nobody excused ended with ${result}`);
-      continue;
-    }
-    const there = op === Opcode.read ? Math.max(0, Math.min(length, FILE_BYTES - offset)) : length;
-    assert.equal(result, there);
-    const bytes = rig.bytesOf(request);
-    for (let at = 0; at < length; at++) {
-      const expected = op === Opcode.write || at < there ? patternAt(offset + at) : 0;
-      assert.equal(op === Opcode.write ? kernel.written.get(offset + at) : bytes[at], expected);
-    }
-    if (op === Opcode.read) {
-      assert.ok(bytes.subarray(length).every((byte) => byte === 0xee), "bytes behind the request");
-    }
-  }
-  rig.assertEmpty();
-}
-
-async function runProgram(program: readonly Step[], sqEntries: number, maxInflight: number): Promise<void> {
-  using rig = new Rig({ sqEntries, maxInflight, cqEntries: 128 });
-  const kernel = new Kernel(rig);
-  let depth = 0;
-  for (const step of program) {
-    if (step.step === "plug") {
-      plug();
-      depth++;
-    } else if (step.step === "unplug") {
-      if (depth === 0) continue;
-      depth--;
-      unplug();
-    } else run(kernel, step);
-  }
-  for (; depth > 0; depth--) unplug();
-  rig.ring.script = [];
-  await settle(kernel);
-  check(kernel);
-}
+/** Random loads on a random kernel, through the io_uring driver. */
+import { checkQueueProperty } from "../../support/queue_property.ts";
+import { OP, Rig } from "./queue_rig.ts";
 
 Deno.test("property: whatever the kernel does, each request completes once, with the right bytes, and nothing is left", async () => {
-  await fc.assert(
-    fc.asyncProperty(steps, fc.constantFrom(1, 2, 4, 16), fc.integer({ min: 1, max: 12 }), runProgram),
-    { numRuns: 400 },
-  );
+  await checkQueueProperty({
+    open: (sqEntries, maxInflight) => new Rig({ sqEntries, maxInflight, cqEntries: 128 }),
+    pending: (rig) =>
+      rig.ring.pending.map((sqe) => ({
+        slot: sqe.slot,
+        isRead: sqe.opcode === OP.read,
+        offset: sqe.offset,
+        byteLength: sqe.length,
+        address: sqe.address,
+        complete: (result) => rig.ring.complete(sqe, result),
+      })),
+    script: (rig, answers) => void (rig.ring.script = answers),
+    post: (rig, slot, generation, result) => rig.ring.post(slot, generation, result),
+  }, 400);
 });

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { Errno } from "../../../core/errno.ts";
 import { plug, plugged } from "../../../core/plug.ts";
 import { RequestState } from "../../../core/request.ts";
-import { macrotask, newFile, OP, Rig, until } from "./queue_rig.ts";
+import { macrotask, until } from "../../support/turns.ts";
+import { newFile, OP, Rig } from "./queue_rig.ts";
 
 Deno.test("U1: an unplugged read is one submit of one entry", () => {
   using rig = new Rig();

@@ -9,7 +9,8 @@ import { type Ring, URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
 import { signalSocket } from "../../ffi/signal_socket.ts";
 import type { FakeRing, FakeSqe } from "../../support/fake_ring.ts";
 import "../../support/libraries.ts";
-import { macrotask, newFile, Rig, until } from "./queue_rig.ts";
+import { macrotask, until } from "../../support/turns.ts";
+import { newFile, Rig } from "./queue_rig.ts";
 
 /** A rig whose event loop is woken by a chain, as in a Worker without the pipe handle. */
 class ChainRig implements Disposable {
