@@ -8,6 +8,15 @@ import { loadLibraries, options, refusal, TempFolder } from "./support.ts";
 
 await loadLibraries();
 
+Deno.test("properties of libblkio are gathered, and are for its driver only", () => {
+  const raw = { driver: "blkio", blkio: ["queue-size=64", "num-queues=1", "queue-size=128"] };
+  assert.deepEqual(parseLoadOptions("randread", "io_uring:/x", raw).blkio, { "queue-size": "128", "num-queues": "1" });
+  for (const text of ["queue-size", "=64", ""]) {
+    assert.throws(() => parseLoadOptions("randread", "/x", { driver: "blkio", blkio: [text] }), /wanted KEY=VALUE/);
+  }
+  assert.throws(() => parseLoadOptions("randread", "/x", { blkio: ["a=b"] }), /wanted --driver blkio/);
+});
+
 Deno.test("the defaults are those that the documentation names", () => {
   assert.deepEqual(parseLoadOptions("randread", undefined, {}), {
     mode: "randread",
@@ -30,6 +39,7 @@ Deno.test("the defaults are those that the documentation names", () => {
     allowDestructive: false,
     outputFormat: "normal",
     outputPath: null,
+    blkio: {},
     trace: false,
     rateIops: null,
     numberIos: null,

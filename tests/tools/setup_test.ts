@@ -118,7 +118,7 @@ Deno.test("two set-ups at once both succeed and leave no drafts", async () => {
   for (const { code, stderr } of results) strictEqual(code, 0, stderr);
   const left = [...Deno.readDirSync(join(scratch.dir, ".native"))].map((entry) => entry.name).sort();
   deepStrictEqual(left, ["lib", "unpacked"]);
-  deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native/lib"))].map((e) => e.name), [
+  deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native/lib"))].map((e) => e.name).sort(), [
     "libblkio.so.1",
     "liburing.so.2",
   ]);
