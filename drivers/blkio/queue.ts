@@ -107,9 +107,10 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
     return true;
   }
 
-  protected hasCompletions(): boolean {
-    if (this.#found === 0 && !this.broken) this.enterOnce();
-    return this.#found > 0;
+  protected available(): number {
+    // There is no cheaper way to look than to ask libblkio for them.
+    if (this.#found === 0) this.enterOnce();
+    return this.#found;
   }
 
   protected enterAll(): void {
