@@ -206,6 +206,11 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
     }
   }
 
+  /** True while callbacks are owed: no time to wait for more completions. */
+  protected get owesCallbacks(): boolean {
+    return this.#finished.count > 0;
+  }
+
   /** Forgets the timer; to be called before the kernel's queue is closed. */
   stop(): void {
     if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);

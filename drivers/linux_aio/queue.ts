@@ -96,6 +96,7 @@ export class AioQueue extends RequestQueue<AioFile> {
   protected enterAndWait(minCompletions: number): void {
     if (this.queued > 0 && !this.blocked) this.enterAll();
     const expected = this.inflight.size - this.queued;
+    if (this.owesCallbacks) return;
     if (expected > 0) return this.#wait(Math.min(minCompletions, expected));
     if (!this.blocked) return;
     // Nothing is in flight whose completion could end the refusal, and no timer fires while the Worker blocks.
@@ -110,18 +111,19 @@ export class AioQueue extends RequestQueue<AioFile> {
     this.enterAll();
   }
 
-  protected hasCompletions(): boolean {
-    if (this.#taken > 0) return true;
+  protected available(): number {
     const { ring } = this.#port;
-    if (ring !== null) return Atomics.load(ring.words, ring.tailAt) !== ring.words[ring.headAt];
-    if (this.inflight.size > this.queued) this.#take(0);
-    return this.#taken > 0;
+    if (ring !== null) {
+      const there = Atomics.load(ring.words, ring.tailAt) - ring.words[ring.headAt]!;
+      return this.#taken + (there < 0 ? there + ring.count : there);
+    }
+    if (this.#taken === 0 && this.inflight.size > this.queued) this.#take(0);
+    return this.#taken;
   }
 
   protected collect(): boolean {
     const { ring } = this.#port;
-    if (ring === null && this.#taken === 0 && this.inflight.size > this.queued) this.#take(0);
-    let seen = this.#taken > 0;
+    let seen = (ring === null ? this.available() : this.#taken) > 0;
     if (seen) this.#collectTaken();
     if (ring !== null) {
       let head = ring.words[ring.headAt]!;
@@ -178,11 +180,7 @@ export class AioQueue extends RequestQueue<AioFile> {
 
   /** Waits until `min` completions are there. Those that the ring shows already cost no system call. */
   #wait(min: number): void {
-    const { ring } = this.#port;
-    if (ring !== null) {
-      const there = Atomics.load(ring.words, ring.tailAt) - ring.words[ring.headAt]!;
-      if ((there < 0 ? there + ring.count : there) >= min) return;
-    }
+    if (this.#port.ring !== null && this.available() >= min) return;
     for (let attempt = 0; attempt < WAIT_ATTEMPTS; attempt++) if (this.#take(min) !== -Errno.EINTR) return;
   }
 
