@@ -8,7 +8,8 @@ import type { AioFile } from "../../../drivers/linux_aio/iocb.ts";
 import { AioQueue } from "../../../drivers/linux_aio/queue.ts";
 import { LIBAIO_CONSTANTS as A } from "../../../ffi/libaio/mod.ts";
 import { FakeAio, type FakeAioOptions, type FakeIocb, fullResult } from "../../support/fake_aio.ts";
-import { type FakeMemory, FakeMemorySource } from "../../support/fake_memory.ts";
+import type { HeapMemory } from "../../../drivers/memory/heap_memory.ts";
+import { FakeMemorySource } from "../../support/fake_memory.ts";
 
 /** Operation codes, short. */
 export const OP = {
@@ -136,7 +137,7 @@ export class Rig implements Disposable {
 
   /** The memory of a request. */
   bytesOf(request: IoRequest): Uint8Array<ArrayBuffer> {
-    return (request.region as FakeMemory).bytes;
+    return (request.region as HeapMemory).bytes;
   }
 
   /** Completes and delivers until nothing is owed, and checks that nothing is left anywhere. */
