@@ -65,6 +65,20 @@ export {
   type UringRights,
 } from "./drivers/probe.ts";
 export {
+  type BindOutcome,
+  type Diagnosis,
+  type Finding,
+  nvmeBind,
+  nvmeDoctor,
+  nvmeIdentify,
+  type NvmeList,
+  nvmeList,
+  nvmeSmart,
+  type NvmeStatus,
+  NvmeStatusError,
+  nvmeUnbind,
+} from "./drivers/nvme_tools.ts";
+export {
   type DeviceOptions,
   DRIVER_NAMES,
   type FaultKind,

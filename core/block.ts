@@ -71,10 +71,10 @@ export interface Backend {
   readonly notes: readonly string[];
   /** True once the queue is unusable: nothing succeeds any more. */
   readonly broken: boolean;
-  /** What the driver has to say about a request that has just failed, beyond its errno. */
-  failureDetail?(request: IoRequest): string | undefined;
   /** Current size in bytes. */
   size(): number;
+  /** What driver or device say of a request that has just failed, for its error; nothing where an errno is all. */
+  explain?(request: IoRequest): { readonly detail: string; readonly cause?: unknown } | undefined;
   /** Grows or truncates a regular file. Throws StorageError (`unsupported`) for everything else. */
   resize(byteLength: number): void;
   /** Takes a checked request; completes it exactly once through `onComplete`, never inside this call. */

@@ -211,6 +211,7 @@ export const Errno = {
   ETIME: 62,
   EPROTO: 71,
   EOVERFLOW: 75,
+  EILSEQ: 84,
   EOPNOTSUPP: 95,
   ECONNRESET: 104,
   ENOBUFS: 105,

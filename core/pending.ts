@@ -146,11 +146,13 @@ export class PromiseQueue {
     if (operation.unwatch !== null) operation.unwatch();
     this.#recycle(operation);
     if (resolve === null || reject === null) return;
-    if (failure !== null) reject(failure);
-    else if (result >= 0) resolve(result);
-    else {
-      const detail = this.#backend.failureDetail?.(request);
-      reject(this.error(request, -result, this.#backend.broken ? "broken" : "io", detail, undefined));
+    if (failure !== null) {
+      reject(failure);
+    } else if (result >= 0) {
+      resolve(result);
+    } else {
+      const said = this.#backend.explain?.(request);
+      reject(this.error(request, -result, this.#backend.broken ? "broken" : "io", said?.detail, said?.cause));
     }
   }
 

@@ -84,6 +84,8 @@ export class IoRequest {
   flushing: boolean = false;
   /** Times the kernel asked for a retry; written by the driver. */
   retries: number = 0;
+  /** What the device itself answered, in the driver's coding, where that says more than an errno; 0 otherwise. */
+  deviceStatus: number = 0;
   /** Slot in the in-flight table, or -1; written by the driver. */
   slot: number = -1;
   /** The driver's own device object while active; written by the driver. */
@@ -103,6 +105,7 @@ export function beginRequest(request: IoRequest, owner: unknown): void {
   request.state = RequestState.active;
   request.done = 0;
   request.retries = 0;
+  request.deviceStatus = 0;
   request.fellBack = false;
   request.cancelled = false;
   request.flushing = false;

@@ -29,6 +29,10 @@ export interface QueueStats {
   wakeups: number;
   /** Requests that went through a bounce buffer. */
   bounced: number;
+  /** Stores to doorbell registers, for submissions and completions, by drivers that talk to a controller themselves. */
+  doorbells: number;
+  /** Completions that named no command in flight: the device broke the protocol. */
+  strayCompletions: number;
 }
 
 /** A zeroed set of counters. */
@@ -47,5 +51,7 @@ export function newQueueStats(): QueueStats {
     ffiCalls: 0,
     wakeups: 0,
     bounced: 0,
+    doorbells: 0,
+    strayCompletions: 0,
   };
 }

@@ -49,7 +49,30 @@ export const LAIO_EVENTS: QueueEvents = queueEvents("laio");
 /** Events of the blkio driver. */
 export const BLKIO_EVENTS: QueueEvents = queueEvents("blkio");
 
+/** Events of the nvme driver. */
+export interface NvmeEvents {
+  /** `{ qid, count, inflight }`: a submission doorbell was written for `count` commands. */
+  readonly kick: Channel;
+  /** `{ request, result }`: one request was delivered. */
+  readonly completeCommand: Channel;
+  /** `{ qid, cid, status }`: a completion named no command in flight. */
+  readonly strayCompletion: Channel;
+  /** `{ address, reason }`: the controller is reset because something went wrong. */
+  readonly reset: Channel;
+  /** `{ address, result }`: the controller reported an event; type, information and log page are in `result`. */
+  readonly asyncEvent: Channel;
+}
+
+/** Events of the nvme driver, under QEMU's names where it has the event. */
+export const NVME_EVENTS: NvmeEvents = {
+  kick: channel(`${TRACE_PREFIX}nvme_kick`),
+  completeCommand: channel(`${TRACE_PREFIX}nvme_complete_command`),
+  strayCompletion: channel(`${TRACE_PREFIX}nvme_stray_completion`),
+  reset: channel(`${TRACE_PREFIX}nvme_reset`),
+  asyncEvent: channel(`${TRACE_PREFIX}nvme_async_event`),
+};
+
 /** Every event by name, for `--trace` and for subscribers that want all of them. */
-export const TRACE_EVENTS: readonly string[] = [LURING_EVENTS, LAIO_EVENTS, BLKIO_EVENTS]
+export const TRACE_EVENTS: readonly string[] = [LURING_EVENTS, LAIO_EVENTS, BLKIO_EVENTS, NVME_EVENTS]
   .flatMap((events) => Object.values<Channel>({ ...events }))
   .map((each) => String(each.name));

@@ -6,6 +6,7 @@
 import { readSystemFile } from "../ffi/sysfs.ts";
 import { probeBlkio } from "./probe/blkio.ts";
 import { probeIoUring } from "./probe/io_uring.ts";
+import { probeNvme } from "./probe/nvme.ts";
 import type { DriverReport, ProbeReport } from "./probe/report.ts";
 import { inspectTarget } from "./probe/target.ts";
 import { pathOfTarget } from "./registry.ts";
@@ -36,6 +37,7 @@ export interface ProbeOptions {
 const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | Promise<DriverReport>)[] = [
   probeIoUring,
   probeBlkio,
+  probeNvme,
 ];
 
 /**

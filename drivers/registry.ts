@@ -9,6 +9,7 @@ import { openIoUring } from "./io_uring/mod.ts";
 import { openLinuxAio } from "./linux_aio/mod.ts";
 import type { MemoryOptions } from "./memory/disk.ts";
 import { openMemory } from "./memory/mod.ts";
+import { openNvme } from "./nvme/mod.ts";
 
 export { MemoryDisk, type MemoryDiskOptions, type MemoryOptions, type PowerLossOptions } from "./memory/disk.ts";
 export type { FaultKind, FaultOperation, MemoryFault } from "./memory/faults.ts";
@@ -24,6 +25,7 @@ const DRIVERS: Readonly<Record<string, DriverOpener>> = {
   linux_aio: openLinuxAio,
   memory: openMemory,
   blkio: openBlkio,
+  nvme: (target, options) => openNvme(target, options),
 };
 
 export { monotonicMs } from "../ffi/libc/clock.ts";

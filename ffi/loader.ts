@@ -10,6 +10,8 @@ export interface LibrarySpec {
   readonly overrideVariable: string;
   /** Package that holds the library, by distribution. */
   readonly packages: { readonly debian: string; readonly fedora: string; readonly arch: string };
+  /** The command that builds it, for a library of this project; the packages are then those of the compiler. */
+  readonly built?: string;
 }
 
 /** An opened library: its symbols, and the name under which it was found. */
@@ -97,6 +99,8 @@ function reason(cause: unknown): string {
 
 function remedy(spec: LibrarySpec, failures: readonly string[]): string {
   const { debian, fedora, arch } = spec.packages;
-  return `tried ${failures.join("; ")}; wanted the package ${debian} (Debian, Ubuntu), ${fedora} (Fedora) or ` +
-    `${arch} (Arch), or ${spec.overrideVariable}=PATH`;
+  const tried = failures.length === 0 ? "found no source to name it by" : `tried ${failures.join("; ")}`;
+  const wanted = spec.built === undefined ? "wanted the package" : `wanted \`${spec.built}\`, which needs the package`;
+  return `${tried}; ${wanted} ${debian} (Debian, Ubuntu), ${fedora} (Fedora) or ${arch} (Arch), ` +
+    `or ${spec.overrideVariable}=PATH`;
 }

@@ -88,10 +88,11 @@ class BlkioDevice implements Backend, QueueOwner {
     return this.#queue.broken;
   }
 
-  failureDetail(request: IoRequest): string | undefined {
+  explain(request: IoRequest): { readonly detail: string } | undefined {
     const message = this.#queue.takeMessage(request);
-    if (message !== undefined) return `libblkio says "${message}"`;
-    return this.broken && this.#session.link !== null ? "the server has closed the connection, or died" : undefined;
+    if (message !== undefined) return { detail: `libblkio says "${message}"` };
+    if (!this.broken || this.#session.link === null) return undefined;
+    return { detail: "the server has closed the connection, or died" };
   }
 
   size(): number {

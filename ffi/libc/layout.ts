@@ -71,6 +71,7 @@ export const FIEMAP_EXTENT = struct("struct fiemap_extent", "linux/fiemap.h", 56
 /** Constants of the C headers, checked by the same probe as the layouts. */
 export const LIBC_CONSTANTS = {
   O_RDONLY: { header: "fcntl.h", value: 0 },
+  O_WRONLY: { header: "fcntl.h", value: 1 },
   O_RDWR: { header: "fcntl.h", value: 2 },
   O_CREAT: { header: "fcntl.h", value: 0o100 },
   O_EXCL: { header: "fcntl.h", value: 0o200 },

@@ -105,6 +105,33 @@ export function ioctlNumber(fd: number, request: number, byteLength: 4 | 8, targ
   return byteLength === 4 ? view.getInt32(0, true) : Number(view.getBigUint64(0, true));
 }
 
+/** ioctl that reads and fills `argument`; returns its result. Throws StorageError of kind `io`. */
+export function ioctlBuffer(fd: number, request: number, argument: Uint8Array<ArrayBuffer>, target: string): number {
+  const result = libc().ioctl(fd, BigInt(request), argument);
+  if (result >= 0) return result;
+  throw new StorageError({ kind: "io", op: `ioctl 0x${request.toString(16)} of`, target, errno: lastErrno() });
+}
+
+/** Writes a short text to an existing file, such as one of /sys, in one call. Throws StorageError. */
+export function writeTextFile(path: string, text: string): void {
+  const bytes = encoder.encode(text);
+  const fd = openFile(path, C.O_WRONLY.value);
+  try {
+    const written = Number(libc().write(fd, bytes, BigInt(bytes.byteLength)));
+    if (written === bytes.byteLength) return;
+    const errno = written < 0 ? lastErrno() : Errno.EIO;
+    throw new StorageError({
+      kind: "io",
+      op: "write",
+      target: path,
+      errno,
+      detail: `wanted it to take "${text.trim()}"`,
+    });
+  } finally {
+    closeFile(fd, path);
+  }
+}
+
 /** Sets the size of a regular file. */
 export function truncateFile(fd: number, byteLength: number, target: string): void {
   if (libc().ftruncate(fd, BigInt(byteLength)) < 0) {

@@ -8,7 +8,7 @@
 import { dirname, join } from "node:path/posix";
 
 /** Files at the top of drivers/, or folders, that put the drivers together; a driver cannot import them. */
-export const DRIVER_SHARED: readonly string[] = ["registry", "probe"];
+export const DRIVER_SHARED: readonly string[] = ["registry", "probe", "nvme_tools"];
 
 /** The library folder of ffi/ that a driver may use, where it uses one. */
 export const DRIVER_LIBRARY: Readonly<Record<string, string>> = {

@@ -5,10 +5,10 @@
  */
 
 /** What a task is about to do; each purpose needs a different part of the table. */
-export type Purpose = "run" | "test" | "bench" | "target";
+export type Purpose = "run" | "test" | "bench" | "build" | "target";
 
 /** All purposes, as the command line spells them. */
-export const PURPOSES: readonly Purpose[] = ["run", "test", "bench", "target"];
+export const PURPOSES: readonly Purpose[] = ["run", "test", "bench", "build", "target"];
 
 /** One thing to look for. A header may bring a folder of its own, which has to be found next to it. */
 export type Check =
@@ -83,14 +83,28 @@ export const NEEDS: readonly Need[] = [
   },
   {
     id: "compiler",
-    why: "comparing struct layouts with C, building libblkio's own benchmark",
-    purposes: ["test", "bench"],
+    why: "comparing struct layouts with C, libblkio's own benchmark, and the C helper of the NVMe driver",
+    purposes: ["test", "bench", "build"],
     checks: [
       { kind: "command", name: "cc", program: "gcc", compiler: true },
       // A compiler without the C library's headers is common in small images.
       { kind: "header", name: "stdio.h" },
     ],
     packages: { debian: ["gcc", "libc6-dev"], fedora: ["gcc", "glibc-devel"], arch: ["gcc", "glibc"] },
+  },
+  {
+    id: "libnvme-headers",
+    why: "comparing NVMe's structures with C",
+    purposes: ["test"],
+    checks: [{ kind: "header", name: "libnvme.h", folder: "nvme" }],
+    packages: { debian: ["libnvme-dev"], fedora: ["libnvme-devel"], arch: ["libnvme"] },
+  },
+  {
+    id: "nvme-cli",
+    why: "comparing the NVMe commands with those of nvme-cli",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "nvme", program: "nvme" }],
+    packages: { debian: ["nvme-cli"], fedora: ["nvme-cli"], arch: ["nvme-cli"] },
   },
   {
     id: "fio",

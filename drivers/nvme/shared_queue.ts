@@ -1,0 +1,147 @@
+import type { OpenOptions, WaitMode } from "../../core/block.ts";
+import { pause } from "../../core/pause.ts";
+import { CompletionPump } from "../../core/pump.ts";
+import type { NvmeController } from "./controller.ts";
+import type { Interrupt, NvmeEnvironment } from "./environment.ts";
+import type { ControllerQueue, QueueHost } from "./host.ts";
+import { PrpBuilder } from "./prp.ts";
+import { NvmeQueue } from "./queue.ts";
+import { QueuePair } from "./queue_pair.ts";
+import { DEFAULT_ENTRIES } from "./sizes.ts";
+import type { Steps } from "./task.ts";
+import type { Watchdog } from "./watchdog.ts";
+
+/** Most commands in flight that can be asked for: each has a page for its PRP list. */
+export const MAX_QUEUE_DEPTH = 4095;
+
+/** What tells two pairs of queues of one controller apart. */
+interface QueueKey {
+  readonly wait: WaitMode;
+  readonly queueDepth: number;
+}
+
+/** The key of a device's queue. */
+export function queueKey({ wait = "event", queueDepth = 0 }: OpenOptions): string {
+  return JSON.stringify({ wait, queueDepth } satisfies QueueKey);
+}
+
+/** A pair of I/O queues that all namespaces of a Worker with one configuration share, with its way of waiting. */
+export class SharedQueue implements ControllerQueue, QueueHost {
+  readonly pair: QueuePair;
+  readonly interrupt: Interrupt;
+  /** The requests. */
+  readonly queue: NvmeQueue;
+  /** The deliveries. */
+  readonly pump: CompletionPump;
+  readonly #controller: NvmeController;
+  readonly #watchdog: Watchdog;
+  readonly #environment: NvmeEnvironment;
+
+  private constructor(
+    controller: NvmeController,
+    watchdog: Watchdog,
+    environment: NvmeEnvironment,
+    options: OpenOptions,
+  ) {
+    const { wait = "event", queueDepth = DEFAULT_ENTRIES - 1 } = options;
+    const { port, dma, capabilities } = controller;
+    using stack = new DisposableStack();
+    this.#controller = controller;
+    this.#watchdog = watchdog;
+    this.#environment = environment;
+    const entries = Math.min(capabilities.maxQueueEntries, Math.max(2, queueDepth + 1));
+    this.pair = stack.adopt(
+      new QueuePair(port, dma, {
+        qid: controller.freeQueueId(),
+        entries,
+        strideBytes: capabilities.doorbellStrideBytes,
+      }),
+      (pair) => pair.dispose(),
+    );
+    const prp = stack.adopt(new PrpBuilder(dma, entries - 1), (builder) => builder.dispose());
+    this.queue = new NvmeQueue(this.pair, prp, this);
+    this.interrupt = stack.use(environment.openInterrupt(wait === "block" ? null : () => this.#woken()));
+    this.pump = new CompletionPump(this.queue, wait, this.interrupt.hold);
+    this.queue.observe({
+      started: () => {
+        this.#watchdog.wake();
+        this.pump.started();
+      },
+      submitted: () => this.pump.submitted(),
+    });
+    stack.move();
+  }
+
+  /** Makes the queues of `options` and tells the controller of them. Throws StorageError; nothing is left then. */
+  static *open(
+    controller: NvmeController,
+    watchdog: Watchdog,
+    environment: NvmeEnvironment,
+    options: OpenOptions,
+  ): Steps<SharedQueue> {
+    const shared = new SharedQueue(controller, watchdog, environment, options);
+    try {
+      yield* controller.attach(shared);
+    } catch (error) {
+      shared.dispose();
+      throw error;
+    }
+    watchdog.add(shared.queue);
+    return shared;
+  }
+
+  /** Stops looking after the queue and tells the controller that it is gone. */
+  *close(): Steps<void> {
+    this.#watchdog.remove(this.queue);
+    this.pump.stop();
+    yield* this.#controller.detach(this);
+  }
+
+  /** Gives memory and eventfd back; the controller must not know the queues any more. */
+  dispose(): void {
+    this.queue.dispose();
+    this.interrupt[Symbol.dispose]();
+  }
+
+  suspend(): void {
+    this.queue.suspend();
+  }
+
+  endInflight(errno: number): void {
+    this.queue.endInflight(errno);
+  }
+
+  resume(): void {
+    this.queue.resume();
+  }
+
+  fail(errno: number): void {
+    this.queue.fail(errno);
+  }
+
+  abort(qid: number, cid: number): void {
+    this.#controller.abort(qid, cid);
+  }
+
+  armInterrupt(): boolean {
+    return this.interrupt.arm();
+  }
+
+  waitForInterrupt(): void {
+    const { tasks, port } = this.#controller;
+    // A reset waits for registers, not for an interrupt.
+    if (tasks.busy) pause();
+    else if (port.wait(this.interrupt.fd, this.#environment.timing.tickMs) > 0) this.queue.stats.wakeups++;
+    this.lookAfter();
+  }
+
+  lookAfter(): void {
+    this.#controller.adminWoken();
+    this.#watchdog.check();
+  }
+
+  #woken(): void {
+    this.queue.stats.wakeups++;
+    this.pump.woken();
+  }
+}
