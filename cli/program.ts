@@ -6,6 +6,7 @@ import { APIS, isRandom, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTP
 import { parseLoadOptions, type RawOptions, writes } from "./load/options.ts";
 import { choice, text } from "./load/raw_options.ts";
 import { parseTargetOptions, TARGET_ACTIONS } from "./target/options.ts";
+import { addNvmeCommands } from "./nvme/command.ts";
 import { writeOutput } from "./terminal.ts";
 import { VERSION } from "./version.ts";
 
@@ -31,10 +32,11 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
   addRunCommand(program, args, finish);
   addTargetCommand(program, finish);
   addProbeCommand(program, finish);
+  addNvmeCommand(program, finish);
   if (args.length === 0) {
     program.outputHelp();
     throw misuse(
-      "Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw, run, target or probe",
+      "Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw, run, target, probe or nvme",
     );
   }
   try {
@@ -177,7 +179,13 @@ const MISSING_ARGUMENTS: Readonly<Record<string, string>> = {
   target: "Cannot write without a target: wanted the path to overwrite",
   file: "Cannot run without a job file: wanted its path",
   action: `Cannot make a target without knowing which: wanted ${TARGET_ACTIONS.join(", ")}`,
+  pci: "Cannot run this without an address: wanted a PCI address, such as 0000:01:00.0",
 };
+
+function addNvmeCommand(program: Command, finish: (code: ExitCode) => void): void {
+  const nvme = newCommand(program.command("nvme")).description("look after NVMe controllers").helpCommand(false);
+  addNvmeCommands(nvme, newCommand, finish);
+}
 
 /** The parser's messages in the wording of this project, on one line. */
 function parserMessage(error: CommanderError): string {
@@ -193,6 +201,8 @@ function parserMessage(error: CommanderError): string {
       return `Cannot use option ${quoted.split(" ")[0]}: it has no value, wanted ${quoted}`;
     case "commander.excessArguments":
       return `Cannot use more than one target: ${first.replace(/^.*got \d+: /, "").replace(/\.$/, "")}, wanted one`;
+    case "commander.help":
+      return "Cannot run nvme without a subcommand: wanted doctor, bind, unbind, list, id or smart";
     case "commander.missingArgument":
       return MISSING_ARGUMENTS[quoted] ?? `Cannot go on without ${quoted}: wanted it after the subcommand`;
     default:

@@ -14,6 +14,8 @@ export interface TargetFacts {
   readonly offsetAlignBytes: number;
   /** Requests that the driver keeps in flight at most. */
   readonly maxInflight: number;
+  /** Only one Worker at a time can open the target. */
+  readonly oneOwner: boolean;
 }
 
 /** The range of a run in whole blocks: no I/O begins before or ends after it. */
@@ -106,6 +108,11 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     throw new CliError(
       ExitCode.misuse,
       `Cannot use --iodepth ${options.ioDepth}: driver ${options.driver} keeps at most ${facts.maxInflight} in flight`,
+    );
+  }
+  if (options.jobCount > 1 && facts.oneOwner) {
+    throw misuse(
+      `Cannot use --numjobs ${options.jobCount} on ${facts.target}: it takes one owner at a time, wanted 1`,
     );
   }
   const runId = crypto.getRandomValues(new Uint32Array(1))[0]!;

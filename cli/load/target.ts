@@ -9,7 +9,7 @@ import {
   StorageError,
   type TargetReport,
 } from "../../mod.ts";
-import { failed, misuse } from "../failure.ts";
+import { failed } from "../failure.ts";
 import { type LoadOptions, writes } from "./options.ts";
 import type { TargetFacts } from "./plan.ts";
 
@@ -49,11 +49,8 @@ export class OpenedTarget implements AsyncDisposable {
     const device = await openClaimed(target, options);
     try {
       const survey = surveyOf(device, report);
-      if (survey.kind !== "remote") return new OpenedTarget(survey, device);
-      // A vhost-user server has one client at a time: the Worker's connection would wait for this one to end.
-      if (options.jobCount > 1) {
-        throw misuse(`Cannot use --numjobs ${options.jobCount} on ${target}: its server takes one client, wanted 1`);
-      }
+      if (!survey.facts.oneOwner) return new OpenedTarget(survey, device);
+      // The Worker's opening would be refused, or wait for this one to end.
       await device.close();
       return new OpenedTarget(survey, null);
     } catch (error) {
@@ -66,6 +63,14 @@ export class OpenedTarget implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#device?.close();
   }
+}
+
+/**
+ * Whether a target has one owner at a time, and so not two Workers, nor a run and its survey: a controller of VFIO, a
+ * server that takes one client.
+ */
+function hasOneOwner({ driver, info }: BlockDevice): boolean {
+  return driver === "nvme" || info.kind === "remote";
 }
 
 /** Throws for what no run can use, and for what a writing run must not touch. */
@@ -123,6 +128,7 @@ function surveyOf(device: BlockDevice, report: TargetReport | null): TargetSurve
       sizeBytes: device.size,
       offsetAlignBytes: device.alignment.offset,
       maxInflight: device.limits.maxInflight,
+      oneOwner: hasOneOwner(device),
     },
     kind: device.info.kind,
     driver: device.driver,
