@@ -9,7 +9,7 @@ import { heapBytesPerCall } from "../support/heap.ts";
 import { options } from "./support.ts";
 
 function plan(raw: RawOptions): JobPlan {
-  const facts = { target: "f", sizeBytes: 1024 ** 2, offsetAlignBytes: 1, maxInflight: 1024 };
+  const facts = { target: "f", sizeBytes: 1024 ** 2, offsetAlignBytes: 1, maxInflight: 1024, oneOwner: false };
   return planJobs(options("randread", "f", raw), facts)[0]!;
 }
 

@@ -12,6 +12,7 @@ const facts = (sizeBytes: number): TargetFacts => ({
   sizeBytes,
   offsetAlignBytes: 1,
   maxInflight: 32_768,
+  oneOwner: false,
 });
 
 const RANGE = fc.record({

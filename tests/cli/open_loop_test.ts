@@ -32,7 +32,13 @@ class PolledBackend extends ManualBackend {
 
 async function run(raw: RawOptions, stallMs = 0): Promise<{ result: JobResult; backend: PolledBackend }> {
   const asked = options("randread", "f", raw);
-  const plan = planJobs(asked, { target: "f", sizeBytes: 1 << 20, offsetAlignBytes: 1, maxInflight: 64 })[0]!;
+  const plan = planJobs(asked, {
+    target: "f",
+    sizeBytes: 1 << 20,
+    offsetAlignBytes: 1,
+    maxInflight: 64,
+    oneOwner: false,
+  })[0]!;
   const backend = new PolledBackend(stallMs);
   await using device = new BlockDevice(backend);
   const workload = new Workload(plan, device.allocate(plan.ioDepth, plan.range.blockBytes));

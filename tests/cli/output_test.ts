@@ -18,7 +18,7 @@ import { options, TempFolder } from "./support.ts";
 const CONTEXT = { target: "/dev/x", lines: { command: "plugio randread /dev/x", seed: "1" } };
 
 const SURVEY: TargetSurvey = {
-  facts: { target: "/dev/x", sizeBytes: 2 ** 40, offsetAlignBytes: 512, maxInflight: 1024 },
+  facts: { target: "/dev/x", sizeBytes: 2 ** 40, offsetAlignBytes: 512, maxInflight: 1024, oneOwner: false },
   kind: "block device",
   driver: "io_uring",
   memoryBytes: 2 ** 34,

@@ -141,7 +141,7 @@ async function verified(spoil: (path: string) => void, stop = false): Promise<Ve
   // Every block is written three times.
   const asked = options("randwrite", path, { verify: "crc32c", numberIos: "192", iodepth: "8" });
   await using device = await openDevice(path, { wait: "block", batch: "plug", queueDepth: 8 });
-  const facts = { target: path, sizeBytes: device.size, offsetAlignBytes: 1, maxInflight: 64 };
+  const facts = { target: path, sizeBytes: device.size, offsetAlignBytes: 1, maxInflight: 64, oneOwner: false };
   const plan = planJobs(asked, facts)[0]!;
   const workload = new Workload(plan, device.allocate(8, 4096));
   const shared = SharedState.create(1);

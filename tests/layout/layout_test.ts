@@ -94,7 +94,11 @@ function runProbe(source: string): Map<string, bigint> {
   using dir = new TempDir();
   const [input, output] = [join(dir.path, "probe.c"), join(dir.path, "probe")];
   Deno.writeTextFileSync(input, source);
-  const compiled = new Deno.Command("cc", { args: ["-std=gnu11", "-o", output, input] }).outputSync();
+  // Our own C helper has its header beside its layouts.
+  const own = [...Deno.readDirSync(FFI)].filter(({ isDirectory }) => isDirectory).map(({ name }) =>
+    `-I${join(FFI, name)}`
+  );
+  const compiled = new Deno.Command("cc", { args: ["-std=gnu11", ...own, "-o", output, input] }).outputSync();
   if (!compiled.success) throw new Error(`cc failed:\n${new TextDecoder().decode(compiled.stderr)}`);
   const { stdout } = new Deno.Command(output).outputSync();
   const lines = new TextDecoder().decode(stdout).trim().split("\n").map((line) => line.split(" = "));

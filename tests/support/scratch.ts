@@ -16,6 +16,7 @@ export interface ScratchResult {
   readonly stderr: string;
 }
 
+const NATIVE = "ffi/native.ts";
 const SKIP = "tests/support/skip.ts";
 
 /** A temporary folder with this project's deno.json, tools/ and skip helper; removed on dispose. */
@@ -28,6 +29,8 @@ export class Scratch implements Disposable {
     const { imports: _imports, ...config } = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.json")));
     this.write("deno.json", JSON.stringify(config));
     copy(join(ROOT, "tools"), join(this.dir, "tools"));
+    // The one file outside of tools/ that tools import.
+    this.write(NATIVE, Deno.readTextFileSync(join(ROOT, NATIVE)));
     // The other helpers of the tests need the rest of the project.
     this.write(SKIP, Deno.readTextFileSync(join(ROOT, SKIP)));
   }

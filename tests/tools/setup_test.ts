@@ -228,7 +228,7 @@ Deno.test("wrong use exits 2 with one line", async () => {
   const purpose = await setUp(scratch, "walk");
   deepStrictEqual([purpose.code, purpose.stderr], [
     2,
-    'Cannot set up "walk": expected one of run, test, bench, target\n',
+    'Cannot set up "walk": expected one of run, test, bench, build, target\n',
   ]);
   const mode = await setUp(scratch, "run", { PLUGIO_SETUP: "remote" });
   deepStrictEqual([mode.code, mode.stderr], [2, 'Cannot use PLUGIO_SETUP="remote": expected "local" or no value\n']);

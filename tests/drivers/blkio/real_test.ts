@@ -286,7 +286,7 @@ testWhen(SERVER, "randread measures a vhost-user server, one job at a time", asy
   assert.match(one.text, /errors +none/);
   const two = await randread("--numjobs=2");
   assert.equal(two.code, 2, two.text);
-  assert.match(two.text, /^Cannot use --numjobs 2 on \S+: its server takes one client, wanted 1$/m);
+  assert.match(two.text, /^Cannot use --numjobs 2 on \S+: it takes one owner at a time, wanted 1$/m);
   const unknown = await randread("--blkio", "bogus=1");
   assert.equal(unknown.code, 1, unknown.text);
   assert.match(unknown.text, /^Cannot set property bogus to 1 .*wanted one of .*queue-size/m);

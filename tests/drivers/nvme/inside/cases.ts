@@ -1,0 +1,160 @@
+/** What runs in the guest, as tests: the driver on an emulated controller. Needs its address in PLUGIO_TEST_NVME. */
+import assert from "node:assert/strict";
+import { type BlockDevice, openDevice, plug, Random } from "../../../../mod.ts";
+import { StorageError } from "../../../../core/errors.ts";
+import "../../../support/libraries.ts";
+import { loadLibrary } from "../../../../ffi/loader.ts";
+import { readSystemFile } from "../../../../ffi/sysfs.ts";
+import { VFIO_NVME_SYMBOLS, vfioNvmeLibrary } from "../../../../ffi/vfio_nvme/symbols.ts";
+
+// It stays open for the life of the Worker; a test that opened it would be blamed.
+loadLibrary(vfioNvmeLibrary(), VFIO_NVME_SYMBOLS);
+
+const ADDRESS = Deno.env.get("PLUGIO_TEST_NVME")!;
+const NAMESPACES = Number(Deno.env.get("PLUGIO_TEST_NAMESPACES"));
+
+/** Bit 2 of the command register: the device may access memory (PCI Local Bus Specification). */
+function busMaster(): boolean {
+  const fields = readSystemFile(`/proc/bus/pci/${ADDRESS.slice(5, 7)}/${ADDRESS.slice(8)}`);
+  return fields !== null && (fields.charCodeAt(4) & 4) !== 0;
+}
+
+for (let nsid = 1; nsid <= NAMESPACES; nsid++) {
+  for (const wait of ["event", "poll", "block"] as const) {
+    Deno.test(`namespace ${nsid}, waiting by ${wait}: what random writes leave is what reads find`, async () => {
+      await using disk = await openDevice(`nvme:${ADDRESS}/${nsid}`, { wait });
+      await model(disk, nsid * 10 + wait.length);
+    });
+  }
+}
+
+/** Random writes, zeroes and reads of the first MiB, compared with memory. */
+async function model(disk: BlockDevice, seed: number): Promise<void> {
+  const random = new Random(seed);
+  const blocks = (1 << 20) / disk.blockSize;
+  const expected = new Uint8Array(1 << 20);
+  await disk.read(expected, 0);
+  const [memory] = disk.allocate(1, 1 << 20);
+  for (let step = 0; step < 80; step++) {
+    const first = random.below(blocks);
+    const count = 1 + random.below(Math.min(blocks - first, 40));
+    const [at, length] = [first * disk.blockSize, count * disk.blockSize];
+    const start = random.below((memory!.length - length) / disk.blockSize + 1) * disk.blockSize;
+    const buffer = random.below(2) === 0 ? memory!.subarray(start, start + length) : new Uint8Array(length);
+    switch (random.below(4)) {
+      case 0:
+        await disk.writeZeroes(at, length);
+        expected.fill(0, at, at + length);
+        break;
+      case 1:
+        assert.equal(await disk.read(buffer, at), length);
+        assert.deepEqual(new Uint8Array(buffer), expected.slice(at, at + length), `seed ${seed}, step ${step}`);
+        break;
+      default:
+        for (let index = 0; index < length; index++) buffer[index] = step + index * 3;
+        await disk.write(buffer, at, { fua: random.below(2) === 0 });
+        expected.set(buffer, at);
+    }
+  }
+  await disk.flush();
+  const all = new Uint8Array(1 << 20);
+  await disk.read(all, 0);
+  assert.deepEqual(all, expected);
+}
+
+Deno.test("a section of 32 reads is one submission doorbell, and at most two completion doorbells", async () => {
+  await using disk = await openDevice(`nvme:${ADDRESS}/1`);
+  const buffers = disk.allocate(32, 4096);
+  const before = { ...disk.stats };
+  const rounds = 50;
+  for (let round = 0; round < rounds; round++) {
+    const reads: Promise<number>[] = [];
+    {
+      using _batch = plug();
+      for (const [index, buffer] of buffers.entries()) reads.push(disk.read(buffer, index * 4096));
+    }
+    await Promise.all(reads);
+  }
+  assert.equal(disk.stats.submits - before.submits, rounds);
+  assert.ok(disk.stats.doorbells - before.doorbells <= rounds * 4, `${disk.stats.doorbells - before.doorbells}`);
+});
+
+Deno.test("two namespaces in one Worker share controller and queue, and one section is one doorbell", async () => {
+  if (NAMESPACES < 2) return;
+  await using one = await openDevice(`nvme:${ADDRESS}/1`);
+  await using two = await openDevice(`nvme:${ADDRESS}/2`);
+  assert.equal(one.stats, two.stats);
+  const before = one.stats.submits;
+  const reads: Promise<number>[] = [];
+  {
+    using _batch = plug();
+    reads.push(one.read(new Uint8Array(4096), 0), two.read(new Uint8Array(4096), 0));
+  }
+  await Promise.all(reads);
+  assert.equal(one.stats.submits - before, 1);
+});
+
+Deno.test("a namespace that is not there is refused, and the controller is free again", async () => {
+  await assert.rejects(openDevice(`nvme:${ADDRESS}/77`), /there is no such namespace; wanted/);
+  await using disk = await openDevice(`nvme:${ADDRESS}/1`);
+  assert.ok(disk.size > 0);
+});
+
+Deno.test("while this Worker has the controller, another one is refused with the doctor's sentence", async () => {
+  await using _disk = await openDevice(`nvme:${ADDRESS}/1`);
+  const message = await answerOf(startWorker("open"));
+  assert.match(message, /another program, or another Worker of this one, has the controller open; wanted: fuser/);
+});
+
+Deno.test("a Worker that is terminated with I/O in flight leaves the controller reset, and it can be opened again", async () => {
+  const worker = startWorker("hammer");
+  assert.equal(await answerOf(worker, false), "running");
+  assert.equal(busMaster(), true);
+  worker.terminate();
+  const deadline = performance.now() + 20_000;
+  while (busMaster() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(busMaster(), false);
+  await using disk = await openDevice(`nvme:${ADDRESS}/1`);
+  assert.equal(await disk.read(new Uint8Array(4096), 0), 4096);
+});
+
+Deno.test("a process that is killed with I/O in flight leaves the controller reset, and it can be opened again", async () => {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "-P=test", "--no-check", "--cached-only", new URL("hammer.ts", import.meta.url).pathname],
+    env: { PLUGIO_TEST_NVME: ADDRESS },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  await reader.read();
+  assert.equal(busMaster(), true);
+  child.kill("SIGKILL");
+  await child.status;
+  await reader.cancel();
+  assert.equal(busMaster(), false);
+  await using disk = await openDevice(`nvme:${ADDRESS}/1`);
+  assert.equal(await disk.read(new Uint8Array(4096), 0), 4096);
+});
+
+Deno.test("closing ends bus mastering and frees all memory of the controller", async () => {
+  const disk = await openDevice(`nvme:${ADDRESS}/1`);
+  const [buffer] = disk.allocate(1, 4096);
+  await disk.read(buffer!, 0);
+  await disk.close();
+  assert.equal(busMaster(), false);
+  assert.equal(buffer!.length, 0);
+  await assert.rejects(disk.read(new Uint8Array(4096), 0), StorageError);
+});
+
+function startWorker(task: string): Worker {
+  const worker = new Worker(new URL("worker.ts", import.meta.url).href, { type: "module" });
+  worker.postMessage({ task, address: ADDRESS });
+  return worker;
+}
+
+async function answerOf(worker: Worker, end = true): Promise<string> {
+  const answer = await new Promise<string>((resolve) => worker.onmessage = ({ data }) => resolve(data));
+  if (end) worker.terminate();
+  return answer;
+}
