@@ -65,6 +65,14 @@ export {
   type UringRights,
 } from "./drivers/probe.ts";
 export {
+  type ServeBlkOptions,
+  serveBlkQueues,
+  type ServedBlk,
+  serveVhostUserBlk,
+} from "./devices/serve/vhost_user_blk.ts";
+export type { BlkStats } from "./devices/blk/stats.ts";
+export type { HostPort } from "./devices/vhost_user/worker_hosts.ts";
+export {
   type BindOutcome,
   type Diagnosis,
   type Finding,

@@ -11,7 +11,13 @@ export const POLL_MAX_NS = 32_768;
 
 /** The adaptive polling budget of one queue. */
 export class PollBudget {
+  readonly #maxNs: number;
   #budgetNs = POLL_START_NS;
+
+  /** Makes a budget that never exceeds `maxNs`. */
+  constructor(maxNs: number = POLL_MAX_NS) {
+    this.#maxNs = maxNs;
+  }
 
   /** Nanoseconds to poll for before the event loop takes over; 0 for not at all. */
   get budgetNs(): number {
@@ -21,8 +27,8 @@ export class PollBudget {
   /** Learns from an event that came `elapsedNs` after polling could have begun. */
   observe(elapsedNs: number): void {
     if (elapsedNs <= this.#budgetNs) return;
-    if (elapsedNs > POLL_MAX_NS) this.#budgetNs = 0;
+    if (elapsedNs > this.#maxNs) this.#budgetNs = 0;
     else if (this.#budgetNs === 0) this.#budgetNs = POLL_START_NS;
-    else if (this.#budgetNs * 2 <= POLL_MAX_NS) this.#budgetNs *= 2;
+    else if (this.#budgetNs * 2 <= this.#maxNs) this.#budgetNs *= 2;
   }
 }

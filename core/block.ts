@@ -67,6 +67,11 @@ export interface Backend {
   readonly registrar: unknown;
   /** Memory that this driver reaches straight. */
   readonly memory: MemorySource;
+  /**
+   * True when requests may also point at memory that something else has mapped into this process, such as that of a
+   * virtual machine: everything behind the kernel's own calls. Absent means false.
+   */
+  readonly reachesAllMemory?: boolean;
   /** What the user should know of how the target was opened, such as registration that was refused. */
   readonly notes: readonly string[];
   /** True once the queue is unusable: nothing succeeds any more. */

@@ -108,6 +108,14 @@ export class BlockDevice implements AsyncDisposable {
   }
 
   /**
+   * True when requests of the callback face may point at any memory of this process, and not only at that from
+   * `allocate`: how a device hands the memory of its guest to the driver without a copy.
+   */
+  get reachesAllMemory(): boolean {
+    return this.#backend.reachesAllMemory === true;
+  }
+
+  /**
    * Allocates `count` aligned buffers of `byteLength` bytes in one piece of memory, registered with the kernel
    * where it allows. They live until `release` or `close`, whichever is first, and have length 0 afterwards.
    */

@@ -25,7 +25,7 @@ export class IovecTable {
   /** Pieces in order. */
   readonly pieces: readonly IovecPiece[];
   /** Sum of the pieces in bytes. */
-  readonly byteLength: number;
+  byteLength: number;
   /** Memory of the C table. */
   readonly memory: OwnedMemory;
   readonly #wordOffset: number;
@@ -37,6 +37,16 @@ export class IovecTable {
     this.byteLength = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
     this.memory = memory;
     this.#wordOffset = byteOffset / 4;
+  }
+
+  /**
+   * Takes over the pieces anew after their owner has changed them: for a table that is used for one request after the
+   * other. Only while no request uses it.
+   */
+  refill(): void {
+    let sum = 0;
+    for (const piece of this.pieces) sum += piece.byteLength;
+    this.byteLength = sum;
   }
 
   /** Number of iovecs that `write` left in the table. */

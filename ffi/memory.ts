@@ -1,7 +1,7 @@
 import type { MemorySource, OwnedMemory } from "../core/memory.ts";
 import { StorageError } from "../core/errors.ts";
 import { invariant } from "../core/invariant.ts";
-import { newMemoryFile } from "./libc/descriptor.ts";
+import { newSharedFile } from "./shared_memory.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
 
 /** Page size that alignments are rounded to; memory from mmap(2) starts on a page in any case. */
@@ -44,7 +44,7 @@ export class AlignedMemory implements OwnedMemory {
       throw new RangeError(`Cannot allocate ${byteLength} bytes: wanted a whole number above 0`);
     }
     this.byteLength = Math.ceil(byteLength / PAGE_BYTES) * PAGE_BYTES;
-    this.fd = shared ? newMemoryFile(this.byteLength) : -1;
+    this.fd = shared ? newSharedFile("plugio", this.byteLength) : -1;
     const flags = (shared ? C.MAP_SHARED.value : C.MAP_PRIVATE.value | C.MAP_ANONYMOUS.value) | C.MAP_POPULATE.value;
     const prot = C.PROT_READ.value | C.PROT_WRITE.value;
     const pointer = libc().mmap(null, BigInt(this.byteLength), prot, flags, this.fd, 0n);

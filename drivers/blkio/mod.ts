@@ -11,7 +11,7 @@ import type { IoRequest } from "../../core/request.ts";
 import type { QueueOwner } from "../../core/request_queue.ts";
 import type { QueueStats } from "../../core/stats.ts";
 import { BLKIO_EVENTS } from "../../core/trace.ts";
-import { duplicateFd } from "../../ffi/libc/descriptor.ts";
+import { duplicateFile } from "../../ffi/libc/mod.ts";
 import { closeFile } from "../../ffi/libc/mod.ts";
 import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { RegionMemorySource } from "./memory.ts";
@@ -168,7 +168,7 @@ class BlkioDevice implements Backend, QueueOwner {
   }
 
   #wrapCompletionFd(): Wakeup | null {
-    const fd = duplicateFd(this.#session.queue.completionFd, "completion descriptor");
+    const fd = duplicateFile(this.#session.queue.completionFd, "completion descriptor");
     const wakeup = eventFdWakeup(fd, () => {
       this.stats.wakeups++;
       this.#pump.woken();

@@ -1,5 +1,6 @@
 import { closeFile } from "../../ffi/libc/mod.ts";
-import { duplicateFd, hasHungUp, peerPath } from "../../ffi/libc/descriptor.ts";
+import { hasHungUp, peerPath } from "../../ffi/libc/descriptor.ts";
+import { duplicateFile } from "../../ffi/libc/mod.ts";
 import { listSystemFolder } from "../../ffi/sysfs.ts";
 
 /** Whether the other end is still there. */
@@ -24,7 +25,7 @@ export class ServerLink implements Link, Disposable {
     const before = socketsTo(path);
     connect();
     const fd = socketsTo(path).find((each) => !before.includes(each));
-    return fd === undefined ? null : new ServerLink(duplicateFd(fd, path));
+    return fd === undefined ? null : new ServerLink(duplicateFile(fd, path));
   }
 
   hasHungUp(): boolean {

@@ -4,7 +4,8 @@ import { StorageError } from "../../core/errors.ts";
 import { invariant } from "../../core/invariant.ts";
 import { MAX_IOVECS, MAX_TRANSFER_BYTES } from "../../core/limits.ts";
 import { Blkio, blkioError, BlkioFailure, type Queue, requireVersion } from "../../ffi/libblkio/mod.ts";
-import { duplicateFd, fileEnd } from "../../ffi/libc/descriptor.ts";
+import { fileEnd } from "../../ffi/libc/descriptor.ts";
+import { duplicateFile } from "../../ffi/libc/mod.ts";
 import { FileTarget } from "../../ffi/target.ts";
 import type { RegionNeeds } from "./memory.ts";
 import { applyProperties, type PropertyPlan, setProperty } from "./properties.ts";
@@ -76,7 +77,7 @@ export function openSession(target: BlkioTarget, { options, settings }: Property
     setProperty(blkio, "read-only", String(options.readOnly ?? false));
   } else {
     // libblkio owns the copy once it has connected, and closes it also when it fails to.
-    setProperty(blkio, "fd", String(duplicateFd(file.fd, path)));
+    setProperty(blkio, "fd", String(duplicateFile(file.fd, path)));
   }
   const link = connect(blkio, path);
   if (link !== null) stack.use(link);

@@ -38,6 +38,7 @@ class IoUringDevice implements Backend, QueueFile {
   readonly stats: QueueStats;
   readonly registrar: unknown;
   readonly memory: MemorySource = pageMemory;
+  readonly reachesAllMemory = true;
   readonly notes: string[] = [];
   readonly isDevice: boolean;
   fileRef: number;

@@ -1,22 +1,6 @@
 import { StorageError } from "../../core/errors.ts";
 import { LIBC_CONSTANTS as C, POLLFD, SOCKADDR_UN } from "./layout.ts";
-import { cString, lastErrno, libc } from "./mod.ts";
-
-/** A second descriptor of the same open file, closed on exec. */
-export function duplicateFd(fd: number, target: string): number {
-  const copy = libc().fcntl(fd, C.F_DUPFD_CLOEXEC.value, 0);
-  if (copy < 0) throw new StorageError({ kind: "resource", op: "duplicate", target, errno: lastErrno() });
-  return copy;
-}
-
-/** A file without a name, in memory and of `byteLength` zeroes: what another process can map. */
-export function newMemoryFile(byteLength: number): number {
-  const fd = libc().memfd_create(cString("plugio"), C.MFD_CLOEXEC.value);
-  if (fd >= 0 && libc().ftruncate(fd, BigInt(byteLength)) >= 0) return fd;
-  const errno = lastErrno();
-  if (fd >= 0) libc().close(fd);
-  throw new StorageError({ kind: "resource", op: "create", target: "memory file", errno });
-}
+import { lastErrno, libc } from "./mod.ts";
 
 /** Size in bytes of an open file, by its end: the cheapest call that tells it, moves no offset that matters. */
 export function fileEnd(fd: number, target: string): number {

@@ -27,7 +27,7 @@ export const TIMESPEC = struct("struct timespec", "time.h", 16, {
   nanoseconds: ["tv_nsec", "i64", 8],
 });
 
-/** Address of a socket in the file system. */
+/** Address of a UNIX domain socket; the path fills the rest, with its NUL. */
 export const SOCKADDR_UN = struct("struct sockaddr_un", "sys/un.h", 110, {
   family: ["sun_family", "u16", 0],
   path: ["sun_path", "bytes", 2],
@@ -68,6 +68,24 @@ export const FIEMAP_EXTENT = struct("struct fiemap_extent", "linux/fiemap.h", 56
   flags: ["fe_flags", "u32", 40],
 });
 
+/** What sendmsg(2) and recvmsg(2) are given. */
+export const MSGHDR = struct("struct msghdr", "sys/socket.h", 56, {
+  name: ["msg_name", "pointer", 0],
+  nameLength: ["msg_namelen", "u32", 8],
+  iov: ["msg_iov", "pointer", 16],
+  iovLength: ["msg_iovlen", "u64", 24],
+  control: ["msg_control", "pointer", 32],
+  controlLength: ["msg_controllen", "u64", 40],
+  flags: ["msg_flags", "i32", 48],
+});
+
+/** Header of one control message; its data follows. */
+export const CMSGHDR = struct("struct cmsghdr", "sys/socket.h", 16, {
+  length: ["cmsg_len", "u64", 0],
+  level: ["cmsg_level", "i32", 8],
+  type: ["cmsg_type", "i32", 12],
+});
+
 /** Constants of the C headers, checked by the same probe as the layouts. */
 export const LIBC_CONSTANTS = {
   O_RDONLY: { header: "fcntl.h", value: 0 },
@@ -97,10 +115,12 @@ export const LIBC_CONSTANTS = {
   MAP_SHARED: { header: "sys/mman.h", value: 1 },
   MAP_PRIVATE: { header: "sys/mman.h", value: 2 },
   MAP_ANONYMOUS: { header: "sys/mman.h", value: 0x20 },
+  MAP_NORESERVE: { header: "sys/mman.h", value: 0x4000 },
   MAP_POPULATE: { header: "sys/mman.h", value: 0x8000 },
   MFD_CLOEXEC: { header: "sys/mman.h", value: 1 },
   F_DUPFD_CLOEXEC: { header: "fcntl.h", value: 1030 },
   SEEK_END: { header: "unistd.h", value: 2 },
+  POLLIN: { header: "poll.h", value: 1 },
   POLLRDHUP: { header: "poll.h", value: 0x2000 },
   POLLERR: { header: "poll.h", value: 8 },
   POLLHUP: { header: "poll.h", value: 0x10 },
@@ -110,6 +130,18 @@ export const LIBC_CONSTANTS = {
   SOCK_STREAM: { header: "sys/socket.h", value: 1 },
   SOCK_CLOEXEC: { header: "sys/socket.h", value: 0o2000000 },
   SOCK_NONBLOCK: { header: "sys/socket.h", value: 0o4000 },
+  SOL_SOCKET: { header: "sys/socket.h", value: 1 },
+  SCM_RIGHTS: { header: "sys/socket.h", value: 1 },
+  MSG_CTRUNC: { header: "sys/socket.h", value: 8 },
+  MSG_DONTWAIT: { header: "sys/socket.h", value: 0x40 },
+  MSG_NOSIGNAL: { header: "sys/socket.h", value: 0x4000 },
+  MSG_CMSG_CLOEXEC: { header: "sys/socket.h", value: 0x40000000 },
+  SHUT_RDWR: { header: "sys/socket.h", value: 2 },
+  F_GETFL: { header: "fcntl.h", value: 3 },
+  F_ADD_SEALS: { header: "fcntl.h", value: 1033 },
+  F_GET_SEALS: { header: "fcntl.h", value: 1034 },
+  F_SEAL_SHRINK: { header: "fcntl.h", value: 2 },
+  MFD_ALLOW_SEALING: { header: "sys/mman.h", value: 2 },
   CLOCK_MONOTONIC: { header: "time.h", value: 1 },
   RLIMIT_MEMLOCK: { header: "sys/resource.h", value: 8 },
   BLKROGET: { header: "linux/fs.h", value: 0x125e },

@@ -48,6 +48,8 @@ export function closeFile(fd: number, target: string): void {
 export interface FileStatus {
   /** File type bits, `S_IFREG` and so on. */
   readonly type: number;
+  /** Number of the inode: with the device, what tells two files apart. */
+  readonly inode: number;
   /** Size of a regular file; 0 for devices. */
   readonly size: number;
   /** 512-byte units on disk: less than the size means holes. */
@@ -85,6 +87,7 @@ function statAt(directoryFd: number, path: string, flags: number): FileStatus | 
   const u32 = (offset: number) => view.getUint32(offset, true);
   return {
     type: view.getUint16(f.mode.offset, true) & C.S_IFMT.value,
+    inode: Number(view.getBigUint64(f.inode.offset, true)),
     size: Number(view.getBigUint64(f.size.offset, true)),
     sectorCount: Number(view.getBigUint64(f.blocks.offset, true)),
     deviceNumber: `${u32(f.rdevMajor.offset)}:${u32(f.rdevMinor.offset)}`,
@@ -166,6 +169,13 @@ export function newEventFd({ nonblocking = true }: { readonly nonblocking?: bool
   const fd = libc().eventfd(0, C.EFD_CLOEXEC.value | (nonblocking ? C.EFD_NONBLOCK.value : 0));
   if (fd < 0) throw new StorageError({ kind: "resource", op: "create", target: "eventfd", errno: lastErrno() });
   return fd;
+}
+
+/** A second descriptor of the same open file, closed on exec. */
+export function duplicateFile(fd: number, target: string): number {
+  const copy = libc().fcntl(fd, C.F_DUPFD_CLOEXEC.value, 0n);
+  if (copy < 0) throw new StorageError({ kind: "resource", op: "duplicate", target, errno: lastErrno() });
+  return copy;
 }
 
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);

@@ -37,6 +37,7 @@ export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
   blk: ["guest_memory", "virtio"],
   scsi: ["guest_memory", "virtio"],
   vhost_user: ["guest_memory", "virtio"],
+  serve: ["guest_memory", "virtio", "blk", "vhost_user"],
   xen: ["guest_memory"],
 };
 

@@ -1,0 +1,74 @@
+import { Fifo } from "../../core/fifo.ts";
+import { BlkAction, type BlkRequest } from "./request.ts";
+import type { ServedDevice } from "./run.ts";
+
+/** Bytes that one copied request may have: what the limits in the configuration space allow, rounded up. */
+export const MAX_COPIED_BYTES = 128 * 1024 * 1024;
+
+/** Bytes of all copies of one queue at a time; more wait in order. Bounds what a guest can make this process allocate. */
+export const COPY_POOL_BYTES = 128 * 1024 * 1024;
+
+/** Called once for each request. */
+export type CopyDone = (request: BlkRequest, succeeded: boolean) => void;
+
+/**
+ * Requests whose data the driver cannot reach straight, because of the driver or because of the guest's alignment: they
+ * go through a copy and the promise face.
+ */
+export class CopiedTransfers {
+  readonly #device: ServedDevice;
+  readonly #done: CopyDone;
+  readonly #waiting = new Fifo<{ readonly request: BlkRequest; readonly durable: boolean }>();
+  #usedBytes = 0;
+  /** Requests copied so far. */
+  count = 0;
+
+  /** Copies for `device`; `done` is told of each request. */
+  constructor(device: ServedDevice, done: CopyDone) {
+    this.#device = device;
+    this.#done = done;
+  }
+
+  /** Reads or writes `request`; a durable write is done only once it is on the medium. */
+  start(request: BlkRequest, durable: boolean): void {
+    this.count++;
+    this.#waiting.push({ request, durable });
+    this.#startWaiting();
+  }
+
+  #startWaiting(): void {
+    for (let next = this.#waiting.shift(); next !== null; next = this.#waiting.shift()) {
+      if (this.#usedBytes > 0 && this.#usedBytes + next.request.length > COPY_POOL_BYTES) {
+        this.#waiting.unshift(next);
+        return;
+      }
+      this.#usedBytes += next.request.length;
+      const { request } = next;
+      this.#transfer(request, next.durable).then(
+        () => this.#finish(request, true),
+        () => this.#finish(request, false),
+      );
+    }
+  }
+
+  async #transfer(request: BlkRequest, durable: boolean): Promise<void> {
+    const { data, offset, length } = request;
+    if (length > MAX_COPIED_BYTES) {
+      throw new RangeError(`Cannot copy ${length} bytes: wanted at most ${MAX_COPIED_BYTES}`);
+    }
+    const copy = new Uint8Array(length);
+    if (request.action === BlkAction.write) {
+      data.read(0, copy);
+      await this.#device.write(copy, offset, { fua: durable });
+    } else {
+      await this.#device.read(copy, offset);
+      data.write(copy);
+    }
+  }
+
+  #finish(request: BlkRequest, succeeded: boolean): void {
+    this.#usedBytes -= request.length;
+    this.#done(request, succeeded);
+    this.#startWaiting();
+  }
+}

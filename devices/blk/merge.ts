@@ -1,0 +1,90 @@
+import { BlkAction, type BlkRequest } from "./request.ts";
+
+/** Requests that are looked at together: VIRTIO_BLK_MAX_MERGE_REQS of QEMU. */
+export const MAX_MERGED_REQUESTS = 32;
+
+/** Bounds of one joined run. */
+export interface MergeLimits {
+  /** Requests collected before they are started. 1 joins nothing. */
+  readonly maxRequests: number;
+  /** Segments of one run. */
+  readonly maxSegments: number;
+  /** Bytes of one run. */
+  readonly maxBytes: number;
+}
+
+/** Starts `count` requests of `requests` from `start` on, contiguous on the disk, as one. */
+export type StartRun = (requests: readonly BlkRequest[], start: number, count: number) => void;
+
+/**
+ * Collects reads or writes of one pass and joins those that are neighbours on the disk, as QEMU's virtio-blk does:
+ * sorted by sector, as long as a run stays within the limits.
+ */
+export class MergeBuffer {
+  readonly #limits: MergeLimits;
+  readonly #start: StartRun;
+  readonly #requests: BlkRequest[] = [];
+  #count = 0;
+
+  /** Makes an empty buffer that hands its runs to `start`. */
+  constructor(limits: MergeLimits, start: StartRun) {
+    this.#limits = limits;
+    this.#start = start;
+  }
+
+  /** Requests collected. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** True when writes are waiting: a flush has to come behind them. */
+  get holdsWrites(): boolean {
+    return this.#count > 0 && this.#requests[0]!.action === BlkAction.write;
+  }
+
+  /** Adds a read or a write; starts what was collected when it is full or of the other direction. */
+  add(request: BlkRequest): void {
+    if (this.#count > 0 && this.#requests[0]!.action !== request.action) this.flush();
+    this.#requests[this.#count++] = request;
+    if (this.#count >= this.#limits.maxRequests) this.flush();
+  }
+
+  /** Starts everything that was collected. */
+  flush(): void {
+    const requests = this.#requests;
+    const count = this.#count;
+    if (count === 0) return;
+    this.#count = 0;
+    if (count > 1) sortByOffset(requests, count);
+    let start = 0;
+    let segments = requests[0]!.data.count;
+    let bytes = requests[0]!.length;
+    for (let index = 1; index < count; index++) {
+      const previous = requests[index - 1]!;
+      const request = requests[index]!;
+      const joins = previous.offset + previous.length === request.offset &&
+        segments + request.data.count <= this.#limits.maxSegments && bytes + request.length <= this.#limits.maxBytes;
+      if (!joins) {
+        this.#start(requests, start, index - start);
+        start = index;
+        segments = bytes = 0;
+      }
+      segments += request.data.count;
+      bytes += request.length;
+    }
+    this.#start(requests, start, count - start);
+  }
+}
+
+/** Insertion sort: a few dozen entries, often sorted already, and nothing is allocated. */
+function sortByOffset(requests: BlkRequest[], count: number): void {
+  for (let index = 1; index < count; index++) {
+    const request = requests[index]!;
+    let at = index - 1;
+    while (at >= 0 && requests[at]!.offset > request.offset) {
+      requests[at + 1] = requests[at]!;
+      at--;
+    }
+    requests[at + 1] = request;
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * A virtio-blk device over any block device: requests, joining of neighbours, execution, configuration space. Knows
+ * virtqueues, and no transport.
+ *
+ * @module
+ */
+export {
+  blkConfig,
+  type BlkFacts,
+  blkFeatures,
+  MAX_RANGE_SECTORS,
+  MAX_SEGMENTS,
+  MAX_SERIAL_BYTES,
+  SECTOR_BYTES,
+} from "./config.ts";
+export { BlkFace } from "./face.ts";
+export { MergeBuffer, type MergeLimits, type StartRun } from "./merge.ts";
+export { BlkModel, type BlkModelOptions, serialBytes, servedBlockBytes } from "./model.ts";
+export { BlkQueue, type BlkShared } from "./queue.ts";
+export { BlkAction, BlkRequest, type BlkRules, BlkStatus, parseRequest } from "./request.ts";
+export { MAX_RUN_SEGMENTS, type ServedDevice } from "./run.ts";
+export { type BlkStats, newBlkStats } from "./stats.ts";

@@ -1,0 +1,162 @@
+import { type GuestMemory, SegmentList } from "../guest_memory/mod.ts";
+import type { DescriptorChain } from "../virtio/mod.ts";
+import { MAX_RANGE_SECTORS, SECTOR_BYTES } from "./config.ts";
+import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR as HEADER, VIRTIO_BLK_RANGE as RANGE } from "./layout.ts";
+
+/** What the guest is answered: the status byte. */
+export const BlkStatus = {
+  /** Done. */
+  ok: B.VIRTIO_BLK_S_OK.value,
+  /** Failed, or out of range. */
+  ioError: B.VIRTIO_BLK_S_IOERR.value,
+  /** Not known here. */
+  unsupported: B.VIRTIO_BLK_S_UNSUPP.value,
+} as const;
+
+/** What is to be done with a request. */
+export const BlkAction = {
+  /** Read into `data`. */
+  read: 0,
+  /** Write from `data`. */
+  write: 1,
+  /** Make completed writes durable. */
+  flush: 2,
+  /** Discard the range. */
+  discard: 3,
+  /** Zero the range. */
+  writeZeroes: 4,
+  /** Write the serial into `data`. */
+  getId: 5,
+  /** Answer `status` without doing anything. */
+  answer: 6,
+} as const;
+
+/** One of the values of {@link BlkAction}. */
+export type BlkAction = (typeof BlkAction)[keyof typeof BlkAction];
+
+/** What requests are checked against. */
+export interface BlkRules {
+  /** Sectors of the disk. */
+  capacitySectors: number;
+  /** Sectors that offset and length must be multiples of. */
+  readonly blockSectors: number;
+  /** Writes are refused. */
+  readonly readOnly: boolean;
+}
+
+/** One request of the guest, reused for one after the other. */
+export class BlkRequest {
+  /** What is to be done. */
+  action: BlkAction = BlkAction.answer;
+  /** The status to answer when `action` says so. */
+  status: number = BlkStatus.ok;
+  /** Byte offset on the disk. */
+  offset = 0;
+  /** Bytes of data or of the range. */
+  length = 0;
+  /** The data: where to read to or to write from. */
+  readonly data: SegmentList = new SegmentList();
+  /** Where the status byte goes. */
+  readonly statusAt: SegmentList = new SegmentList();
+  /** Head of the chain. */
+  head = 0;
+  /** True from taking to answering. */
+  active = false;
+  /** Memory that the request points into. */
+  memory: GuestMemory | null = null;
+}
+
+const header = new Uint8Array(HEADER.byteLength);
+const headerView = new DataView(header.buffer);
+const range = new Uint8Array(RANGE.byteLength);
+const rangeView = new DataView(range.buffer);
+const TWO_32 = 0x1_0000_0000;
+
+/** A 64-bit sector as a number: beyond 2^53 it is no longer exact, and far beyond any capacity. */
+function sectorAt(view: DataView, offset: number): number {
+  return view.getUint32(offset + 4, true) * TWO_32 + view.getUint32(offset, true);
+}
+
+/**
+ * Reads the request of `chain` into `request`: what to do, or what to answer at once. Header and status may lie anywhere
+ * and be split anywhere (VIRTIO_F_ANY_LAYOUT, part of version 1). Returns false when there is no place for an answer:
+ * the driver broke the protocol.
+ */
+export function parseRequest(chain: DescriptorChain, rules: BlkRules, request: BlkRequest): boolean {
+  const { readable, writable } = chain;
+  const { data, statusAt } = request;
+  data.clear();
+  statusAt.clear();
+  request.length = 0;
+  if (writable.byteLength === 0) return false;
+  const dataBytes = writable.byteLength - 1;
+  statusAt.pushPart(writable, dataBytes, writable.byteLength);
+  if (readable.read(0, header) < header.length) {
+    answer(request, BlkStatus.ioError);
+    return true;
+  }
+  request.offset = sectorAt(headerView, HEADER.fields.sector.offset) * SECTOR_BYTES;
+  switch (headerView.getUint32(HEADER.fields.type.offset, true)) {
+    case B.VIRTIO_BLK_T_IN.value:
+      data.pushPart(writable, 0, dataBytes);
+      parseTransfer(request, BlkAction.read, rules);
+      break;
+    case B.VIRTIO_BLK_T_OUT.value:
+      data.pushPart(readable, header.length, readable.byteLength);
+      parseTransfer(request, BlkAction.write, rules);
+      break;
+    case B.VIRTIO_BLK_T_FLUSH.value:
+      request.action = BlkAction.flush;
+      break;
+    case B.VIRTIO_BLK_T_GET_ID.value:
+      data.pushPart(writable, 0, dataBytes);
+      request.action = BlkAction.getId;
+      break;
+    case B.VIRTIO_BLK_T_DISCARD.value:
+      parseRange(chain, request, BlkAction.discard, rules);
+      break;
+    case B.VIRTIO_BLK_T_WRITE_ZEROES.value:
+      parseRange(chain, request, BlkAction.writeZeroes, rules);
+      break;
+    default:
+      answer(request, BlkStatus.unsupported);
+  }
+  return true;
+}
+
+function answer(request: BlkRequest, status: number): void {
+  request.action = BlkAction.answer;
+  request.status = status;
+}
+
+function parseTransfer(request: BlkRequest, action: BlkAction, rules: BlkRules): void {
+  const length = request.data.byteLength;
+  request.length = length;
+  if (action === BlkAction.write && rules.readOnly) return answer(request, BlkStatus.ioError);
+  if (!fits(request.offset, length, rules)) return answer(request, BlkStatus.ioError);
+  if (length === 0) return answer(request, BlkStatus.ok);
+  request.action = action;
+}
+
+function parseRange(chain: DescriptorChain, request: BlkRequest, action: BlkAction, rules: BlkRules): void {
+  const { readable } = chain;
+  if (rules.readOnly) return answer(request, BlkStatus.ioError);
+  // One segment is what the configuration space allows.
+  if (readable.byteLength - header.length !== range.length) return answer(request, BlkStatus.unsupported);
+  readable.read(header.length, range);
+  const sectorCount = rangeView.getUint32(RANGE.fields.sectorCount.offset, true);
+  const flags = rangeView.getUint32(RANGE.fields.flags.offset, true);
+  const allowed = action === BlkAction.writeZeroes ? B.VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP.value : 0;
+  request.offset = sectorAt(rangeView, RANGE.fields.sector.offset) * SECTOR_BYTES;
+  request.length = sectorCount * SECTOR_BYTES;
+  if (sectorCount > MAX_RANGE_SECTORS) return answer(request, BlkStatus.ioError);
+  if (!fits(request.offset, request.length, rules)) return answer(request, BlkStatus.ioError);
+  if ((flags & ~allowed) !== 0) return answer(request, BlkStatus.unsupported);
+  if (sectorCount === 0) return answer(request, BlkStatus.ok);
+  request.action = action;
+}
+
+function fits(offset: number, length: number, { capacitySectors, blockSectors }: BlkRules): boolean {
+  const unit = blockSectors * SECTOR_BYTES;
+  return offset % unit === 0 && length % unit === 0 && offset + length <= capacitySectors * SECTOR_BYTES;
+}

@@ -1,0 +1,123 @@
+import type { BlockDevice } from "../../core/device.ts";
+import { type IovecPiece, IovecTable } from "../../core/iovec.ts";
+import { addHigh, addLow, type OwnedMemory } from "../../core/memory.ts";
+import { IoRequest, Opcode } from "../../core/request.ts";
+import type { SegmentList } from "../guest_memory/mod.ts";
+import { BlkAction, type BlkRequest } from "./request.ts";
+
+/** Segments of one run: what its table has room for. Requests with more are copied. */
+export const MAX_RUN_SEGMENTS = 256;
+
+/** What a queue needs of the disk it serves. */
+export type ServedDevice = Pick<
+  BlockDevice,
+  "submit" | "read" | "write" | "poll" | "alignment" | "reachesAllMemory" | "size" | "info" | "target"
+>;
+
+/** A piece that is refilled for one request after the other. */
+type MutablePiece = { -readonly [Key in keyof IovecPiece]: IovecPiece[Key] };
+
+/** Called once for each run that was submitted. */
+export type RunDone = (run: Run, result: number) => void;
+
+const OPCODES: Readonly<Record<number, Opcode>> = {
+  [BlkAction.read]: Opcode.read,
+  [BlkAction.write]: Opcode.write,
+  [BlkAction.flush]: Opcode.flush,
+  [BlkAction.discard]: Opcode.discard,
+  [BlkAction.writeZeroes]: Opcode.writeZeroes,
+};
+
+/**
+ * Requests of the guest that go to the disk as one, with everything that takes: made once, used again and again. The
+ * request points straight into guest memory.
+ */
+export class Run {
+  /** The request for the driver. */
+  readonly io: IoRequest;
+  /** The guest's requests; those from `count` on are left over. */
+  readonly requests: BlkRequest[] = [];
+  /** Requests of the guest in this run. */
+  count = 0;
+  readonly #pieces: MutablePiece[] = [];
+  readonly #spare: MutablePiece[] = [];
+  readonly #table: IovecTable;
+
+  /** Makes a run; its table of segments lies in `memory` from `byteOffset` on. */
+  constructor(memory: OwnedMemory, byteOffset: number, done: RunDone) {
+    this.#table = new IovecTable(this.#pieces, memory, byteOffset);
+    this.io = new IoRequest(Opcode.read, (_request, result) => done(this, result));
+  }
+
+  /** Takes over `count` requests, contiguous on the disk, from `start` on. */
+  fill(requests: readonly BlkRequest[], start: number, count: number, flags: number): void {
+    const first = requests[start]!;
+    this.count = count;
+    let length = 0;
+    for (let index = 0; index < count; index++) {
+      const request = requests[start + index]!;
+      this.requests[index] = request;
+      length += request.length;
+    }
+    const { io } = this;
+    io.op = OPCODES[first.action]!;
+    io.offset = first.action === BlkAction.flush ? 0 : first.offset;
+    io.length = length;
+    io.flags = flags;
+    if (first.action > BlkAction.write) return this.#pointNowhere();
+    if (count === 1 && first.data.count === 1) this.#pointAt(first.data);
+    else this.#pointAtTable();
+  }
+
+  #pointNowhere(): void {
+    this.io.region = null;
+    this.io.iovecs = null;
+  }
+
+  #pointAt(data: SegmentList): void {
+    const { io } = this;
+    const memory = data.regions[0]!.memory;
+    io.region = memory;
+    io.iovecs = null;
+    io.addressLow = addLow(memory.addressLow, data.offsets[0]!);
+    io.addressHigh = addHigh(memory.addressLow, memory.addressHigh, data.offsets[0]!);
+  }
+
+  #pointAtTable(): void {
+    const pieces = this.#pieces;
+    let count = 0;
+    for (let index = 0; index < this.count; index++) {
+      const { data } = this.requests[index]!;
+      for (let segment = 0; segment < data.count; segment++) {
+        const piece = pieces[count] ?? this.#addPiece();
+        piece.memory = data.regions[segment]!.memory;
+        piece.byteOffset = data.offsets[segment]!;
+        piece.byteLength = data.lengths[segment]!;
+        count++;
+      }
+    }
+    while (pieces.length > count) this.#spare.push(pieces.pop()!);
+    this.#table.refill();
+    this.io.region = null;
+    this.io.iovecs = this.#table;
+  }
+
+  #addPiece(): MutablePiece {
+    const piece = this.#spare.pop() ?? { memory: this.#table.memory, byteOffset: 0, byteLength: 0 };
+    this.#pieces.push(piece);
+    return piece;
+  }
+}
+
+/** True when a driver can go to the segments straight: it reaches the memory, and they suit its alignment. */
+export function goesStraight(device: ServedDevice, data: SegmentList): boolean {
+  if (!device.reachesAllMemory || data.count > MAX_RUN_SEGMENTS) return false;
+  const mask = device.alignment.memory - 1;
+  if (mask === 0) return true;
+  for (let index = 0; index < data.count; index++) {
+    const address = data.regions[index]!.memory.addressLow + data.offsets[index]!;
+    // With several segments each of them has to be whole blocks; the sum is checked by the range already.
+    if (((address | data.lengths[index]!) & mask) !== 0) return false;
+  }
+  return true;
+}

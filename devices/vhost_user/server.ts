@@ -1,0 +1,79 @@
+import { acceptClient, endSocket, listenAt, type Listener, waitReadable } from "../../ffi/unix_socket.ts";
+import { Channel } from "./channel.ts";
+import { Session, type SessionOptions } from "./session.ts";
+
+/** Milliseconds until a front end that could not be accepted is tried again. */
+const ACCEPT_RETRY_MS = 200;
+
+/** Listens at a path and serves one front end after the other, until it is closed. */
+export class VhostUserServer implements AsyncDisposable {
+  readonly #listener: Listener;
+  readonly #options: SessionOptions;
+  readonly #served: Promise<void>;
+  #session: Session | null = null;
+  #closing = false;
+
+  /** Listens at `path`. Throws StorageError of kind `open` when that is not possible; see `listenAt`. */
+  constructor(path: string, options: SessionOptions) {
+    this.#options = options;
+    this.#listener = listenAt(path);
+    if (this.#listener.replacedStale) options.log(`a stale socket at ${path} was replaced`);
+    this.#served = this.#serve(path);
+  }
+
+  /** Resolves when the server has been closed. */
+  get served(): Promise<void> {
+    return this.#served;
+  }
+
+  /** The configuration space has changed: tells the hosts, and the front end if there is one. */
+  async configChanged(): Promise<void> {
+    if (this.#session !== null) await this.#session.configChanged();
+    else await this.#options.host.configured(this.#options.face.config);
+  }
+
+  /** Ends the conversation, finishes what is in flight, and removes the socket. Idempotent. */
+  async close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      this.#session?.end();
+      endSocket(this.#listener.fd);
+    }
+    await this.#served;
+  }
+
+  /** `await using`: the same as `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #serve(path: string): Promise<void> {
+    const { log } = this.#options;
+    try {
+      while (!this.#closing) {
+        const fd = await this.#accept();
+        if (fd === null) continue;
+        log("a front end has connected");
+        this.#session = new Session(new Channel(fd, path), this.#options);
+        await this.#session.run();
+        this.#session = null;
+      }
+    } finally {
+      this.#listener.close();
+    }
+  }
+
+  /** The next front end, or null when it is time to look again. */
+  async #accept(): Promise<number | null> {
+    try {
+      const fd = acceptClient(this.#listener.fd);
+      if (fd === null) await waitReadable(this.#listener.fd);
+      return fd;
+    } catch (error) {
+      // No descriptor is free, say: the front end waits, and it is tried again.
+      this.#options.log((error as Error).message);
+      await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
+      return null;
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { inflightBytes, isQueueSize } from "../virtio/mod.ts";
+import { newSharedFile } from "../../ffi/shared_memory.ts";
+import { closeFile } from "../../ffi/libc/mod.ts";
+import type { QueueHost, QueueSpec, RegionSpec } from "./host.ts";
+import { type InflightPayload, Refusal, type RegionPayload } from "./payload.ts";
+import { MAX_MEMORY_SLOTS } from "./wire.ts";
+
+/** Sum of all regions that a front end may have mapped, in bytes: more than any guest, less than the address space. */
+export const MAX_GUEST_BYTES: number = 2 ** 44;
+
+/** The guest's memory as this session knows it: which regions there are. The host maps them. */
+export class SessionMemory {
+  readonly #host: QueueHost;
+  #regions: RegionSpec[] = [];
+  #nextId = 1;
+
+  /** Starts without memory. */
+  constructor(host: QueueHost) {
+    this.#host = host;
+  }
+
+  /** Replaces everything. The descriptors stay the caller's. */
+  async replace(regions: readonly RegionPayload[], fds: readonly number[]): Promise<void> {
+    await this.#use(regions.map((region, index) => ({ ...region, fd: fds[index]!, id: this.#nextId++ })));
+  }
+
+  /** Adds one region. */
+  async add(region: RegionPayload, fd: number): Promise<void> {
+    if (this.#regions.length >= MAX_MEMORY_SLOTS) {
+      throw new Refusal(`There are ${MAX_MEMORY_SLOTS} memory regions already, as many as were offered`);
+    }
+    await this.#use([...this.#regions, { ...region, fd, id: this.#nextId++ }]);
+  }
+
+  /** Takes one region away. */
+  async remove(region: RegionPayload): Promise<void> {
+    const { guestAddress, userAddress, byteLength } = region;
+    const rest = this.#regions.filter((each) =>
+      each.guestAddress !== guestAddress || each.userAddress !== userAddress || each.byteLength !== byteLength
+    );
+    if (rest.length === this.#regions.length) {
+      throw new Refusal(`There is no memory region at 0x${guestAddress.toString(16)} of ${byteLength} bytes`);
+    }
+    await this.#use(rest);
+  }
+
+  async #use(regions: RegionSpec[]): Promise<void> {
+    const totalBytes = regions.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    if (totalBytes > MAX_GUEST_BYTES) {
+      throw new Refusal(`The memory regions have ${totalBytes} bytes; wanted at most ${MAX_GUEST_BYTES}`);
+    }
+    await this.#host.setMemory(regions);
+    this.#regions = regions;
+  }
+}
+
+/** The in-flight file of a session: made here for a front end that asks, and given back by it after a restart. */
+export class SessionInflight {
+  #fd = -1;
+  #layout: InflightPayload | null = null;
+
+  /** A new file for `queueCount` queues of `queueSize` entries: its description and descriptor, which is the caller's. */
+  static create(queueCount: number, queueSize: number): { readonly layout: InflightPayload; readonly fd: number } {
+    if (queueCount === 0 || !isQueueSize(queueSize)) {
+      throw new Refusal(`An in-flight file for ${queueCount} queues of ${queueSize} entries was asked for`);
+    }
+    const byteLength = queueCount * inflightBytes(queueSize);
+    const fd = newSharedFile("plugio-inflight", byteLength);
+    return { layout: { byteLength, fileOffset: 0, queueCount, queueSize }, fd };
+  }
+
+  /** Uses the file behind `fd`, which is taken over; −1 for none. */
+  use(layout: InflightPayload, fd: number): void {
+    const { queueCount, queueSize, byteLength } = layout;
+    if (fd >= 0 && (!isQueueSize(queueSize) || queueCount * inflightBytes(queueSize) > byteLength)) {
+      throw new Refusal(`An in-flight file of ${byteLength} bytes for ${queueCount} queues of ${queueSize} entries`);
+    }
+    this.close();
+    this.#fd = fd;
+    this.#layout = fd < 0 ? null : layout;
+  }
+
+  /** The part of queue `index`, or null. */
+  partOf(index: number): QueueSpec["inflight"] {
+    const layout = this.#layout;
+    if (layout === null || index >= layout.queueCount) return null;
+    const byteLength = inflightBytes(layout.queueSize);
+    const fileOffset = layout.fileOffset + index * byteLength;
+    return { fd: this.#fd, fileOffset, byteLength, queueSize: layout.queueSize };
+  }
+
+  /** Closes the file. */
+  close(): void {
+    if (this.#fd >= 0) closeFile(this.#fd, "in-flight file");
+    this.#fd = -1;
+    this.#layout = null;
+  }
+}
