@@ -33,10 +33,11 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
   addTargetCommand(program, finish);
   addProbeCommand(program, finish);
   addNvmeCommand(program, finish);
+  addServeCommand(program, finish);
   if (args.length === 0) {
     program.outputHelp();
     throw misuse(
-      "Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw, run, target, probe or nvme",
+      "Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw, run, target, probe, nvme or serve",
     );
   }
   try {
@@ -187,6 +188,31 @@ function addNvmeCommand(program: Command, finish: (code: ExitCode) => void): voi
   addNvmeCommands(nvme, newCommand, finish);
 }
 
+function addServeCommand(program: Command, finish: (code: ExitCode) => void): void {
+  const serve = newCommand(program.command("serve")).description("serve a disk to a virtual machine");
+  newCommand(serve.command("vhost-user-blk"))
+    .description("a virtio-blk disk at a UNIX socket, until SIGINT or SIGTERM")
+    .argument("<target>", "file, block device or driver:address")
+    .requiredOption("--socket <path>", "where front ends connect; a stale socket is replaced")
+    .option("--num-queues <n>", "queues that the guest may use, 1 to 256 (default 16)")
+    .option("--queue-size <n>", "entries of the largest ring, a power of two, 2 to 1024 (default 256)")
+    .option("--workers <n>", "Workers that share the queues, each with its own ring (default 1)")
+    .option("--driver <name>", "io_uring by default")
+    .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 1)")
+    .option("--readonly", "refuse writes")
+    .option("--serial <text>", "serial number that the guest sees, at most 20 characters (default plugio)")
+    .option("--wce <0|1>", "write-back cache at the start; 0 makes each write durable (default 1)")
+    .option("--poll <0|1>", "look at the queues for a moment before sleeping (default 1)")
+    .option("--merge <0|1>", "join neighbouring requests (default 1)")
+    .option("--defer-notify <0|1>", "tell the guest once at the end of a plugged section (default 1)")
+    .option("--batch <mode>", `when requests are submitted: ${BATCH_MODES.join(", ")} (default plug)`)
+    .action(async (target: string, raw: RawOptions) => {
+      const { parseServeOptions } = await import("./serve/options.ts");
+      const { runServe } = await import("./serve/command.ts");
+      finish(await runServe(parseServeOptions(target, raw)));
+    });
+}
+
 /** The parser's messages in the wording of this project, on one line. */
 function parserMessage(error: CommanderError): string {
   const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n");
@@ -203,6 +229,8 @@ function parserMessage(error: CommanderError): string {
       return `Cannot use more than one target: ${first.replace(/^.*got \d+: /, "").replace(/\.$/, "")}, wanted one`;
     case "commander.help":
       return "Cannot run nvme without a subcommand: wanted doctor, bind, unbind, list, id or smart";
+    case "commander.missingMandatoryOptionValue":
+      return `Cannot serve without a socket: wanted ${quoted}`;
     case "commander.missingArgument":
       return MISSING_ARGUMENTS[quoted] ?? `Cannot go on without ${quoted}: wanted it after the subcommand`;
     default:

@@ -1,0 +1,53 @@
+import { type BlockDevice, formatSize, inspectTarget, serveVhostUserBlk } from "../../mod.ts";
+import { ExitCode } from "../exit_codes.ts";
+import { refuseTarget } from "../load/target.ts";
+import { InterruptWatch } from "../signals.ts";
+import { writeNotice } from "../terminal.ts";
+import { openServed } from "./device.ts";
+import type { ServeCounters } from "./messages.ts";
+import type { ServePlan } from "./options.ts";
+import { ServePool } from "./pool.ts";
+
+const log = (line: string) => writeNotice(`serve: ${line}`);
+
+/** Serves a disk until a signal comes; prints what was done. */
+export async function runServe(plan: ServePlan): Promise<ExitCode> {
+  // With a driver in front, the target may be no path at all.
+  if (!plan.target.includes(":")) refuseTarget(inspectTarget(plan.target), !plan.readOnly);
+  await using device = await openServed(plan, true);
+  let failure: Error | null = null;
+  let stop = () => {};
+  using watch = new InterruptWatch(() => Deno.exit(ExitCode.interrupted));
+  using pool = plan.workerCount === 1 ? null : new ServePool(plan, log, (error) => {
+    failure ??= error;
+    stop();
+  });
+  await pool?.ready();
+  await using server = serveVhostUserBlk(device, plan.socketPath, { ...plan, log }, pool?.ports);
+  stop = () => void server.close();
+  watch.onInterrupt = stop;
+  if (watch.interrupted) stop();
+  log(describe(plan, device));
+  await server.served;
+  if (failure !== null) throw failure;
+  const counters = pool === null ? [{ blk: server.stats, device: device.stats }] : await pool.close();
+  log(summary(counters));
+  return ExitCode.ok;
+}
+
+function describe(plan: ServePlan, device: BlockDevice): string {
+  const { queueCount, queueSize, workerCount, readOnly } = plan;
+  return `${device.target} (${device.driver}, ${formatSize(device.size)}${readOnly ? ", read-only" : ""}) at ` +
+    `${plan.socketPath}: ${queueCount} queues of ${queueSize} entries, ${workerCount} Workers`;
+}
+
+/** What batching did, over all Workers. */
+function summary(counters: readonly ServeCounters[]): string {
+  const sum = (pick: (each: ServeCounters) => number) => counters.reduce((total, each) => total + pick(each), 0);
+  const requests = sum(({ blk }) => blk.answers);
+  const perRequest = (count: number) => requests === 0 ? "0" : (count / requests).toPrecision(3);
+  return `${requests} requests, ${sum(({ blk }) => blk.errors)} errors; per request ` +
+    `${perRequest(sum(({ blk }) => blk.notifications))} notifications, ` +
+    `${perRequest(sum(({ device }) => device.submits))} submits, ` +
+    `${perRequest(sum(({ blk }) => blk.copied))} copies, ${perRequest(sum(({ blk }) => blk.runs))} runs`;
+}

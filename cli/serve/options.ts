@@ -1,0 +1,58 @@
+import { BATCH_MODES, type BatchMode } from "../../mod.ts";
+import { misuse } from "../failure.ts";
+import { choice, integer, type RawOptions, text } from "../load/raw_options.ts";
+
+/** Workers that one disk can be shared out to. */
+const MAX_WORKERS = 64;
+
+/** Most queues: see docs/serve.md. */
+const MAX_QUEUES = 256;
+
+/** Queues unless asked otherwise: unused ones cost nothing, and QEMU wants as many as the guest has processors. */
+const DEFAULT_QUEUES = 16;
+
+/** Largest ring. */
+const MAX_QUEUE_SIZE = 1024;
+
+/** A disk to be served, as the command line says it. Plain data: Workers get it as it is. */
+export interface ServePlan {
+  readonly target: string;
+  readonly socketPath: string;
+  readonly workerCount: number;
+  readonly driver: string | null;
+  readonly direct: boolean;
+  readonly readOnly: boolean;
+  readonly batch: BatchMode;
+  readonly queueCount: number;
+  readonly queueSize: number;
+  readonly serial: string;
+  readonly writeBack: boolean;
+  readonly poll: boolean;
+  readonly merge: boolean;
+  readonly deferNotify: boolean;
+}
+
+/** Checks the command line of `serve`. Throws CliError with exit code 2 that names the option and what it wants. */
+export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
+  if (target === "" || target.includes("\0")) {
+    throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path without NUL characters`);
+  }
+  const flag = (key: string) => choice(raw, key, ["0", "1"], "1") === "1";
+  const workerCount = integer(raw, "workers", 1, { from: 1, to: MAX_WORKERS });
+  return {
+    target,
+    socketPath: text(raw, "socket")!,
+    workerCount,
+    driver: text(raw, "driver"),
+    direct: flag("direct"),
+    readOnly: raw["readonly"] === true,
+    batch: choice(raw, "batch", BATCH_MODES, "plug"),
+    queueCount: integer(raw, "numQueues", Math.max(DEFAULT_QUEUES, workerCount), { from: 1, to: MAX_QUEUES }),
+    queueSize: integer(raw, "queueSize", 256, { from: 2, to: MAX_QUEUE_SIZE }),
+    serial: text(raw, "serial") ?? "plugio",
+    writeBack: flag("wce"),
+    poll: flag("poll"),
+    merge: flag("merge"),
+    deferNotify: flag("deferNotify"),
+  };
+}

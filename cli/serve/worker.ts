@@ -1,0 +1,36 @@
+/**
+ * Entry of a Worker that serves its share of a disk's queues, on a device of its own.
+ *
+ * @module
+ */
+import { type BlkStats, type BlockDevice, type HostPort, serveBlkQueues } from "../../mod.ts";
+import { openServed } from "./device.ts";
+import type { FromServeWorker, ToServeWorker } from "./messages.ts";
+import type { ServePlan } from "./options.ts";
+
+/** The part of a Worker's global scope that is used; the type checker assumes a window. */
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<ToServeWorker>) => void) | null;
+  postMessage(message: FromServeWorker): void;
+}
+
+const scope = globalThis as unknown as WorkerScope;
+let served: { readonly device: BlockDevice; readonly blk: BlkStats } | null = null;
+
+scope.onmessage = ({ data }) => {
+  const step = data.type === "open" ? open(data.plan, data.port) : close();
+  step.catch((error: unknown) => scope.postMessage({ type: "failed", message: (error as Error).message }));
+};
+
+async function open(plan: ServePlan, port: MessagePort): Promise<void> {
+  const device = await openServed(plan, false);
+  const log = (line: string) => scope.postMessage({ type: "log", line });
+  served = { device, blk: serveBlkQueues(device, port as unknown as HostPort, { ...plan, log }) };
+  scope.postMessage({ type: "ready" });
+}
+
+async function close(): Promise<void> {
+  const { device, blk } = served!;
+  await device.close();
+  scope.postMessage({ type: "closed", counters: { blk, device: { ...device.stats } } });
+}
