@@ -134,8 +134,8 @@ function checkComments({ code }: CodeBlock, output: string): void {
 }
 
 /** Long options in a subcommand's --help. */
-async function helpOptions(subcommand: string): Promise<string[]> {
-  const help = await deno(["run", "-q", "-P", "cli.ts", subcommand, "--help"], ROOT);
+async function helpOptions(...subcommand: readonly string[]): Promise<string[]> {
+  const help = await deno(["run", "-q", "-P", "cli.ts", ...subcommand, "--help"], ROOT);
   return [...help.matchAll(/^ +(?:-\w, )?--([a-z-]+)/gm)].map(([, name]) => name!);
 }
 
@@ -153,6 +153,7 @@ Deno.test("the README's tables of options are those of --help", async () => {
   assert.deepEqual(tableOptions("### Options").sort(), [...load].sort());
   assert.deepEqual(tableOptions("### Job files").sort(), (await helpOptions("run")).sort());
   assert.deepEqual(tableOptions("### Targets").sort(), (await helpOptions("target")).sort());
+  assert.deepEqual(tableOptions("### Serve").sort(), (await helpOptions("serve", "vhost-user-blk")).sort());
   assert.deepEqual(tableOptions("### Probe").sort(), (await helpOptions("probe")).sort());
 });
 

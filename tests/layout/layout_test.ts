@@ -7,13 +7,21 @@ import { struct, wordIndex } from "../../core/layout.ts";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";
 
-const FFI = fileURLToPath(new URL("../../ffi", import.meta.url));
+/** Rooms whose folders have layout modules. */
+const ROOMS = ["ffi", "devices"] as const;
 
 /** liburing's own handle may grow at its end: the buffer for it has this many bytes (HANDLE_BYTES of liburing/mod.ts). */
 const HANDLE_BYTES = 1024;
 
 /** Structs that may be larger in newer headers than in the table, and the most that there is room for. */
-const MAY_GROW: Readonly<Record<string, number>> = { "struct io_uring": HANDLE_BYTES };
+const MAY_GROW: Readonly<Record<string, number>> = {
+  "struct io_uring": HANDLE_BYTES,
+  // Later fields belong to features that are not offered; vhost-user has room for 256 bytes.
+  "struct virtio_blk_config": 256,
+};
+
+/** The header of our own C helper, beside its layouts. */
+const OWN_HEADERS = fileURLToPath(new URL("../../ffi/vfio_nvme", import.meta.url));
 
 interface Constant {
   readonly header: string;
@@ -35,19 +43,24 @@ function isConstants(value: unknown): value is Record<string, Constant> {
   return Object.values(value).every((entry) => typeof entry === "object" && entry !== null && "header" in entry);
 }
 
-/** All tables of ffi/<library>/layout.ts, found by looking: a new one cannot be forgotten. */
+/** All layout.ts of the rooms' folders, found by looking: a new one cannot be forgotten. By name of the folder. */
 async function allTables(): Promise<Map<string, Tables>> {
   const tables = new Map<string, Tables>();
-  for (const { name, isDirectory } of Deno.readDirSync(FFI)) {
-    const path = join(FFI, name, "layout.ts");
-    if (!isDirectory || !exists(path)) continue;
-    const module: Record<string, unknown> = await import(`../../ffi/${name}/layout.ts`);
-    const values = Object.values(module);
-    const constants: Record<string, Constant> = Object.assign({}, ...values.filter(isConstants));
-    if (name === "libc") constants["O_DIRECT"] = { header: "fcntl.h", value: module["O_DIRECT"] as number };
-    tables.set(name, { layouts: values.filter(isLayout), constants });
+  for (const room of ROOMS) {
+    const folder = fileURLToPath(new URL(`../../${room}`, import.meta.url));
+    for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+      if (!isDirectory || !exists(join(folder, name, "layout.ts"))) continue;
+      tables.set(name, tablesOf(name, await import(`../../${room}/${name}/layout.ts`)));
+    }
   }
   return tables;
+}
+
+function tablesOf(name: string, module: Record<string, unknown>): Tables {
+  const values = Object.values(module);
+  const constants: Record<string, Constant> = Object.assign({}, ...values.filter(isConstants));
+  if (name === "libc") constants["O_DIRECT"] = { header: "fcntl.h", value: module["O_DIRECT"] as number };
+  return { layouts: values.filter(isLayout), constants };
 }
 
 function exists(path: string): boolean {
@@ -94,11 +107,8 @@ function runProbe(source: string): Map<string, bigint> {
   using dir = new TempDir();
   const [input, output] = [join(dir.path, "probe.c"), join(dir.path, "probe")];
   Deno.writeTextFileSync(input, source);
-  // Our own C helper has its header beside its layouts.
-  const own = [...Deno.readDirSync(FFI)].filter(({ isDirectory }) => isDirectory).map(({ name }) =>
-    `-I${join(FFI, name)}`
-  );
-  const compiled = new Deno.Command("cc", { args: ["-std=gnu11", ...own, "-o", output, input] }).outputSync();
+  const compiled = new Deno.Command("cc", { args: ["-std=gnu11", `-I${OWN_HEADERS}`, "-o", output, input] })
+    .outputSync();
   if (!compiled.success) throw new Error(`cc failed:\n${new TextDecoder().decode(compiled.stderr)}`);
   const { stdout } = new Deno.Command(output).outputSync();
   const lines = new TextDecoder().decode(stdout).trim().split("\n").map((line) => line.split(" = "));
@@ -139,7 +149,7 @@ const HAS_CC = hasCompiler();
 const TABLES = await allTables();
 
 Deno.test("there are tables to compare: every library with structs has its layout module", () => {
-  assert.ok(TABLES.has("libc") && TABLES.has("liburing"));
+  for (const name of ["libc", "liburing", "virtio", "blk", "vhost_user"]) assert.ok(TABLES.has(name), name);
   assert.ok(TABLES.get("liburing")!.layouts.length >= 6);
   assert.ok(Object.keys(TABLES.get("libc")!.constants).length >= 30);
 });
@@ -148,7 +158,7 @@ for (const [library, tables] of TABLES) {
   const headers = [...new Set([...tables.layouts, ...Object.values(tables.constants)].map(({ header }) => header))];
   const missing = HAS_CC === true ? headers.filter((header) => !hasHeader(header)) : [];
   const ready = HAS_CC !== true ? HAS_CC : missing.length === 0 || `the headers lack ${missing.join(", ")}`;
-  testWhen(ready, `sizes, offsets and constants of ffi/${library} are those of the headers`, () => {
+  testWhen(ready, `sizes, offsets and constants of ${library} are those of the headers`, () => {
     assert.deepEqual(differences(tables), []);
   });
 }

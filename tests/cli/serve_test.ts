@@ -1,0 +1,95 @@
+/** The command line of `serve`: what it prints, how it ends, what it refuses. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { parseServeOptions } from "../../cli/serve/options.ts";
+import { readRequest, writeRequest } from "../support/blk_requests.ts";
+import { pattern } from "../support/temp_file.ts";
+import { SharedGuest, VhostClient } from "../support/vhost_client.ts";
+import { VirtioDriver } from "../support/virtio_driver.ts";
+import { ALL_PROTOCOL, FEATURES, until } from "../devices/vhost_user/rig.ts";
+import { finished, runCli, spawnCli, TempFolder } from "./support.ts";
+
+function isThere(path: string): boolean {
+  try {
+    return Deno.statSync(path).isSocket === true;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test("a disk on two Workers is served until SIGTERM, which says what was done and removes the socket", async () => {
+  using folder = new TempFolder();
+  const socket = join(folder.path, "s");
+  const disk = folder.file("disk", 1 << 18, 7);
+  const child = spawnCli([
+    "serve",
+    "vhost-user-blk",
+    "--socket",
+    socket,
+    "--workers=2",
+    "--num-queues=2",
+    "--direct=0",
+    disk,
+  ]);
+  await until(() => isThere(socket), "it listens");
+  using shared = new SharedGuest();
+  {
+    using client = new VhostClient(socket);
+    await client.negotiate(FEATURES, ALL_PROTOCOL);
+    assert.equal(await client.number("GET_QUEUE_NUM"), 2n);
+    client.setMemory(shared);
+    const queues = [0, 1].map((index) => client.startQueue(new VirtioDriver(shared.guest, 16), index));
+    const data = pattern(0, 4096);
+    assert.equal((await client.run(queues[0]!, writeRequest(shared.guest, 8, data))).status, 0);
+    const read = readRequest(shared.guest, 8, 4096);
+    assert.equal((await client.run(queues[1]!, read)).status, 0);
+    assert.deepEqual(shared.guest.at(read.data, 4096), data);
+    // A broken ring in one Worker does not disturb the other.
+    queues[1]!.driver.offer(99);
+    client.submit(queues[1]!, readRequest(shared.guest, 0, 512));
+    assert.equal((await client.run(queues[0]!, readRequest(shared.guest, 0, 512))).status, 0);
+  }
+  child.kill("SIGTERM");
+  const { code, stderr, stdout } = await finished(child);
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, "");
+  assert.match(stderr, /disk \(io_uring, 256KiB\) at .*: 2 queues of 256 entries, 2 Workers/);
+  assert.match(stderr, /queue 1 is stopped, because its driver broke a rule/);
+  assert.match(stderr, /3 requests, 0 errors; per request/);
+  assert.ok(!isThere(socket));
+});
+
+Deno.test("what cannot be served is one line and a status", async () => {
+  using folder = new TempFolder();
+  const socket = join(folder.path, "s");
+  const disk = folder.file("disk", 65_536);
+  const serve = (...args: string[]) => runCli(["serve", "vhost-user-blk", ...args]);
+  for (
+    const [args, status, message] of [
+      [[disk], 2, /^Cannot serve without a socket/],
+      [["--socket", socket, join(folder.path, "missing")], 1, /^Cannot .*ENOENT/],
+      [["--socket", socket, folder.path], 1, /directory/],
+      [["--socket", disk, disk], 1, /no socket stands there/],
+      [["--socket", join(folder.path, "x".repeat(120)), disk], 1, /wanted 1 to 107/],
+      [["--socket", socket, "--queue-size=3", disk], 2, /power of two/],
+      [["--socket", socket, "--workers=0", disk], 2, /--workers 0/],
+      [["--socket", socket, "--serial", "much too long for a serial", disk], 2, /20 ASCII/],
+    ] as const
+  ) {
+    const { code, stderr } = await serve(...args);
+    assert.match(stderr, message);
+    assert.equal(code, status, stderr);
+    assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
+  }
+  assert.deepEqual(folder.names(), ["disk"]);
+});
+
+Deno.test("there are at least as many queues as Workers, unless fewer are asked for", () => {
+  const parse = (raw: Record<string, string>) => parseServeOptions("disk", { socket: "s", ...raw });
+  assert.equal(parse({}).queueCount, 16);
+  assert.equal(parse({ workers: "20" }).queueCount, 20);
+  assert.equal(parse({ workers: "2", numQueues: "8" }).queueCount, 8);
+  assert.throws(() => parse({ numQueues: "257" }), /--num-queues 257/);
+  assert.throws(() => parse({ poll: "2" }), /--poll 2/);
+  assert.throws(() => parse({ serial: "" }), /--serial/);
+});

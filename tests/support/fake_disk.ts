@@ -1,0 +1,130 @@
+/**
+ * A disk in memory that completes requests when the test says so, behind what a served queue needs of a device.
+ *
+ * @module
+ */
+import type { TargetInfo } from "../../core/block.ts";
+import { completeRequest } from "../../core/finished.ts";
+import { offsetInMemory } from "../../core/memory.ts";
+import { plug, plugCall, unplug } from "../../core/plug.ts";
+import { beginRequest, type IoRequest, Opcode } from "../../core/request.ts";
+import type { ServedDevice } from "../../devices/blk/mod.ts";
+
+/** How the disk behaves. */
+export interface FakeDiskOptions {
+  readonly memoryAlignment?: number;
+  readonly reachesAllMemory?: boolean;
+  readonly readOnly?: boolean;
+}
+
+/** What was asked of the disk. */
+export interface DiskCall {
+  readonly op: Opcode;
+  readonly offset: number;
+  readonly length: number;
+  readonly flags: number;
+}
+
+export class FakeDisk implements ServedDevice {
+  readonly target = "fake disk";
+  readonly alignment: { readonly memory: number; readonly offset: number };
+  readonly reachesAllMemory: boolean;
+  readonly info: TargetInfo;
+  readonly store: Uint8Array;
+  /** Everything submitted, in order. */
+  readonly calls: DiskCall[] = [];
+  /** Submissions to the imagined kernel: ends of sections with something queued. */
+  submits = 0;
+  /** Requests that wait for `complete`. */
+  readonly waiting: IoRequest[] = [];
+  /** Result for requests that overlap this byte, instead of success. */
+  badByte = -1;
+
+  constructor(byteLength: number, options: FakeDiskOptions = {}) {
+    const { memoryAlignment = 1, reachesAllMemory = true, readOnly = false } = options;
+    this.store = new Uint8Array(byteLength);
+    this.alignment = { memory: memoryAlignment, offset: 1 };
+    this.reachesAllMemory = reachesAllMemory;
+    this.info = { kind: "memory", blockSize: 1, alignment: this.alignment, readOnly, direct: false };
+  }
+
+  get size(): number {
+    return this.store.length;
+  }
+
+  submit(request: IoRequest): void {
+    beginRequest(request, this);
+    const { op, offset, length, flags } = request;
+    this.calls.push({ op, offset, length, flags });
+    this.waiting.push(request);
+    plugCall(countSubmit, this);
+  }
+
+  read(buffer: Uint8Array, offset: number): Promise<number> {
+    this.calls.push({ op: Opcode.read, offset, length: buffer.length, flags: 0 });
+    if (this.#bad(offset, buffer.length)) return Promise.reject(new Error("bad byte"));
+    buffer.set(this.store.subarray(offset, offset + buffer.length));
+    return Promise.resolve(buffer.length);
+  }
+
+  write(buffer: Uint8Array, offset: number): Promise<number> {
+    this.calls.push({ op: Opcode.write, offset, length: buffer.length, flags: 0 });
+    if (this.#bad(offset, buffer.length)) return Promise.reject(new Error("bad byte"));
+    this.store.set(buffer, offset);
+    return Promise.resolve(buffer.length);
+  }
+
+  poll(): number {
+    return 0;
+  }
+
+  /** Completes the first `count` requests in one pass, as a driver does. */
+  complete(count = Infinity): number {
+    const done = this.waiting.splice(0, Math.min(count, this.waiting.length));
+    plug();
+    for (const request of done) {
+      request.result = this.#bad(request.offset, request.length) ? -5 : this.#transfer(request);
+      completeRequest(request);
+    }
+    unplug();
+    return done.length;
+  }
+
+  /** Completes requests until none is left. */
+  completeAll(): void {
+    while (this.complete() > 0);
+  }
+
+  #bad(offset: number, length: number): boolean {
+    return this.badByte >= offset && this.badByte < offset + length;
+  }
+
+  #transfer(request: IoRequest): number {
+    const { op, offset, length } = request;
+    if (op > Opcode.write) return 0;
+    let at = offset;
+    for (const { bytes, from, byteLength } of pieces(request)) {
+      const part = bytes.subarray(from, from + byteLength);
+      if (op === Opcode.read) part.set(this.store.subarray(at, at + byteLength));
+      else this.store.set(part, at);
+      at += byteLength;
+    }
+    if (at !== offset + length) throw new Error(`The pieces have ${at - offset} bytes, the request ${length}`);
+    return length;
+  }
+}
+
+function pieces({ region, iovecs, addressLow, addressHigh, length }: IoRequest) {
+  if (iovecs !== null) {
+    return iovecs.pieces.map(({ memory, byteOffset, byteLength }) => ({
+      bytes: memory.bytes,
+      from: byteOffset,
+      byteLength,
+    }));
+  }
+  return [{ bytes: region!.bytes, from: offsetInMemory(region!, addressLow, addressHigh), byteLength: length }];
+}
+
+function countSubmit(disk: FakeDisk): void {
+  disk.submits++;
+}
