@@ -12,7 +12,14 @@
  *
  * @module
  */
-export { BATCH_MODES, type BatchMode, type DeferCall, deferCallFor } from "./core/batching.ts";
+export {
+  BATCH_MODES,
+  type BatchMode,
+  type DeferCall,
+  deferCallFor,
+  DEVICE_BATCH_MODES,
+  type DeviceBatchMode,
+} from "./core/batching.ts";
 export {
   type Alignment,
   type Backend,

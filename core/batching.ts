@@ -20,6 +20,12 @@ export type BatchMode = "none" | "plug" | "dispatch" | "auto";
 /** All batching modes, from the least batching to the most. */
 export const BATCH_MODES: readonly BatchMode[] = ["none", "plug", "dispatch", "auto"];
 
+/** The modes of a device: those of its queue, and `device`, the plug of old (core/device_plug.ts). */
+export type DeviceBatchMode = BatchMode | "device";
+
+/** All modes of a device, from the least batching to the most. */
+export const DEVICE_BATCH_MODES: readonly DeviceBatchMode[] = ["none", "device", "plug", "dispatch", "auto"];
+
 /** A function of the shape of {@link plugCall}: runs `fn(arg)` now or later, a repeat of the pair only once. */
 export type DeferCall = <T>(fn: DeferredCall<T>, arg: T) => void;
 

@@ -113,3 +113,10 @@ export function beginRequest(request: IoRequest, owner: unknown): void {
   if (request.region !== null) request.region.holds++;
   else if (request.iovecs !== null) request.iovecs.hold(1);
 }
+
+/** Takes back a request that `beginRequest` began and nobody has worked on: it is idle, and holds nothing. */
+export function withdrawRequest(request: IoRequest): void {
+  request.state = RequestState.idle;
+  if (request.region !== null) request.region.holds--;
+  else if (request.iovecs !== null) request.iovecs.hold(-1);
+}

@@ -1,7 +1,8 @@
 import type { Backend, OpenOptions } from "../core/block.ts";
-import { BATCH_MODES } from "../core/batching.ts";
+import { DEVICE_BATCH_MODES, type DeviceBatchMode } from "../core/batching.ts";
 import { WAIT_MODES } from "../core/block.ts";
 import { BlockDevice } from "../core/device.ts";
+import { DevicePlug } from "../core/device_plug.ts";
 import { setPlugDebug } from "../core/plug.ts";
 import { openBlkio } from "./blkio/mod.ts";
 import { parseBlkioTarget } from "./blkio/target.ts";
@@ -14,11 +15,14 @@ import { openNvme } from "./nvme/mod.ts";
 export { MemoryDisk, type MemoryDiskOptions, type MemoryOptions, type PowerLossOptions } from "./memory/disk.ts";
 export type { FaultKind, FaultOperation, MemoryFault } from "./memory/faults.ts";
 
-/** Options of {@link openDevice}: those of every driver, and those of single drivers. */
-export interface DeviceOptions extends OpenOptions, MemoryOptions {}
+/** Options of {@link openDevice}: those of every driver, those of single drivers, and a mode that no driver knows. */
+export interface DeviceOptions extends Omit<OpenOptions, "batch">, MemoryOptions {
+  /** When queued requests are submitted. Default `"auto"`. */
+  readonly batch?: DeviceBatchMode;
+}
 
 /** Opens a target with one driver. */
-type DriverOpener = (target: string, options: DeviceOptions) => Backend | Promise<Backend>;
+type DriverOpener = (target: string, options: OpenOptions & MemoryOptions) => Backend | Promise<Backend>;
 
 const DRIVERS: Readonly<Record<string, DriverOpener>> = {
   io_uring: openIoUring,
@@ -60,13 +64,16 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 export async function openDevice(target: string, options: DeviceOptions = {}): Promise<BlockDevice> {
   watchPlug();
   const { driver, path } = splitTarget(target, options.driver);
-  checkChoice("batch", options.batch, BATCH_MODES);
+  checkChoice("batch", options.batch, DEVICE_BATCH_MODES);
   checkChoice("wait", options.wait, WAIT_MODES);
   const open = DRIVERS[driver];
   if (open === undefined) {
     throw new RangeError(`Cannot use driver "${driver}": wanted ${DRIVER_NAMES.join(", ")}`);
   }
-  const backend = await open(path, options);
+  const { batch, ...rest } = options;
+  const backend = batch === "device"
+    ? new DevicePlug(await open(path, { ...rest, batch: "plug" }))
+    : await open(path, batch === undefined ? rest : { ...rest, batch });
   return new BlockDevice(backend, options.drainMs === undefined ? {} : { drainMs: options.drainMs });
 }
 
