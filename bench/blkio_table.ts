@@ -14,7 +14,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Random } from "../mod.ts";
-import { kilo, measure, median, shuffled } from "./fio_table.ts";
+import { spreadOf } from "../cli/report/statistics.ts";
+import { shuffled } from "../cli/shuffle.ts";
+import { kilo, measure } from "./fio_json.ts";
 import { StorageDaemon } from "./storage_daemon.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -114,10 +116,11 @@ async function measureTarget(target: Target, program: string, options: Options):
     for (let round = 0; round < options.rounds; round++) {
       for (const { name, run } of shuffled(all, random)) results.get(name)!.push(await run(depth));
     }
-    const baseline = median(results.get("blkio-bench")!);
+    const baseline = spreadOf(results.get("blkio-bench")!).median;
     for (const [name, iops] of results) {
       const spread = `${kilo(Math.min(...iops))}–${kilo(Math.max(...iops))}`;
-      say(`| ${depth} | ${name} | ${kilo(median(iops))} | ${spread} | ${(median(iops) / baseline).toFixed(2)} |`);
+      const { median } = spreadOf(iops);
+      say(`| ${depth} | ${name} | ${kilo(median)} | ${spread} | ${(median / baseline).toFixed(2)} |`);
     }
   }
 }

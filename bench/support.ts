@@ -8,7 +8,7 @@
  */
 import { randomFillSync } from "node:crypto";
 import { cpus } from "node:os";
-import { type BlockDevice, formatSize, type IoRequest, openDevice, type OpenOptions } from "../mod.ts";
+import { type BlockDevice, type DeviceOptions, formatSize, type IoRequest, openDevice } from "../mod.ts";
 
 /** True when the benches only have to prove that they run. */
 export const SMOKE: boolean = Deno.env.get("PLUGIO_BENCH_SMOKE") === "1";
@@ -127,7 +127,7 @@ export class BenchFile implements Disposable {
   }
 
   /** Opens it with plugio, read-only. Closed when the benches of the file are through. */
-  async open(options: OpenOptions = {}): Promise<BlockDevice> {
+  async open(options: DeviceOptions = {}): Promise<BlockDevice> {
     const device = await openDevice(this.path, { readOnly: true, ...options });
     globalThis.addEventListener("unload", () => void device.close());
     return device;

@@ -25,11 +25,11 @@ export class AtomicFile implements Disposable {
     }
   }
 
-  /** Writes `text`, replaces the file by it, and releases everything. */
-  commit(text: string): void {
+  /** Writes `content`, replaces the file by it, and releases everything. */
+  commit(content: string | Uint8Array): void {
     const file = this.#file;
     if (file === null) throw new TypeError("Cannot call AtomicFile.commit: it is disposed of");
-    const bytes = new TextEncoder().encode(text);
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     try {
       for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
       file.syncSync();

@@ -1,10 +1,14 @@
 import { Command, CommanderError, Option } from "commander";
-import { BATCH_MODES, DRIVER_NAMES, WAIT_MODES } from "../mod.ts";
+import { DEVICE_BATCH_MODES, DRIVER_NAMES, WAIT_MODES } from "../mod.ts";
+import { COMPARE_NAMES, parseComparison } from "./compare/names.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { misuse } from "./failure.ts";
 import { APIS, isRandom, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
 import { parseLoadOptions, type RawOptions, writes } from "./load/options.ts";
 import { choice, text } from "./load/raw_options.ts";
+import { registerServe } from "./serve/register.ts";
+import { registerReport } from "./report/register.ts";
+import { registerSweep } from "./sweep/register.ts";
 import { parseTargetOptions, TARGET_ACTIONS } from "./target/options.ts";
 import { addNvmeCommands } from "./nvme/command.ts";
 import { writeOutput } from "./terminal.ts";
@@ -31,13 +35,16 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
   for (const mode of LOAD_MODES) addLoadCommand(program, mode, args, finish);
   addRunCommand(program, args, finish);
   addTargetCommand(program, finish);
+  registerSweep(newCommand(program.command("sweep")), args, finish);
+  registerReport(newCommand(program.command("report")), finish);
   addProbeCommand(program, finish);
   addNvmeCommand(program, finish);
-  addServeCommand(program, finish);
+  registerServe(newCommand(program.command("serve")), newCommand, finish);
   if (args.length === 0) {
     program.outputHelp();
     throw misuse(
-      "Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw, run, target, probe, nvme or serve",
+      "Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw, run, sweep, report, target, " +
+        "probe, nvme or serve",
     );
   }
   try {
@@ -82,12 +89,14 @@ function addLoadCommand(
     .option("--seed <n>", "start of the random sequence (default 1)")
     .option(
       "--batch <mode>",
-      `when requests are submitted: ${BATCH_MODES.join(", ")} (default plug, promise face auto)`,
+      `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug, promise face auto)`,
     )
     .option("--wait <mode>", `how completions are awaited: ${WAIT_MODES.join(", ")} (default block)`)
     .option("--api <face>", `face of the library: ${APIS.join(", ")} (default callback)`)
     .option("--output-format <format>", `${OUTPUT_FORMATS.join(" or ")} (default normal)`)
     .option("--output <file>", "write the result to a file, too")
+    .option("--compare <list>", `also measure, in turns: ${COMPARE_NAMES.join(", ")}`)
+    .option("--rounds <n>", "turns of a comparison (default 5)")
     .option("--trace", "print every submission and completion to standard error")
     .addOption(new Option("--iodepth-batch-complete-min <n>", "completions one wait asks for").hideHelp());
   addWorkloadOptions(command, mode);
@@ -95,6 +104,11 @@ function addLoadCommand(
   if (writes(mode)) command.option("--allow-destructive", "overwrite the range of TARGET");
   command.action(async (target: string | undefined, raw: RawOptions) => {
     const options = parseLoadOptions(mode, target, raw);
+    const comparison = parseComparison(raw);
+    if (comparison !== null) {
+      const { runComparison } = await import("./compare/command.ts");
+      return finish(await runComparison(options, comparison, args));
+    }
     // Loaded late, so that --help and a wrong option cost no start of the engine.
     const { runLoad } = await import("./load/command.ts");
     finish(await runLoad(options, args));
@@ -186,31 +200,6 @@ const MISSING_ARGUMENTS: Readonly<Record<string, string>> = {
 function addNvmeCommand(program: Command, finish: (code: ExitCode) => void): void {
   const nvme = newCommand(program.command("nvme")).description("look after NVMe controllers").helpCommand(false);
   addNvmeCommands(nvme, newCommand, finish);
-}
-
-function addServeCommand(program: Command, finish: (code: ExitCode) => void): void {
-  const serve = newCommand(program.command("serve")).description("serve a disk to a virtual machine");
-  newCommand(serve.command("vhost-user-blk"))
-    .description("a virtio-blk disk at a UNIX socket, until SIGINT or SIGTERM")
-    .argument("<target>", "file, block device or driver:address")
-    .requiredOption("--socket <path>", "where front ends connect; a stale socket is replaced")
-    .option("--num-queues <n>", "queues that the guest may use, 1 to 256 (default 16)")
-    .option("--queue-size <n>", "entries of the largest ring, a power of two, 2 to 1024 (default 256)")
-    .option("--workers <n>", "Workers that share the queues, each with its own ring (default 1)")
-    .option("--driver <name>", "io_uring by default")
-    .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 1)")
-    .option("--readonly", "refuse writes")
-    .option("--serial <text>", "serial number that the guest sees, at most 20 characters (default plugio)")
-    .option("--wce <0|1>", "write-back cache at the start; 0 makes each write durable (default 1)")
-    .option("--poll <0|1>", "look at the queues for a moment before sleeping (default 1)")
-    .option("--merge <0|1>", "join neighbouring requests (default 1)")
-    .option("--defer-notify <0|1>", "tell the guest once at the end of a plugged section (default 1)")
-    .option("--batch <mode>", `when requests are submitted: ${BATCH_MODES.join(", ")} (default plug)`)
-    .action(async (target: string, raw: RawOptions) => {
-      const { parseServeOptions } = await import("./serve/options.ts");
-      const { runServe } = await import("./serve/command.ts");
-      finish(await runServe(parseServeOptions(target, raw)));
-    });
 }
 
 /** The parser's messages in the wording of this project, on one line. */

@@ -96,21 +96,25 @@ export function defaultTarget(live: LiveLine, watch: InterruptWatch): Promise<st
   });
 }
 
-interface Report {
+/** All that a printed result is made of. */
+export interface Report {
   readonly options: LoadOptions;
   readonly survey: TargetSurvey;
   readonly result: LoadResult;
   readonly args: readonly string[];
   readonly output: AtomicFile | null;
+  /** What the run was compared with: lines for people, and fields of the JSON. */
+  readonly comparison?: { readonly text: string; readonly json: Readonly<Record<string, unknown>> };
 }
 
 /** The file gets the chosen format; the terminal gets the text for people unless JSON was asked for without a file. */
-function report({ options, survey, result, args, output }: Report): void {
+export function report({ options, survey, result, args, output, comparison }: Report): void {
   const context = collectContext(options, survey, args);
   const warnings = collectWarnings(options, survey, result);
-  const text = (styled: boolean) => toText({ options, result, context, warnings, styled });
+  const text = (styled: boolean) =>
+    toText({ options, result, context, warnings, styled }) + (comparison === undefined ? "" : `\n${comparison.text}`);
   const json = options.outputFormat === "json"
-    ? JSON.stringify(toFioJson(options, result, context, warnings), null, 2) + "\n"
+    ? JSON.stringify({ ...toFioJson(options, result, context, warnings), ...comparison?.json }, null, 2) + "\n"
     : null;
   output?.commit(json ?? text(false));
   writeOutput(json !== null && output === null ? json : text(outputIsTerminal()));

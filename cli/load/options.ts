@@ -1,4 +1,4 @@
-import { BATCH_MODES, type BatchMode, DRIVER_NAMES, WAIT_MODES, type WaitMode } from "../../mod.ts";
+import { DEVICE_BATCH_MODES, type DeviceBatchMode, DRIVER_NAMES, WAIT_MODES, type WaitMode } from "../../mod.ts";
 import { misuse } from "../failure.ts";
 import { choice, duration, integer, positive, type RawOptions, size, text } from "./raw_options.ts";
 import { checkWorkload, parseWorkloadOptions, type WorkloadOptions } from "./workload_options.ts";
@@ -48,7 +48,7 @@ export interface LoadOptions extends WorkloadOptions {
   readonly offsetBytes: number;
   readonly direct: boolean;
   readonly seed: number;
-  readonly batch: BatchMode;
+  readonly batch: DeviceBatchMode;
   readonly wait: WaitMode;
   readonly api: Api;
   /** Completions that one blocking wait asks for. */
@@ -83,7 +83,7 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     direct: choice(raw, "direct", ["0", "1"], "0") === "1",
     seed: integer(raw, "seed", 1, { from: 0, to: 0xffffffff }),
     // The promise face gives nobody a place for a plugged section, so it batches by the turn of the event loop.
-    batch: choice(raw, "batch", BATCH_MODES, api === "promise" ? "auto" : "plug"),
+    batch: choice(raw, "batch", DEVICE_BATCH_MODES, api === "promise" ? "auto" : "plug"),
     wait: choice(raw, "wait", WAIT_MODES, "block"),
     api,
     batchCompleteMin: integer(raw, "iodepthBatchCompleteMin", 1, { from: 1, to: ioDepth }),

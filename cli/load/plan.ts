@@ -1,4 +1,4 @@
-import { type BatchMode, formatSize, type WaitMode } from "../../mod.ts";
+import { type DeviceBatchMode, formatSize, type WaitMode } from "../../mod.ts";
 import { CliError, failed, misuse } from "../failure.ts";
 import { ExitCode } from "../exit_codes.ts";
 import type { Api, LoadOptions } from "./options.ts";
@@ -32,7 +32,7 @@ export interface JobPlan {
   readonly driver: string;
   readonly direct: boolean;
   readonly readOnly: boolean;
-  readonly batch: BatchMode;
+  readonly batch: DeviceBatchMode;
   readonly wait: WaitMode;
   readonly api: Api;
   readonly ioDepth: number;

@@ -109,7 +109,7 @@ export const NEEDS: readonly Need[] = [
   {
     id: "fio",
     why: "the benchmark's yardstick",
-    purposes: ["bench"],
+    purposes: ["test", "bench"],
     checks: [{ kind: "command", name: "fio", program: "fio" }],
     packages: { debian: ["fio"], fedora: ["fio"], arch: ["fio"] },
   },
@@ -144,5 +144,19 @@ export const NEEDS: readonly Need[] = [
     // The meta package names the kernel of the day; its other dependencies serve a machine that boots from a disk.
     onlyPackage: /^linux-image-\d/,
     packages: { debian: ["linux-image-amd64"], fedora: ["kernel-core"], arch: ["linux"] },
+  },
+  {
+    id: "qemu-img",
+    why: "measuring next to QEMU's block layer",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "qemu-img", program: "qemu-img" }],
+    packages: { debian: ["qemu-utils"], fedora: ["qemu-img"], arch: ["qemu-img"] },
+  },
+  {
+    id: "chromium",
+    why: "looking at the report in a browser",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "chromium", program: "chromium" }],
+    packages: { debian: ["chromium"], fedora: ["chromium"], arch: ["chromium"] },
   },
 ];

@@ -1,0 +1,23 @@
+import * as vega from "vega";
+import { compile, type TopLevelSpec } from "vega-lite";
+import type { Spec } from "./charts.ts";
+import { colourCss } from "./palette.ts";
+
+/** Draws a specification as SVG whose colours are variables of the page that it is put into. */
+export async function renderSvg(spec: Spec, description: string): Promise<string> {
+  const view = new vega.View(
+    vega.parse(compile({ ...spec, description } as unknown as TopLevelSpec).spec),
+    { renderer: "none", logLevel: vega.Error },
+  );
+  try {
+    return await view.toSVG();
+  } finally {
+    view.finalize();
+  }
+}
+
+/** The same SVG for a file of its own: it brings the colours along. */
+export function standaloneSvg(svg: string): string {
+  return svg.replace(/^<svg([^>]*)>/, (_, attributes: string) => `<svg${attributes}><style>${colourCss()}</style>`) +
+    "\n";
+}

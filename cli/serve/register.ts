@@ -1,0 +1,34 @@
+import type { Command } from "commander";
+import { BATCH_MODES } from "../../mod.ts";
+import type { ExitCode } from "../exit_codes.ts";
+import type { RawOptions } from "../load/raw_options.ts";
+
+/** Defines `plugio serve` on `serve`; `prepare` makes a command behave like the others. */
+export function registerServe(
+  serve: Command,
+  prepare: (command: Command) => Command,
+  finish: (code: ExitCode) => void,
+): void {
+  serve.description("serve a disk to a virtual machine").helpCommand(false);
+  prepare(serve.command("vhost-user-blk"))
+    .description("a virtio-blk disk at a UNIX socket, until SIGINT or SIGTERM")
+    .argument("<target>", "file, block device or driver:address")
+    .requiredOption("--socket <path>", "where front ends connect; a stale socket is replaced")
+    .option("--num-queues <n>", "queues that the guest may use, 1 to 256 (default 16)")
+    .option("--queue-size <n>", "entries of the largest ring, a power of two, 2 to 1024 (default 256)")
+    .option("--workers <n>", "Workers that share the queues, each with its own ring (default 1)")
+    .option("--driver <name>", "io_uring by default")
+    .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 1)")
+    .option("--readonly", "refuse writes")
+    .option("--serial <text>", "serial number that the guest sees, at most 20 characters (default plugio)")
+    .option("--wce <0|1>", "write-back cache at the start; 0 makes each write durable (default 1)")
+    .option("--poll <0|1>", "look at the queues for a moment before sleeping (default 1)")
+    .option("--merge <0|1>", "join neighbouring requests (default 1)")
+    .option("--defer-notify <0|1>", "tell the guest once at the end of a plugged section (default 1)")
+    .option("--batch <mode>", `when requests are submitted: ${BATCH_MODES.join(", ")} (default plug)`)
+    .action(async (target: string, raw: RawOptions) => {
+      const { parseServeOptions } = await import("./options.ts");
+      const { runServe } = await import("./command.ts");
+      finish(await runServe(parseServeOptions(target, raw)));
+    });
+}

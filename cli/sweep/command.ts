@@ -1,0 +1,129 @@
+import { formatCount } from "../../mod.ts";
+import type { Contender } from "../compare/contender.ts";
+import { contenderVersions, makeContenders } from "../compare/contenders.ts";
+import { ExitCode } from "../exit_codes.ts";
+import { defaultTarget } from "../load/command.ts";
+import { collectContext } from "../load/context.ts";
+import { planJobs } from "../load/plan.ts";
+import { OpenedTarget } from "../load/target.ts";
+import { targetWarnings } from "../load/warnings.ts";
+import { buildDataset, type Dataset } from "../report/dataset.ts";
+import { type Manifest, MANIFEST_FORMAT, MANIFEST_VERSION } from "../report/manifest.ts";
+import { readRuns } from "../report/raw_results.ts";
+import { sweepTables, tableText } from "../report/tables.ts";
+import { InterruptWatch } from "../signals.ts";
+import { LiveLine, noticesAreTerminal, writeNotice, writeOutput } from "../terminal.ts";
+import { coordinatesLabel } from "./axes.ts";
+import { Plugio } from "./measure.ts";
+import { planOf, type SweepOptions } from "./options.ts";
+import { type Point, roundOrder, type Run, type Subject } from "./points.ts";
+import { Progress } from "./progress.ts";
+import { ResultsFolder } from "./results_folder.ts";
+
+/**
+ * A sweep from the checked command line to the printed tables; results are stored run by run. Returns the exit code;
+ * throws what keeps the sweep from going on. `args` is the command line as typed.
+ */
+export async function runSweep(options: SweepOptions, args: readonly string[]): Promise<ExitCode> {
+  const contenders = makeContenders(options.compare, options.points.map((point) => point.options));
+  const versions = await contenderVersions(contenders);
+  using live = new LiveLine(noticesAreTerminal());
+  using watch = new InterruptWatch(() => {
+    live.clear();
+    Deno.exit(ExitCode.interrupted);
+  });
+  const target = options.target ?? await defaultTarget(live, watch);
+  const points = options.points.map((point) => ({ ...point, options: { ...point.options, target } }));
+  const manifest = await makeManifest(options, points, target, args, versions);
+  const path = options.folder ?? `sweep-${manifest.startedAt.replaceAll(/[-:]|\..*/g, "")}`;
+  using folder = ResultsFolder.open(path, manifest);
+  for (const name of folder.broken) writeNotice(`Result ${name} could not be read: put aside and measured again`);
+  const subjects = new Map<Subject, Contender>([["plugio", new Plugio(args)], ...contenders]);
+  await measureAll({ options, points, folder, subjects, live, watch });
+  const { runs, faults } = readRuns(path, manifest);
+  const dataset = buildDataset(manifest, runs, faults);
+  writeOutput(sweepText(dataset, path));
+  if (watch.interrupted) return ExitCode.interrupted;
+  return errorCount(dataset) > 0 ? ExitCode.failed : ExitCode.ok;
+}
+
+interface Campaign {
+  readonly options: SweepOptions;
+  readonly points: readonly Point[];
+  readonly folder: ResultsFolder;
+  readonly subjects: ReadonlyMap<Subject, Contender>;
+  readonly live: LiveLine;
+  readonly watch: InterruptWatch;
+}
+
+/** Round after round, each in an order of its own, without what is there already; ends early when interrupted. */
+async function measureAll({ options, points, folder, subjects, live, watch }: Campaign): Promise<void> {
+  const rounds = Array.from({ length: options.rounds }, (_, at) => roundOrder(points, at + 1, options.seed));
+  const runs = rounds.flat().filter(({ point, round }) => !folder.has(point.id, round));
+  const stop = new AbortController();
+  watch.onInterrupt = () => stop.abort();
+  const progress = new Progress(runs.map(({ point }) => point.options), performance.now());
+  for (const run of runs) {
+    if (watch.interrupted) break;
+    const onIops = (iops: number) => live.update(progress.text(describeRun(run, options.rounds), iops));
+    onIops(0);
+    const result = await subjects.get(run.point.subject)!.measure(run.point.options, { signal: stop.signal, onIops });
+    if (result === null) break;
+    folder.store(run.point.id, run.round, result);
+    progress.finished(performance.now());
+  }
+  live.clear();
+}
+
+function describeRun({ point, round }: Run, rounds: number): string {
+  return `round ${round} of ${rounds}, ${point.subject}, ${coordinatesLabel(point.coordinates)}`;
+}
+
+async function makeManifest(
+  options: SweepOptions,
+  points: readonly Point[],
+  target: string,
+  args: readonly string[],
+  versions: Readonly<Record<string, string>>,
+): Promise<Manifest> {
+  const warnings = new Set<string>();
+  let context: Record<string, string> = {};
+  // Every load is planned once before the first one runs: a range that does not fit must not end a night's sweep.
+  for (const { options: load } of points) {
+    await using opened = await OpenedTarget.open(target, load);
+    planJobs(load, opened.survey.facts);
+    for (const warning of targetWarnings(load, opened.survey)) warnings.add(warning);
+    if (Object.keys(context).length === 0) context = { ...collectContext(load, opened.survey, args).lines };
+  }
+  const { command = "", driver: _, ...rest } = context;
+  return {
+    format: MANIFEST_FORMAT,
+    version: MANIFEST_VERSION,
+    startedAt: new Date().toISOString(),
+    command,
+    plan: planOf(options, target),
+    context: { ...rest, ...versions },
+    warnings: [...warnings],
+  };
+}
+
+/** The report of a sweep for the terminal. */
+function sweepText(dataset: Dataset, path: string): string {
+  const { plan, warnings, context } = dataset.manifest;
+  const title = `${plan.mode} ${plan.target}, ${dataset.done} of ${dataset.planned} runs ` +
+    `(${plan.points.length} points, ${formatCount(plan.rounds)} rounds)`;
+  const errors = errorCount(dataset);
+  return [
+    title,
+    ...sweepTables(dataset).map((table) => tableText(table).trimEnd()),
+    ["Context", ...Object.entries(context).map(([name, value]) => `  ${name.padEnd(10)}${value}`)].join("\n"),
+    ...errors === 0 ? [] : [`Warning: ${errors} I/Os failed and are in no figure`],
+    ...warnings.map((warning) => `Warning: ${warning}`),
+    `Results: ${path}; a page with graphs: plugio report ${path}`,
+  ].join("\n\n") + "\n";
+}
+
+function errorCount(dataset: Dataset): number {
+  const runs = dataset.panels.flatMap(({ series }) => series).flatMap(({ points }) => points).flatMap((p) => p.runs);
+  return runs.reduce((sum, { figures }) => sum + figures.errorCount, 0);
+}

@@ -1,0 +1,172 @@
+import { join } from "node:path";
+import { CliError, failed, misuse } from "../failure.ts";
+import { ExitCode } from "../exit_codes.ts";
+import { AtomicFile } from "../output_file.ts";
+import {
+  type Manifest,
+  MANIFEST_NAME,
+  PACKED_NAME,
+  type Plan,
+  RAW_FOLDER,
+  rawName,
+  readManifest,
+} from "../report/manifest.ts";
+import { readRun } from "../report/run_figures.ts";
+
+/** Keeps a second sweep out of the folder; the kernel gives the lock back however the first one ends. */
+const LOCK_NAME = ".lock";
+
+/** Facts of the context that must not change within one sweep: figures of two machines are no rounds of one point. */
+const FIXED_CONTEXT: readonly string[] = ["target", "machine", "kernel", "runtime"];
+
+/**
+ * The folder that a sweep writes to. Each file appears whole or not at all, so a sweep that was ended, killed or
+ * switched off goes on where it was.
+ */
+export class ResultsFolder implements Disposable {
+  /** Where it is. */
+  readonly path: string;
+  /** Runs whose results were there but cannot be read: they are measured again. */
+  readonly broken: readonly string[];
+  readonly #lock: Deno.FsFile;
+  readonly #done: Set<string>;
+
+  private constructor(path: string, lock: Deno.FsFile, done: Set<string>, broken: readonly string[]) {
+    this.path = path;
+    this.#lock = lock;
+    this.#done = done;
+    this.broken = broken;
+  }
+
+  /** Opens a folder for `manifest`, new or with a sweep of the same plan. Throws CliError for any other. */
+  static open(path: string, manifest: Manifest): ResultsFolder {
+    using stack = new DisposableStack();
+    const old = readManifest(path);
+    if (old === null) refuseForeign(path);
+    else refuseOtherPlan(path, old, manifest);
+    makeFolder(join(path, RAW_FOLDER));
+    const lock = stack.use(lockFolder(path));
+    if (old === null || old.plan.rounds < manifest.plan.rounds) {
+      using file = new AtomicFile(join(path, MANIFEST_NAME));
+      const kept = old === null ? manifest : { ...old, plan: manifest.plan };
+      file.commit(JSON.stringify(kept, null, 2) + "\n");
+    }
+    const { done, broken } = findDone(path, manifest.plan);
+    stack.move();
+    return new ResultsFolder(path, lock, done, broken);
+  }
+
+  /** Whether a run has its result. */
+  has(id: string, round: number): boolean {
+    return this.#done.has(rawName(id, round));
+  }
+
+  /** Stores the result of a run. */
+  store(id: string, round: number, result: unknown): void {
+    const name = rawName(id, round);
+    using file = new AtomicFile(join(this.path, RAW_FOLDER, name));
+    file.commit(JSON.stringify(result) + "\n");
+    this.#done.add(name);
+  }
+
+  /** Lets others use the folder. */
+  [Symbol.dispose](): void {
+    this.#lock.close();
+  }
+}
+
+function makeFolder(path: string): void {
+  try {
+    Deno.mkdirSync(path, { recursive: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw failed(`Cannot make folder ${path}: ${(error as Error).message}, wanted a place for results`, error);
+  }
+}
+
+function lockFolder(path: string): Deno.FsFile {
+  const file = Deno.openSync(join(path, LOCK_NAME), { write: true, create: true });
+  if (tryLock(file)) return file;
+  file.close();
+  throw failed(`Cannot sweep into ${path}: another sweep is writing there, wanted its end or another --output`);
+}
+
+function tryLock(file: Deno.FsFile): boolean {
+  try {
+    return file.tryLockSync(true);
+  } catch (error) {
+    throw failed(`Cannot lock the results folder: ${(error as Error).message}`, error);
+  }
+}
+
+/** A folder with something else in it is not filled up with results. */
+function refuseForeign(path: string): void {
+  const found = [...listFolder(path), ...listFolder(join(path, RAW_FOLDER)).map((name) => `${RAW_FOLDER}/${name}`)]
+    .find((name) => name !== LOCK_NAME && name !== RAW_FOLDER && !name.endsWith(".part"));
+  if (found === undefined) return;
+  throw new CliError(
+    ExitCode.failed,
+    `Cannot sweep into ${path}: it holds ${found} and no ${MANIFEST_NAME}, wanted an empty folder or a sweep to go on with`,
+  );
+}
+
+function listFolder(path: string): string[] {
+  try {
+    return [...Deno.readDirSync(path)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw failed(`Cannot sweep into ${path}: ${(error as Error).message}, wanted a folder`, error);
+  }
+}
+
+function refuseOtherPlan(path: string, old: Manifest, manifest: Manifest): void {
+  const refuse = (what: string, was: unknown, is: unknown) =>
+    misuse(
+      `Cannot go on with the sweep in ${path}: its ${what} is ${JSON.stringify(was)} and not ${JSON.stringify(is)}, ` +
+        "wanted the same command line or another --output",
+    );
+  for (const key of Object.keys(manifest.plan) as (keyof Plan)[]) {
+    if (key === "rounds") continue;
+    const [was, is] = [old.plan[key], manifest.plan[key]];
+    if (key === "points" && JSON.stringify(was) !== JSON.stringify(is)) {
+      throw refuse("number or choice of points", old.plan.points.length, manifest.plan.points.length);
+    }
+    if (JSON.stringify(was) !== JSON.stringify(is)) throw refuse(key, was, is);
+  }
+  for (const key of FIXED_CONTEXT) {
+    if (old.context[key] !== manifest.context[key]) throw refuse(key, old.context[key], manifest.context[key]);
+  }
+  if (readable(join(path, PACKED_NAME))) {
+    throw failed(`Cannot go on with the sweep in ${path}: it is finished and packed, wanted another --output`);
+  }
+}
+
+function readable(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** Looks at every result that the plan names; what cannot be read is put aside, not lost. */
+function findDone(path: string, plan: Plan): { done: Set<string>; broken: string[] } {
+  const done = new Set<string>();
+  const broken: string[] = [];
+  for (let round = 1; round <= plan.rounds; round++) {
+    for (const { id } of plan.points) {
+      const name = rawName(id, round);
+      const file = join(path, RAW_FOLDER, name);
+      if (!readable(file)) continue;
+      try {
+        readRun(JSON.parse(Deno.readTextFileSync(file)), file);
+        done.add(name);
+      } catch {
+        Deno.renameSync(file, `${file}.broken`);
+        broken.push(name);
+      }
+    }
+  }
+  return { done, broken };
+}
