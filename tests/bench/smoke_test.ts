@@ -34,6 +34,9 @@ const EXPECTED = [
   "read_bench.ts: 1000 × plugio callback face, run(), depth 32",
   "read_bench.ts: 1000 × plugio promise face, wait event, depth 1",
   "ffi_bench.ts: 1000 × io_uring_enter of 0 entries, as the driver calls it",
+  "mode_bench.ts: 1000 × io_uring, mode device",
+  "mode_bench.ts: 1000 × io_uring, mode none",
+  "latency_bench.ts: 1000 × LatencyCounts.record, each another latency",
   "ffi_bench.ts: 1000 × write to an eventfd",
 ];
 

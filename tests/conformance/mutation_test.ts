@@ -50,7 +50,10 @@ function wrapped(name: string, change: (backend: Backend) => void): Configuratio
     ...HEALTHY,
     name,
     open: async (target: string, options: DeviceOptions) => {
-      const backend = await openMemory(target.replace(/^memory:/, ""), options);
+      const { batch, ...rest } = options;
+      assert.notEqual(batch, "device", "no driver knows the mode device");
+      const mode = batch === undefined || batch === "device" ? {} : { batch };
+      const backend = await openMemory(target.replace(/^memory:/, ""), { ...rest, ...mode });
       change(backend);
       return new BlockDevice(backend, { drainMs: 10 });
     },

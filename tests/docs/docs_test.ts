@@ -8,7 +8,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ExitCode } from "../../cli/exit_codes.ts";
-import { BATCH_MODES } from "../../core/batching.ts";
+import { DEVICE_BATCH_MODES } from "../../core/batching.ts";
 import { WAIT_MODES } from "../../core/block.ts";
 import { Errno } from "../../core/errno.ts";
 import { setupRemedy } from "../../drivers/io_uring/explain.ts";
@@ -154,6 +154,8 @@ Deno.test("the README's tables of options are those of --help", async () => {
   assert.deepEqual(tableOptions("### Job files").sort(), (await helpOptions("run")).sort());
   assert.deepEqual(tableOptions("### Targets").sort(), (await helpOptions("target")).sort());
   assert.deepEqual(tableOptions("### Serve").sort(), (await helpOptions("serve", "vhost-user-blk")).sort());
+  const sweep = [...await helpOptions("sweep"), ...await helpOptions("report")];
+  assert.deepEqual(tableOptions("### Sweep and report").sort(), sweep.sort());
   assert.deepEqual(tableOptions("### Probe").sort(), (await helpOptions("probe")).sort());
 });
 
@@ -174,7 +176,7 @@ Deno.test("the conformance cases of docs/plug.md are tests of these names", () =
 
 Deno.test("docs/plug.md has a row for each batching mode", () => {
   const rows = tableRows(section(read("docs/plug.md"), "## Batching modes"));
-  assert.deepEqual(rows.flatMap(([first]) => codeWords(first!)), BATCH_MODES);
+  assert.deepEqual(rows.flatMap(([first]) => codeWords(first!)), DEVICE_BATCH_MODES);
 });
 
 Deno.test("docs/io_uring.md has a row for each option of openDevice", () => {
