@@ -4,7 +4,9 @@
  * @module
  */
 import type { Configuration } from "../configuration.ts";
+import { BLKIO_CONFIGURATIONS } from "./blkio.ts";
 import { IO_URING_CONFIGURATIONS } from "./io_uring.ts";
+import { LINUX_AIO_CONFIGURATIONS } from "./linux_aio.ts";
 import { MEMORY_CONFIGURATIONS } from "./memory.ts";
 import { outsideConfiguration, outsideTarget } from "./outside.ts";
 
@@ -12,5 +14,5 @@ import { outsideConfiguration, outsideTarget } from "./outside.ts";
 export function allConfigurations(): readonly Configuration[] {
   const outside = outsideTarget();
   if (outside !== null) return [outsideConfiguration(outside)];
-  return [...MEMORY_CONFIGURATIONS, ...IO_URING_CONFIGURATIONS];
+  return [...MEMORY_CONFIGURATIONS, ...IO_URING_CONFIGURATIONS, ...LINUX_AIO_CONFIGURATIONS, ...BLKIO_CONFIGURATIONS];
 }
