@@ -53,6 +53,7 @@ export { newQueueStats, type QueueStats } from "./core/stats.ts";
 export { TRACE_EVENTS, TRACE_PREFIX } from "./core/trace.ts";
 export { formatCount, formatNanoseconds, formatSize, parseDurationMs, parseSize } from "./core/units.ts";
 export {
+  type AioReport,
   type BlockFacts,
   describeUse,
   type DriverReport,

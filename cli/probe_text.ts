@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import {
+  type AioReport,
   describeUse,
   type DriverReport,
   formatSize,
@@ -55,6 +56,7 @@ function driverFacts(driver: DriverReport): Fact[] {
     ["its drivers", driver.variants.join(", ")],
     ["rights", driver.rights === null ? null : rightsText(driver.rights)],
     ["locked memory", driver.lockedMemory === null ? null : memoryText(driver.lockedMemory)],
+    ["requests", driver.aio === null ? null : aioText(driver.aio)],
     ...features === null ? [] : featureFacts(features),
     ...driver.notes.map((note): Fact => ["note", note]),
   ];
@@ -74,6 +76,11 @@ function memoryText({ neededBytes, ringBytes, limitBytes, exempt }: LockedMemory
   const limit = limitBytes === null ? "no limit" : `limit ${formatSize(limitBytes)}`;
   const exemption = exempt && limitBytes !== null ? " (does not count: CAP_IPC_LOCK)" : "";
   return `need ${formatSize(neededBytes)}${rings} for each device, ${limit}${exemption}`;
+}
+
+function aioText({ used, max, needed, readsRing }: AioReport): string {
+  const ring = readsRing === null ? "" : `, completions ${readsRing ? "read from the ring" : "by io_getevents"}`;
+  return `need ${needed} for each Worker, fs.aio-nr ${used ?? "unknown"} of fs.aio-max-nr ${max ?? "unknown"}${ring}`;
 }
 
 function featureFacts(features: UringFeatures): Fact[] {

@@ -7,6 +7,7 @@ import { readSystemFile } from "../ffi/sysfs.ts";
 import { probeBlkio } from "./probe/blkio.ts";
 import { probeIoUring } from "./probe/io_uring.ts";
 import { probeNvme } from "./probe/nvme.ts";
+import { probeLinuxAio } from "./probe/linux_aio.ts";
 import type { DriverReport, ProbeReport } from "./probe/report.ts";
 import { inspectTarget } from "./probe/target.ts";
 import { pathOfTarget } from "./registry.ts";
@@ -16,6 +17,7 @@ export type { MountEntry, SchedulerChoice } from "../core/sysfs_text.ts";
 export { describeUse, type TargetUse } from "../core/target_use.ts";
 export type { HoleReport } from "../ffi/extents.ts";
 export type {
+  AioReport,
   DriverReport,
   LibraryReport,
   LockedMemoryReport,
@@ -36,6 +38,7 @@ export interface ProbeOptions {
 /** How each driver is tried. */
 const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | Promise<DriverReport>)[] = [
   probeIoUring,
+  probeLinuxAio,
   probeBlkio,
   probeNvme,
 ];

@@ -11,7 +11,7 @@ import { IOCB, IOCB_WORDS, LIBAIO_CONSTANTS as A } from "../../ffi/libaio/mod.ts
 export interface AioFile extends RangeTarget, QueueOwner {
   /** Its descriptor. */
   readonly fd: number;
-  /** Requests after which a section submits early, or Infinity to leave that to the queue. */
+  /** Requests after which a section submits early; the queue has a limit of its own. */
   readonly maxBatch: number;
   /** How flushes go: as an entry (Linux 4.18), or by fdatasync(2) on this thread; falls back at run time. */
   flushWay: "entry" | "call";

@@ -12,11 +12,13 @@ import { allocateRange, discardRange, syncData } from "../../ffi/libc/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
 import type { AioFile } from "./iocb.ts";
+import { MAX_BATCH } from "./queue.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
 /** Opens `path` on this Worker's AIO context. Throws StorageError. */
 export function openLinuxAio(path: string, options: OpenOptions): Backend {
   checkQueueDepth(options.queueDepth);
+  checkMaxBatch(options.maxBatch);
   using stack = new DisposableStack();
   const target = FileTarget.open(path, options);
   stack.defer(() => target.close());
@@ -24,6 +26,11 @@ export function openLinuxAio(path: string, options: OpenOptions): Backend {
   const device = new AioDevice(target, acquireQueue(options), options);
   stack.move();
   return device;
+}
+
+function checkMaxBatch(maxBatch: number | undefined): void {
+  if (maxBatch === undefined || (Number.isInteger(maxBatch) && maxBatch >= 1 && maxBatch <= MAX_BATCH)) return;
+  throw new RangeError(`Cannot use maxBatch ${maxBatch}: wanted an integer from 1 to ${MAX_BATCH}`);
 }
 
 /** What a user of a buffered target should know. */
@@ -57,7 +64,7 @@ class AioDevice implements Backend, AioFile {
   readonly #submit: DeferredSubmit;
   #closing: Promise<void> | null = null;
 
-  constructor(file: FileTarget, shared: SharedQueue, { batch = "auto", maxBatch = 0 }: OpenOptions) {
+  constructor(file: FileTarget, shared: SharedQueue, { batch = "auto", maxBatch = MAX_BATCH }: OpenOptions) {
     this.#file = file;
     this.#shared = shared;
     this.#defer = deferCallFor(batch);
@@ -67,7 +74,7 @@ class AioDevice implements Backend, AioFile {
     this.info = file.info;
     this.isDevice = file.info.kind === "block device";
     this.discardWay = this.isDevice ? "command" : "punch";
-    this.maxBatch = maxBatch === 0 ? Infinity : maxBatch;
+    this.maxBatch = maxBatch;
     this.registrar = shared.context;
     this.stats = shared.queue.stats;
     this.limits = {

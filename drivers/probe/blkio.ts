@@ -2,7 +2,7 @@ import { Blkio, BlkioFailure, LIBBLKIO, LIBBLKIO_SYMBOLS, requireVersion } from 
 import { loadLibrary } from "../../ffi/loader.ts";
 import { BLKIO_DRIVERS } from "../blkio/target.ts";
 import { libraryVerdict } from "./library_verdict.ts";
-import type { DriverReport } from "./report.ts";
+import { type DriverReport, NO_DETAILS } from "./report.ts";
 
 /** Finds out whether libblkio is there, new enough, and which of its drivers it has here. Connects to nothing. */
 export function probeBlkio(_kernel: string, touchUring: boolean): DriverReport {
@@ -12,10 +12,7 @@ export function probeBlkio(_kernel: string, touchUring: boolean): DriverReport {
     remedy: "",
     notes: [],
     library: { name: LIBBLKIO.name, foundAs: null },
-    lockedMemory: null,
-    rights: null,
-    features: null,
-    variants: [],
+    ...NO_DETAILS,
   };
   let library: DriverReport["library"] = blank.library;
   try {

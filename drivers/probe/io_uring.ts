@@ -10,7 +10,7 @@ import { pageMemory } from "../../ffi/memory.ts";
 import { eventFdWakeup } from "../../ffi/wakeup.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "../io_uring/worker_queue.ts";
 import { libraryVerdict } from "./library_verdict.ts";
-import type { DriverReport, UringFeatures } from "./report.ts";
+import { type DriverReport, NO_DETAILS, type UringFeatures } from "./report.ts";
 import { systemFiles } from "./system_files.ts";
 import { uringEvidence } from "./uring_evidence.ts";
 import { lockedMemoryNumbers, raiseLimit, sysctlObjection, type UringEvidence, uringVerdict } from "./uring_verdict.ts";
@@ -42,10 +42,9 @@ export function probeIoUring(kernel: string, touch: boolean): DriverReport {
     remedy: "",
     notes: [],
     library: { name: LIBURING.name, foundAs: null },
+    ...NO_DETAILS,
     lockedMemory,
     rights,
-    features: null,
-    variants: [],
   };
   let foundAs: string;
   try {

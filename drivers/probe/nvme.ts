@@ -4,7 +4,7 @@ import { VFIO_NVME_SYMBOLS, vfioNvmeLibrary } from "../../ffi/vfio_nvme/symbols.
 import { examine, neededLockedBytes } from "../nvme/doctor.ts";
 import { doctorContext, machine } from "../nvme/machine.ts";
 import { nvmeAddresses, pciFacts } from "../nvme/pci.ts";
-import type { DriverReport, LockedMemoryReport } from "./report.ts";
+import { type DriverReport, type LockedMemoryReport, NO_DETAILS } from "./report.ts";
 
 /** Finds out whether a controller can be driven: by what the doctor sees. No controller is opened or changed. */
 export function probeNvme(): DriverReport {
@@ -27,11 +27,9 @@ export function probeNvme(): DriverReport {
     notes: works
       ? diagnoses.map(({ address, obstacle }) => `${address}: ${obstacle?.text ?? "ready"}`)
       : diagnoses.slice(1).map(({ address, obstacle }) => `${address}: ${obstacle!.text}`),
+    ...NO_DETAILS,
     library: { name: "vfio_nvme", foundAs: libraryName() },
     lockedMemory: lockedMemory(context.lockedLimitBytes, context.lockedExempt),
-    variants: [],
-    rights: null,
-    features: null,
   };
 }
 

@@ -57,6 +57,18 @@ export interface UringFeatures {
   readonly wakeup: "pipe handle" | "socketpair";
 }
 
+/** How much AIO there is on this machine, and what of it can be used. */
+export interface AioReport {
+  /** `fs.aio-nr`: requests that contexts of all processes were made for; null where unknown. */
+  readonly used: number | null;
+  /** `fs.aio-max-nr`: the most there may be; null where unknown. */
+  readonly max: number | null;
+  /** Requests that one Worker with default options counts for. */
+  readonly needed: number;
+  /** Completions are read from the kernel's ring without a system call; null where the driver does not work. */
+  readonly readsRing: boolean | null;
+}
+
 /** One driver. */
 export interface DriverReport {
   /** Its name, as `openDevice` takes it. */
@@ -79,7 +91,12 @@ export interface DriverReport {
   readonly features: UringFeatures | null;
   /** Drivers of libblkio that can be used, for blkio; none for other drivers. */
   readonly variants: readonly string[];
+  /** The machine's numbers of AIO requests, for linux_aio; null for other drivers. */
+  readonly aio: AioReport | null;
 }
+
+/** The parts of a report that only some drivers have, as the others have them. */
+export const NO_DETAILS = { lockedMemory: null, rights: null, features: null, variants: [], aio: null } as const;
 
 /** Everything that `probe` found. */
 export interface ProbeReport {

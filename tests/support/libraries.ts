@@ -5,6 +5,7 @@
  * @module
  */
 import { libc } from "../../ffi/libc/mod.ts";
+import { LIBAIO, LIBAIO_SYMBOLS } from "../../ffi/libaio/symbols.ts";
 import { LIBBLKIO, LIBBLKIO_SYMBOLS } from "../../ffi/libblkio/mod.ts";
 import { LIBURING, LIBURING_SYMBOLS } from "../../ffi/liburing/symbols.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
@@ -22,3 +23,4 @@ export function hasLibblkio(): true | string {
 libc();
 hasLibblkio();
 loadLibrary(LIBURING, LIBURING_SYMBOLS);
+loadLibrary(LIBAIO, LIBAIO_SYMBOLS);

@@ -28,6 +28,9 @@ Deno.test("each need is missing on a bare machine and present once its files are
     ["libblkio", [".native/lib/libblkio.so.1"]],
     ["libblkio-headers", ["machine/usr/include/blkio.h"]],
     ["storage-daemon", ["machine/bin/qemu-storage-daemon"]],
+    ["libaio", [`machine/usr/lib/${TRIPLET}/libaio.so.1`]],
+    ["libaio", [`machine/usr/lib/${TRIPLET}/libaio.so.1t64`]],
+    ["libaio", [".native/lib/libaio.so.1t64"]],
   ];
   for (const [id, paths] of files) {
     using scratch = new Scratch();
@@ -70,8 +73,10 @@ for word in "$@"; do last=$word; done
 case " $* " in
   *" update "*) touch ../../updated ./updated; exit 0 ;;
   *" -s "*) [ -e updated ] || { echo "E: Unable to locate package $last" >&2; exit 100; }
+    [ "$last" != libaio1 ] || { echo "Note, selecting 'libaio1t64' instead of 'libaio1'"; last=libaio1t64; }
     echo "Inst $last (1.0 fake)" ;;
-  *" download "*) [ -z "$FAKE_BROKEN" ] || { echo "E: 404" >&2; exit 100; }
+  *" download "*) [ "$last" != libaio1 ] || { echo "E: Can't select candidate version" >&2; exit 100; }
+    [ -z "$FAKE_BROKEN" ] || { echo "E: 404" >&2; exit 100; }
     echo deb > "$last.deb" ;;
   *) exit 1 ;;
 esac
@@ -82,6 +87,7 @@ const FAKE_DPKG = `#!/bin/sh
 mkdir -p "$3/usr/lib/${TRIPLET}" "$3/usr/include/liburing"
 echo library > "$3/usr/lib/${TRIPLET}/liburing.so.2.3"
 echo library > "$3/usr/lib/${TRIPLET}/libblkio.so.1"
+echo library > "$3/usr/lib/${TRIPLET}/libaio.so.1t64"
 ln -s liburing.so.2.3 "$3/usr/lib/${TRIPLET}/liburing.so.2"
 echo header | tee "$3/usr/include/liburing.h" > "$3/usr/include/liburing/io_uring.h"
 `;
@@ -103,7 +109,10 @@ Deno.test("the local way unpacks, fetches lists when there are none, and is sile
   strictEqual(first.code, 0, first.stderr);
   match(
     first.stderr,
-    /^setup: unpacking liburing2 .*\nsetup: fetching package lists into \.native\nsetup: unpacking libblkio1 .*\n$/,
+    new RegExp(
+      "^setup: unpacking liburing2 .*\\nsetup: fetching package lists into \\.native\\n" +
+        "setup: unpacking libaio1 .*\\nsetup: unpacking libblkio1 .*\\n$",
+    ),
   );
   const library = join(scratch.dir, ".native/lib/liburing.so.2");
   strictEqual(Deno.readTextFileSync(library), "library\n");
@@ -119,6 +128,7 @@ Deno.test("two set-ups at once both succeed and leave no drafts", async () => {
   const left = [...Deno.readDirSync(join(scratch.dir, ".native"))].map((entry) => entry.name).sort();
   deepStrictEqual(left, ["lib", "unpacked"]);
   deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native/lib"))].map((e) => e.name).sort(), [
+    "libaio.so.1t64",
     "libblkio.so.1",
     "liburing.so.2",
   ]);
@@ -130,7 +140,7 @@ Deno.test("a download that fails says why, exits 1 and leaves nothing half made"
   const { code, stderr } = await setUp(scratch, "run", { FAKE_BROKEN: "1" });
   strictEqual(code, 1);
   match(stderr, /could not unpack liburing2: apt-get: E: 404/);
-  match(stderr, /Cannot set up liburing, libblkio: expected the packages liburing2 libblkio1 /);
+  match(stderr, /Cannot set up liburing, libaio, libblkio: expected the packages liburing2 libaio1 libblkio1 /);
   deepStrictEqual([...Deno.readDirSync(join(scratch.dir, ".native"))], []);
 });
 

@@ -126,6 +126,8 @@ async function fetchDebs(need: Need, options: readonly string[], debDir: string)
   if (onlyPackage !== undefined && names.size !== 1) {
     return `found ${[...names].join(" ") || "nothing"} for ${onlyPackage}: expected exactly one package`;
   }
+  // A package that was renamed answers to its old name in an installation, but cannot be downloaded by it.
+  for (const [, old] of simulated.stdout.matchAll(/^Note, selecting '\S+' instead of '(\S+)'/gm)) names.delete(old!);
   // Every machine has the C library, and a program must not run with another one than its loader's.
   names.delete("libc6");
   const downloaded = await run("apt-get", [...options, "download", ...names], debDir);

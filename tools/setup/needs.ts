@@ -10,13 +10,18 @@ export type Purpose = "run" | "test" | "bench" | "build" | "target";
 /** All purposes, as the command line spells them. */
 export const PURPOSES: readonly Purpose[] = ["run", "test", "bench", "build", "target"];
 
-/** One thing to look for. A header may bring a folder of its own, which has to be found next to it. */
+/** One thing to look for. A library may have another soname in later releases of a distribution. A header may bring a folder of its own, which has to be found next to it. */
 export type Check =
-  | { readonly kind: "library"; readonly soname: string }
+  | { readonly kind: "library"; readonly soname: string; readonly laterSoname?: string }
   | { readonly kind: "header"; readonly name: string; readonly folder?: string }
   | { readonly kind: "command"; readonly name: string; readonly program: string; readonly compiler?: true }
   /** A file or folder of the unpacked packages themselves, which are never installed into the machine. */
   | { readonly kind: "unpacked"; readonly path: string };
+
+/** The names under which a library may lie, the usual one first. */
+export function sonamesOf({ soname, laterSoname }: Check & { readonly kind: "library" }): readonly string[] {
+  return laterSoname === undefined ? [soname] : [soname, laterSoname];
+}
 
 /** One row: everything in `checks` has to be there, or the packages are needed. */
 export interface Need {
@@ -49,6 +54,15 @@ export const NEEDS: readonly Need[] = [
     checks: [{ kind: "library", soname: "liburing.so.2" }],
     override: "PLUGIO_LIBURING",
     packages: { debian: ["liburing2"], fedora: ["liburing"], arch: ["liburing"] },
+  },
+  {
+    id: "libaio",
+    why: "the linux_aio driver",
+    purposes: ["run", "test", "bench"],
+    // Debian 13 and Ubuntu 24.04 renamed library and package; the new package answers to the old name.
+    checks: [{ kind: "library", soname: "libaio.so.1", laterSoname: "libaio.so.1t64" }],
+    override: "PLUGIO_LIBAIO",
+    packages: { debian: ["libaio1"], fedora: ["libaio"], arch: ["libaio"] },
   },
   {
     id: "liburing-headers",

@@ -5,7 +5,7 @@
  */
 
 import { delimiter, join } from "node:path";
-import type { Check, Need } from "./needs.ts";
+import { type Check, type Need, sonamesOf } from "./needs.ts";
 
 /** Where to look: the project-local folder and, unless `localOnly`, the machine. */
 export interface Places {
@@ -42,7 +42,7 @@ export function isPresent(need: Need, places: Places): boolean {
 
 function isLocal(check: Check, { nativeDir }: Places, need: Need): boolean {
   if (check.kind === "unpacked") return exists(join(nativeDir, "unpacked", need.id, check.path));
-  if (check.kind === "library") return exists(join(nativeDir, "lib", check.soname));
+  if (check.kind === "library") return sonamesOf(check).some((name) => exists(join(nativeDir, "lib", name)));
   if (check.kind === "header") return exists(join(nativeDir, "include", check.name));
   return exists(join(nativeDir, "bin", check.name));
 }
@@ -53,7 +53,9 @@ function isOnSystem(check: Check, { env, systemRoot = "/" }: Places): boolean {
   if (check.kind === "header") return INCLUDE_DIRS.some((dir) => exists(at(join(dir, check.name))));
   if (check.kind === "command") return isOnPath(check.name, env, systemRoot);
   const dirs = [...split(env("LD_LIBRARY_PATH")), ...LIBRARY_DIRS];
-  return dirs.some((dir) => exists(at(join(dir, check.soname)))) || isInLinkerCache(check.soname, systemRoot);
+  return sonamesOf(check).some((name) =>
+    dirs.some((dir) => exists(at(join(dir, name)))) || isInLinkerCache(name, systemRoot)
+  );
 }
 
 /** Whether the shell would find this program. */

@@ -8,7 +8,7 @@
  */
 
 import { basename, dirname, join } from "node:path";
-import type { Check, Need } from "./needs.ts";
+import { type Check, type Need, sonamesOf } from "./needs.ts";
 import { exists, TRIPLET } from "./present.ts";
 
 /** Folders of an unpacked Debian package that may hold shared libraries. */
@@ -42,8 +42,10 @@ function placement(check: Check, need: Need, treeDir: string): Placement | undef
     return undefined;
   }
   if (check.kind === "library") {
-    const dir = find(TREE_LIBRARY_DIRS, check.soname);
-    return (home, nativeDir) => copyOver(join(home, dir, check.soname), join(nativeDir, "lib", check.soname));
+    const inTree = (name: string) => TREE_LIBRARY_DIRS.some((dir) => exists(join(treeDir, dir, name)));
+    const soname = sonamesOf(check).find(inTree) ?? check.soname;
+    const dir = find(TREE_LIBRARY_DIRS, soname);
+    return (home, nativeDir) => copyOver(join(home, dir, soname), join(nativeDir, "lib", soname));
   }
   if (check.kind === "command") {
     const dir = find(TREE_PROGRAM_DIRS, check.program);

@@ -7,7 +7,7 @@ import "../../support/libraries.ts";
 import { testWhen } from "../../support/skip.ts";
 import { TempDir } from "../../support/temp_file.ts";
 
-const CHILD = new URL("./children/scenario.ts", import.meta.url);
+const CHILD = new URL("../children/scenario.ts", import.meta.url);
 const FILE_BYTES = 8 << 20;
 
 /** Runs one scenario on a file of its own. */

@@ -9,7 +9,7 @@ const FILE_BYTES = 4 << 20;
 
 /** Starts a Worker that reads, and terminates it `afterMs` later. */
 async function terminateOne(path: string, direct: boolean, afterMs: number): Promise<void> {
-  const worker = new Worker(new URL("./workers/reader.ts", import.meta.url), { type: "module" });
+  const worker = new Worker(new URL("../workers/reader.ts", import.meta.url), { type: "module" });
   await new Promise<void>((resolve, reject) => {
     worker.onmessage = () => resolve();
     worker.onerror = (event) => reject(event);

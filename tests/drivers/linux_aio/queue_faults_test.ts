@@ -168,7 +168,7 @@ Deno.test("run() waits for as many completions as were asked for, or as are to c
   rig.port.onWait = () => rig.port.completeAll();
   plugged(() => rig.sendReads(10));
   rig.complete();
-  rig.queue.run(() => rig.results.length > 0, 4);
+  rig.queue.run(() => rig.results.length === 10, 4);
   assert.deepEqual(rig.port.waits, [4], "one that is there already is not enough");
   assert.equal(rig.results.length, 10);
   rig.sendReads(3);

@@ -1,9 +1,9 @@
 /** Reads without end, 64 at once, until it is terminated. */
 /// <reference lib="deno.worker" />
-import { openDevice } from "../../../../mod.ts";
+import { openDevice } from "../../../mod.ts";
 
-self.onmessage = async ({ data }: MessageEvent<{ readonly path: string; readonly direct: boolean }>) => {
-  const device = await openDevice(data.path, { direct: data.direct });
+self.onmessage = async ({ data }: MessageEvent<{ path: string; direct: boolean; driver?: string }>) => {
+  const device = await openDevice(data.path, { direct: data.direct, driver: data.driver ?? "io_uring" });
   const blocks = Math.floor(device.size / 4096);
   const buffers = device.allocate(64, 4096);
   let completions = 0;
