@@ -125,40 +125,41 @@ export function socketpairWakeup(onWake: () => void): Wakeup & { readonly sendFd
   };
 }
 
-/** A wake-up that has to be armed each time. */
-export interface ArmedWakeup extends Wakeup {
-  /** Eventfd to signal. */
-  readonly fd: number;
-  /** Waits for the eventfd, if nobody does; always true. An armed wait holds the process open until it ends. */
-  arm(): boolean;
-}
-
 /**
- * Wakes up by a thread of the runtime that waits in read(2) for a new eventfd: documented API only, where there is no
- * ring that could write to a socket. A few microseconds a wake-up. Disposing ends a wait and closes the eventfd.
+ * Wakes up by a thread of the runtime that waits in read(2) for a new eventfd, `fd`, as long as the wake-up is
+ * referenced: documented API only, where there is no ring that could write to a socket. A few microseconds a wake-up.
+ * Disposing closes the eventfd.
  */
-export function threadWakeup(onWake: () => void): ArmedWakeup {
+export function threadWakeup(onWake: () => void): Wakeup & { readonly fd: number } {
   // Blocking: a nonblocking one would answer EAGAIN instead of waiting.
   const fd = newEventFd({ nonblocking: false });
   const counter = new Uint8Array(8);
   let waiting = false;
+  let referenced = false;
   let open = true;
+  const wait = () => {
+    if (waiting || !open) return;
+    waiting = true;
+    libc().read_waiting(fd, counter, BigInt(counter.byteLength)).then(ended, ended);
+  };
   const ended = () => {
     waiting = false;
-    if (open) onWake();
-    else closeFile(fd, "eventfd");
+    if (!open) return closeFile(fd, "eventfd");
+    if (!referenced) return;
+    wait();
+    onWake();
   };
   return {
     way: "thread",
     fd,
-    ref: () => {},
-    unref: () => {},
-    arm: () => {
-      if (waiting || !open) return true;
-      waiting = true;
-      // A read that fails wakes up as well: whoever waits looks and arms again.
-      libc().read_waiting(fd, counter, BigInt(counter.byteLength)).then(ended, ended);
-      return true;
+    ref: () => {
+      referenced = true;
+      wait();
+    },
+    unref: () => {
+      referenced = false;
+      // The thread holds the process open for as long as it waits.
+      if (waiting) signalEventFd(fd);
     },
     [Symbol.dispose]: () => {
       if (!open) return;

@@ -19,11 +19,11 @@ const WAIT_ATTEMPTS = 8;
 const DATA = wordIndex(IO_EVENT, "data");
 const RESULT = wordIndex(IO_EVENT, "result");
 
-/** What arms the event that wakes the event loop; see ffi/wakeup.ts. */
-export interface AioGate {
-  /** Lets the next completion wake the event loop; false when it cannot. */
-  arm(): boolean;
-}
+/**
+ * Passes in a row that found their completions without having waited for an event, after which completions signal no
+ * more: a device that completes inside the submit would be charged for it in vain.
+ */
+const UNWAITED_PASSES = 256;
 
 /**
  * The requests of one Worker on one AIO context. What AIO has no operation for (discard, write zeroes, nop, flushes
@@ -32,16 +32,15 @@ export interface AioGate {
 export class AioQueue extends RequestQueue<AioFile> {
   readonly #port: AioPort;
   readonly #submission: AioSubmission;
-  readonly #gate: AioGate;
   readonly #calls = new Fifo<IoRequest>(16);
+  #unwaitedPasses = 0;
   /** Completions that `getEvents` has taken and nobody has collected. */
   #taken = 0;
 
-  /** Makes the queue of `port`, which it uses alone; `gate` arms its wake-up. */
-  constructor(port: AioPort, gate: AioGate) {
+  /** Makes the queue of `port`, which it uses alone. */
+  constructor(port: AioPort) {
     super({ maxInflight: port.capacity, events: LAIO_EVENTS });
     this.#port = port;
-    this.#gate = gate;
     this.#submission = new AioSubmission(port, this.inflight, this.stats);
   }
 
@@ -56,8 +55,11 @@ export class AioQueue extends RequestQueue<AioFile> {
     if (queued >= MAX_BATCH || queued >= file.maxBatch || this.inflight.full) this.#submitBatch(queued);
   }
 
+  /** Completions signal from now on; false while requests are in flight that were told not to. */
   arm(): boolean {
-    return this.#gate.arm();
+    this.#unwaitedPasses = 0;
+    this.#submission.signals = true;
+    return this.#port.signals && this.#submission.silent === 0;
   }
 
   /** The eventfd fires for each completion; one that is found by looking costs a spurious wake-up at most. */
@@ -88,7 +90,9 @@ export class AioQueue extends RequestQueue<AioFile> {
       }
       if (result === -Errno.ENOSYS) return this.fail(-result);
       const request = this.#submission.takeFirst();
-      if (request !== null) this.settle(request, result);
+      if (request === null) continue;
+      this.#submission.forget(request.slot);
+      this.settle(request, result);
     }
     this.#performCalls();
   }
@@ -139,20 +143,26 @@ export class AioQueue extends RequestQueue<AioFile> {
         Atomics.store(ring.words, ring.headAt, head);
       }
     }
-    if (seen) this.stats.reapPasses++;
-    return seen;
+    if (!seen) return false;
+    this.stats.reapPasses++;
+    if (++this.#unwaitedPasses >= UNWAITED_PASSES) this.#submission.signals = false;
+    return true;
   }
 
   /** The kernel cannot cancel reads and writes of files and devices (io_cancel(2) answers EINVAL): only what it lacks. */
   protected askToCancel(request: IoRequest): void {
     const { slot } = request;
-    if (this.#submission.remove(slot) || this.#calls.remove(request)) this.finish(request, -Errno.ECANCELED);
+    if (!this.#submission.remove(slot) && !this.#calls.remove(request)) return;
+    this.#submission.forget(slot);
+    this.finish(request, -Errno.ECANCELED);
   }
 
   protected takeBack(visit: (request: IoRequest) => void): void {
     while (this.#submission.queued > 0) {
       const request = this.#submission.takeFirst();
-      if (request !== null) visit(request);
+      if (request === null) continue;
+      this.#submission.forget(request.slot);
+      visit(request);
     }
     for (let next = this.#calls.shift(); next !== null; next = this.#calls.shift()) visit(next);
   }
@@ -199,6 +209,8 @@ export class AioQueue extends RequestQueue<AioFile> {
   }
 
   #completeEvent(words: Int32Array, at: number): void {
-    this.complete(words[at + DATA]!, words[at + DATA + 1]!, words[at + RESULT]!);
+    const slot = words[at + DATA]!;
+    this.#submission.forget(slot);
+    this.complete(slot, words[at + DATA + 1]!, words[at + RESULT]!);
   }
 }

@@ -2,10 +2,14 @@ import type { InflightTable } from "../../core/inflight.ts";
 import type { IoRequest } from "../../core/request.ts";
 import type { QueueStats } from "../../core/stats.ts";
 import { LAIO_EVENTS } from "../../core/trace.ts";
-import { type AioPort, IOCB_WORDS } from "../../ffi/libaio/mod.ts";
+import { wordIndex } from "../../core/layout.ts";
+import { type AioPort, IOCB, IOCB_WORDS, LIBAIO_CONSTANTS as A } from "../../ffi/libaio/mod.ts";
 import { type AioFile, generationOf, slotOf, writeIocb } from "./iocb.ts";
 
 const { doSubmit, doSubmitDone } = LAIO_EVENTS;
+
+const FLAGS = wordIndex(IOCB, "flags");
+const SIGNALS = A.IOCB_FLAG_RESFD.value;
 
 /**
  * Entries written and not yet taken by the kernel, and the system call that hands them over. The kernel copies entries
@@ -16,13 +20,24 @@ export class AioSubmission {
   readonly #port: AioPort;
   readonly #inflight: InflightTable;
   readonly #stats: QueueStats;
+  /** Slots whose request completes without a signal. */
+  readonly #silentSlots: Uint8Array;
+  #silentCount = 0;
   #queued = 0;
+  /** Lets the completions of what is pushed from now on signal the eventfd, where there is one. */
+  signals = true;
 
   /** Makes the submission half of `port`; counts into `stats`, for which it asks `inflight` how many there are. */
   constructor(port: AioPort, inflight: InflightTable, stats: QueueStats) {
     this.#port = port;
     this.#inflight = inflight;
     this.#stats = stats;
+    this.#silentSlots = new Uint8Array(port.capacity);
+  }
+
+  /** Requests, queued or with the kernel, whose completion no event will tell of. */
+  get silent(): number {
+    return this.#silentCount;
   }
 
   /** Entries that the kernel has not taken. */
@@ -32,7 +47,20 @@ export class AioSubmission {
 
   /** Writes the entry of `request`; there is room for each request of the in-flight table. */
   push(request: IoRequest, file: AioFile, generation: number): void {
-    writeIocb(this.#port.iocbs, this.#queued++, request, file, generation);
+    const { iocbs, signals } = this.#port;
+    writeIocb(iocbs, this.#queued, request, file, generation);
+    if (signals) {
+      iocbs[this.#queued * IOCB_WORDS + FLAGS] = this.signals ? SIGNALS : 0;
+      if (!this.signals) this.#addSilent(request.slot);
+    }
+    this.#queued++;
+  }
+
+  /** To be called when the request of `slot` has left the kernel, or never got there. */
+  forget(slot: number): void {
+    if (this.#silentCount === 0 || this.#silentSlots[slot] !== 1) return;
+    this.#silentSlots[slot] = 0;
+    this.#silentCount--;
   }
 
   /** Hands over every queued entry in one system call; returns how many the kernel took, or −errno. */
@@ -69,6 +97,12 @@ export class AioSubmission {
       return true;
     }
     return false;
+  }
+
+  #addSilent(slot: number): void {
+    if (this.#silentSlots[slot] === 1) return;
+    this.#silentSlots[slot] = 1;
+    this.#silentCount++;
   }
 
   /** Moves what stands behind `count` entries from `at` on into their place. Nothing, when the kernel took all. */

@@ -6,7 +6,7 @@ import { LAIO_EVENTS } from "../../core/trace.ts";
 import { AioContext } from "../../ffi/libaio/mod.ts";
 import { openEventWakeup, threadWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
-import { type AioGate, AioQueue } from "./queue.ts";
+import { AioQueue } from "./queue.ts";
 
 /** What tells two contexts of one Worker apart. */
 interface QueueKey {
@@ -24,12 +24,6 @@ export interface SharedQueue {
   /** Its deliveries. */
   readonly pump: CompletionPump;
   /** How it wakes the event loop up, or null for one that only blocks. */
-  readonly wakeup: Wakeup | null;
-}
-
-/** A wake-up, the eventfd behind it, and how it is armed. */
-interface WakeEvent extends AioGate {
-  readonly fd: number;
   readonly wakeup: Wakeup | null;
 }
 
@@ -65,11 +59,12 @@ export async function releaseQueue(shared: SharedQueue, leaked = false): Promise
 function openQueue(key: QueueKey): SharedQueue {
   using stack = new DisposableStack();
   let onWake = () => {};
-  const event = key.wait === "block" ? NO_EVENT : openEvent(key.wakeup, () => onWake());
-  const { wakeup } = event;
+  // Who blocks waits in io_getevents: no eventfd, and nobody who would look at it.
+  const event = key.wait === "block" ? null : openEvent(key.wakeup, () => onWake());
+  const wakeup = event?.wakeup ?? null;
   if (wakeup !== null) stack.use(wakeup);
-  const context = openContext(key.queueDepth, event.fd);
-  const queue = new AioQueue(context, event);
+  const context = openContext(key.queueDepth, event?.fd ?? -1);
+  const queue = new AioQueue(context);
   const pump = new CompletionPump(queue, key.wait, wakeup);
   queue.observe(pump);
   onWake = () => {
@@ -83,14 +78,11 @@ function openQueue(key: QueueKey): SharedQueue {
   return { context, queue, pump, wakeup };
 }
 
-/** For queues that block: no eventfd, and nobody who waits for one. */
-const NO_EVENT: WakeEvent = { fd: -1, wakeup: null, arm: () => false };
-
-function openEvent(way: QueueKey["wakeup"], onWake: () => void): WakeEvent {
+function openEvent(way: QueueKey["wakeup"], onWake: () => void): { readonly fd: number; readonly wakeup: Wakeup } {
   const event = way === "socketpair" ? null : openEventWakeup(onWake);
-  if (event !== null) return { ...event, arm: () => true };
-  const thread = threadWakeup(onWake);
-  return { fd: thread.fd, wakeup: thread, arm: () => thread.arm() };
+  if (event !== null) return event;
+  const wakeup = threadWakeup(onWake);
+  return { fd: wakeup.fd, wakeup };
 }
 
 function openContext(entries: number, eventFd: number): AioContext {

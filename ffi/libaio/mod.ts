@@ -3,7 +3,7 @@ import { StorageError } from "../../core/errors.ts";
 import { wordIndex } from "../../core/layout.ts";
 import { loadLibrary } from "../loader.ts";
 import { AlignedMemory } from "../memory.ts";
-import { AIO_RING, AIO_RING_MAGIC, IO_EVENT, IOCB, LIBAIO_CONSTANTS as C } from "./layout.ts";
+import { AIO_RING, AIO_RING_MAGIC, IO_EVENT, IOCB } from "./layout.ts";
 import { LIBAIO, LIBAIO_SYMBOLS } from "./symbols.ts";
 
 export { IO_EVENT, IOCB, LIBAIO_CONSTANTS } from "./layout.ts";
@@ -43,6 +43,8 @@ export interface AioPort {
   readonly iocbs: Int32Array;
   /** Number of entries. */
   readonly capacity: number;
+  /** True when entries name an eventfd, which IOCB_FLAG_RESFD then lets their completions signal. */
+  readonly signals: boolean;
   /** The ring, or null where it cannot be read from here: then `getEvents` is the only way. */
   readonly ring: EventRing | null;
   /** What `getEvents` took, {@link EVENT_WORDS} each. */
@@ -57,7 +59,7 @@ export interface AioPort {
 export interface AioContextOptions {
   /** Requests with the kernel at most: counts against fs.aio-max-nr. */
   readonly entries: number;
-  /** Signalled for each completion, or −1. */
+  /** Eventfd that completions can signal, or −1. */
   readonly eventFd: number;
   /** Read completions from the ring where that is possible. Default true. */
   readonly readRing?: boolean;
@@ -69,6 +71,7 @@ type Symbols = Deno.StaticForeignLibraryInterface<typeof LIBAIO_SYMBOLS>;
 export class AioContext implements AioPort {
   readonly iocbs: Int32Array<ArrayBuffer>;
   readonly capacity: number;
+  readonly signals: boolean;
   readonly ring: EventRing | null;
   readonly events: Int32Array<ArrayBuffer>;
   readonly #lib: Symbols = loadLibrary(LIBAIO, LIBAIO_SYMBOLS).symbols;
@@ -84,6 +87,7 @@ export class AioContext implements AioPort {
   constructor({ entries, eventFd, readRing = true }: AioContextOptions) {
     using stack = new DisposableStack();
     this.capacity = entries;
+    this.signals = eventFd >= 0;
     this.#entryMemory = stack.use(new AlignedMemory(entries * IOCB.byteLength));
     this.#tableMemory = stack.use(new AlignedMemory(entries * POINTER_BYTES));
     this.#eventMemory = stack.use(new AlignedMemory(entries * IO_EVENT.byteLength));
@@ -156,10 +160,7 @@ function writeTable(words: Int32Array, entries: AlignedMemory, count: number): v
 /** Writes what is the same in all entries: memory is zeroed, so only the eventfd is left. */
 function prepareEntries(iocbs: Int32Array, count: number, eventFd: number): void {
   if (eventFd < 0) return;
-  for (let index = 0; index < count; index++) {
-    iocbs[index * IOCB_WORDS + wordIndex(IOCB, "flags")] = C.IOCB_FLAG_RESFD.value;
-    iocbs[index * IOCB_WORDS + wordIndex(IOCB, "eventFd")] = eventFd;
-  }
+  for (let index = 0; index < count; index++) iocbs[index * IOCB_WORDS + wordIndex(IOCB, "eventFd")] = eventFd;
 }
 
 /** True for a header that says what this code understands. Words are those of the mapping's start. */

@@ -22,6 +22,8 @@ export interface FakeIocb {
   readonly byteLength: number;
   readonly offset: number;
   readonly rwFlags: number;
+  /** IOCB_FLAG_RESFD is set: the completion signals. */
+  readonly signals: boolean;
   /** The two halves of `aio_data`. */
   readonly slot: number;
   readonly generation: number;
@@ -61,6 +63,7 @@ export class FakeAio implements AioPort {
   readonly capacity: number;
   readonly iocbs: Int32Array<ArrayBuffer>;
   readonly events: Int32Array<ArrayBuffer>;
+  readonly signals = true;
   readonly ring: EventRing | null;
   /** Every io_submit so far. */
   readonly submits: SubmitCall[] = [];
@@ -78,7 +81,7 @@ export class FakeAio implements AioPort {
   waitScript: number[] = [];
   /** Called by an io_getevents that waits for more completions than there are, to bring them. */
   onWait: ((min: number) => void) | null = null;
-  /** Called when a completion is posted: the eventfd. */
+  /** Called for each completion that signals: the eventfd. */
   onEvent: (() => void) | null = null;
   /** Calls after which the driver is taken to be in a loop. */
   maxCalls = MAX_CALLS;
@@ -147,6 +150,7 @@ export class FakeAio implements AioPort {
     if (at < 0) throw new Error("Cannot complete an entry that is not with the kernel");
     this.pending.splice(at, 1);
     this.post(iocb.slot, iocb.generation, result);
+    if (iocb.signals) this.onEvent?.();
   }
 
   /** Completes every pending request in full. */
@@ -166,7 +170,6 @@ export class FakeAio implements AioPort {
     event[wordIndex(IO_EVENT, "result") + 1] = result < 0 ? -1 : 0;
     this.#words.set(event, at);
     Atomics.store(this.#words, TAIL, (tail + 1) % this.#entries);
-    this.onEvent?.();
   }
 
   #available(): number {
@@ -195,6 +198,7 @@ function parseIocb(iocbs: Int32Array<ArrayBuffer>, at: number): FakeIocb {
     byteLength: wide("byteLength"),
     offset: wide("offset"),
     rwFlags: word("rwFlags"),
+    signals: (word("flags") & A.IOCB_FLAG_RESFD.value) !== 0,
     slot: word("data"),
     generation: iocbs[base + wordIndex(IOCB, "data") + 1]!,
   };

@@ -258,3 +258,58 @@ Deno.test("a file's last completion is told once, and memory is held until the c
   assert.equal(idle, 1);
   assert.deepEqual(rig.port.taken.map((iocb) => iocb.opcode), [OP.read, OP.read]);
 });
+
+Deno.test("completions that nobody has to wait for stop signalling, and signal again once somebody waits", async () => {
+  using rig = new Rig({ pumped: true });
+  const submit = rig.port.submit.bind(rig.port);
+  rig.port.submit = (count) => {
+    const result = submit(count);
+    rig.port.completeAll();
+    return result;
+  };
+  let left = 400;
+  rig.onEach = (request) => {
+    if (left-- > 0) rig.send(request);
+  };
+  rig.sendReads(1);
+  await until(() => rig.results.length === 401, "the device that completes inside the submit is done");
+  const { taken } = rig.port;
+  assert.equal(taken[0]!.signals, true);
+  assert.equal(taken.at(-1)!.signals, false);
+  // Now the device takes its time: what is under way without a signal is looked for, what follows signals.
+  rig.port.submit = submit;
+  rig.sendReads(1);
+  assert.equal(rig.port.pending[0]!.signals, false);
+  await macrotask(3);
+  rig.sendReads(1);
+  assert.equal(rig.port.pending[1]!.signals, true);
+  rig.port.completeAll();
+  await until(() => rig.results.length === 403, "both are found");
+  const passes = rig.queue.stats.reapPasses;
+  rig.sendReads(1);
+  await macrotask(3);
+  assert.equal(rig.queue.stats.reapPasses, passes);
+  rig.port.completeAll();
+  await until(() => rig.results.length === 404, "the signal wakes");
+  rig.assertEmpty();
+});
+
+Deno.test("silent requests that are refused, cancelled or taken back leave nobody polling for them", async () => {
+  using rig = new Rig({ pumped: true });
+  rig.onEach = null;
+  for (let pass = 0; pass < 300; pass++) {
+    rig.queue.enqueue(rig.request("read"), rig.file);
+    rig.queue.poll();
+    rig.port.completeAll();
+    rig.queue.poll();
+  }
+  rig.port.verdict = () => -Errno.EBADF;
+  rig.sendReads(2);
+  rig.port.verdict = null;
+  rig.port.refusal = -Errno.EAGAIN;
+  const [cancelled] = rig.sendReads(1);
+  rig.queue.cancel(cancelled!);
+  rig.port.refusal = null;
+  await until(() => rig.results.length === 303, "all have ended");
+  assert.equal(rig.queue.arm(), true);
+});

@@ -83,7 +83,7 @@ export class Rig implements Disposable {
 
   constructor({ pumped = false, ...port }: RigOptions = {}) {
     this.port = new FakeAio(port);
-    this.queue = new AioQueue(this.port, { arm: () => true });
+    this.queue = new AioQueue(this.port);
     this.pump = pumped ? new CompletionPump(this.queue, "event", null) : null;
     if (this.pump === null) return;
     this.queue.observe(this.pump);

@@ -1,6 +1,6 @@
 /** Holds, or does not hold, its process open by a wake-up: `wakeup.ts WAY ref|unref|wake|dispose`. */
 import { newEventFd, signalEventFd } from "../../../ffi/libc/mod.ts";
-import { eventFdWakeup, socketpairWakeup, type Wakeup } from "../../../ffi/wakeup.ts";
+import { eventFdWakeup, socketpairWakeup, threadWakeup, type Wakeup } from "../../../ffi/wakeup.ts";
 import { signalSocket } from "../signal_socket.ts";
 
 const [way, action] = Deno.args;
@@ -16,6 +16,10 @@ if (way === "pipe handle") {
   const fd = newEventFd();
   wakeup = eventFdWakeup(fd, onWake)!;
   signal = () => signalEventFd(fd);
+} else if (way === "thread") {
+  const thread = threadWakeup(onWake);
+  wakeup = thread;
+  signal = () => signalEventFd(thread.fd);
 } else {
   const pair = socketpairWakeup(onWake);
   wakeup = pair;
