@@ -97,5 +97,5 @@ export function openInterrupt(onWake: (() => void) | null): Interrupt {
     return { fd, hold: wakeup, arm: () => true, [Symbol.dispose]: () => wakeup[Symbol.dispose]() };
   }
   const thread = threadWakeup(onWake);
-  return { fd: thread.fd, hold: thread, arm: () => thread.arm(), [Symbol.dispose]: () => thread[Symbol.dispose]() };
+  return { fd: thread.fd, hold: thread, arm: () => true, [Symbol.dispose]: () => thread[Symbol.dispose]() };
 }
