@@ -1,3 +1,4 @@
+import { pinLibrary } from "./pin.ts";
 import { StorageError } from "../core/errors.ts";
 
 /** What the loader must know of a shared library: how it is called, and what to tell a user who lacks it. */
@@ -42,6 +43,7 @@ export function loadLibrary<const Symbols extends Deno.ForeignLibraryInterface>(
   for (const name of candidates(spec)) {
     try {
       const library = { symbols: Deno.dlopen(name, symbols).symbols, foundAs: name };
+      pinLibrary(name);
       opened.set(symbols, library as unknown as LoadedLibrary<Deno.ForeignLibraryInterface>);
       return library;
     } catch (cause) {

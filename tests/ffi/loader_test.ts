@@ -83,3 +83,9 @@ Deno.test("importing the module opens no library", async () => {
   });
   assert.deepEqual({ code, stderr, stdout }, { code: 0, stderr: "", stdout: "function\n" });
 });
+
+Deno.test("libraries stay when the Worker that opened them ends: other threads may still return to them", async () => {
+  const child = new URL("./children/pinned.ts", import.meta.url);
+  const { code, stdout, stderr } = await runChild(child);
+  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: "liburing libaio libblkio", stderr: "" });
+});

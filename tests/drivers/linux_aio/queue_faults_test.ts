@@ -98,7 +98,9 @@ Deno.test("cancel of a waiting or queued request ends it with ECANCELED, and the
 });
 
 Deno.test("cancel of a request with the kernel is a wish: it completes as the kernel says, without continuations", () => {
-  for (const [answer, expected] of [[4096, 4096], [1000, -Errno.ECANCELED], [-Errno.EAGAIN, -Errno.EAGAIN]] as const) {
+  for (
+    const [answer, expected] of [[4096, 4096], [1000, -Errno.ECANCELED], [-Errno.EAGAIN, -Errno.ECANCELED]] as const
+  ) {
     using rig = new Rig();
     const request = rig.send(rig.request("read"));
     rig.queue.cancel(request);
