@@ -5,7 +5,6 @@ import { InflightTable } from "./inflight.ts";
 import { invariant } from "./invariant.ts";
 import { RETRY_DELAY_MS } from "./limits.ts";
 import { applyResult } from "./outcome.ts";
-import { plug, unplug } from "./plug.ts";
 import type { CompletionPump, PumpedQueue } from "./pump.ts";
 import { beginRequest, type IoRequest, Opcode, RequestState } from "./request.ts";
 import { SHARED_FROM, Shares } from "./share.ts";
@@ -195,7 +194,7 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
     this.#reaping = true;
     try {
       const seen = this.collect();
-      const count = this.#finished.count > 0 ? this.#deliverAll(limit) : 0;
+      const count = this.#finished.count > 0 ? this.#finished.drainPlugged(this.#deliverOne, limit) : 0;
       if (seen) this.blocked = false;
       // Completion paths submit leftovers even inside a section: nobody else might, for as long as it lasts.
       const left = this.queued + this.#waiting.size;
@@ -305,19 +304,6 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
     // Without its slot: the table holds what is queued or with the kernel, or `refused` would wait for nothing.
     this.inflight.remove(request);
     this.#waiting.unshift(request);
-  }
-
-  /** Runs the callbacks in a section of their own: what they submit goes out together. */
-  #deliverAll(limit: number): number {
-    plug();
-    const count = this.#finished.drain(this.#deliverOne, limit);
-    try {
-      unplug();
-    } catch (error) {
-      // Somebody else's deferred call: it must not keep this queue from submitting what is left.
-      reportError(error);
-    }
-    return count;
   }
 
   #deliver(request: IoRequest): void {

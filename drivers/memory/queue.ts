@@ -7,7 +7,6 @@ import { invariant } from "../../core/invariant.ts";
 import { RETRY_DELAY_MS } from "../../core/limits.ts";
 import { applyResult } from "../../core/outcome.ts";
 import { pause } from "../../core/pause.ts";
-import { plug, unplug } from "../../core/plug.ts";
 import { CompletionPump, type PumpedQueue } from "../../core/pump.ts";
 import { beginRequest, type IoRequest, RequestState } from "../../core/request.ts";
 import { newQueueStats, type QueueStats } from "../../core/stats.ts";
@@ -150,7 +149,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
     this.#reaping = true;
     try {
       if (this.#answers.drain(this.#answerOne) > 0) this.stats.reapPasses++;
-      const count = this.#finished.count > 0 ? this.#deliverAll(limit) : 0;
+      const count = this.#finished.count > 0 ? this.#finished.drainPlugged(this.#deliverOne, limit) : 0;
       // Leftovers go out even inside a section: nobody else might submit them for as long as it lasts.
       this.#submitAll();
       return count;
@@ -229,19 +228,6 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
     request.result = result;
     if (request.slot >= 0) this.#inflight.remove(request);
     this.#finished.add(request);
-  }
-
-  /** Runs the callbacks in a section of their own: what they submit goes out together. */
-  #deliverAll(limit: number): number {
-    plug();
-    const count = this.#finished.drain(this.#deliverOne, limit);
-    try {
-      unplug();
-    } catch (error) {
-      // Somebody else's deferred call: it must not keep this queue from submitting what is left.
-      reportError(error);
-    }
-    return count;
   }
 
   #deliver(request: IoRequest): void {

@@ -4,7 +4,6 @@ import { completeRequest, FinishedList } from "../../core/finished.ts";
 import { InflightTable } from "../../core/inflight.ts";
 import { invariant } from "../../core/invariant.ts";
 import { applyResult } from "../../core/outcome.ts";
-import { plug, unplug } from "../../core/plug.ts";
 import type { CompletionPump, PumpedQueue } from "../../core/pump.ts";
 import { beginRequest, type IoRequest, Opcode, RequestState } from "../../core/request.ts";
 import { newQueueStats, type QueueStats } from "../../core/stats.ts";
@@ -155,7 +154,7 @@ export class NvmeQueue implements PumpedQueue {
     this.#reaping = true;
     try {
       this.#collect();
-      const count = this.#finished.count > 0 ? this.#deliverAll(limit) : 0;
+      const count = this.#finished.count > 0 ? this.#finished.drainPlugged(this.#deliverOne, limit) : 0;
       // Completion paths announce leftovers even inside a section: nobody else might, for as long as it lasts.
       this.#fill();
       this.#kick();
@@ -322,19 +321,6 @@ export class NvmeQueue implements PumpedQueue {
     if (request.slot >= 0) this.#inflight.remove(request);
     this.#finished.add(request);
     return true;
-  }
-
-  /** Runs the callbacks in a section of their own: what they submit is announced together. */
-  #deliverAll(limit: number): number {
-    plug();
-    const count = this.#finished.drain(this.#deliverOne, limit);
-    try {
-      unplug();
-    } catch (error) {
-      // Somebody else's deferred call: it must not keep this queue from announcing what is left.
-      reportError(error);
-    }
-    return count;
   }
 
   #deliver(request: IoRequest): void {
