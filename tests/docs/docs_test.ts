@@ -12,6 +12,8 @@ import { DEVICE_BATCH_MODES } from "../../core/batching.ts";
 import { WAIT_MODES } from "../../core/block.ts";
 import { Errno } from "../../core/errno.ts";
 import { setupRemedy } from "../../drivers/io_uring/explain.ts";
+import { setupRemedy as aioSetupRemedy } from "../../drivers/linux_aio/explain.ts";
+import { MAX_BATCH } from "../../drivers/linux_aio/queue.ts";
 import { URING_CONSTANTS } from "../../ffi/liburing/mod.ts";
 import { openDevice, TRACE_PREFIX } from "../../mod.ts";
 import { NEEDS } from "../../tools/setup/needs.ts";
@@ -192,6 +194,17 @@ Deno.test("docs/io_uring.md explains each set-up failure in the words of the cod
     const [cause = ""] = setupRemedy(errno).split(/;|, or/);
     assert.ok(text.includes(cause), `Troubleshooting lacks ${JSON.stringify(cause)}`);
   }
+});
+
+Deno.test("docs/linux_aio.md explains each set-up failure and the limit of a batch in the words of the code", () => {
+  const text = read("docs/linux_aio.md");
+  for (const errno of [Errno.EAGAIN, Errno.EPERM, Errno.ENOSYS, Errno.ENOMEM]) {
+    const remedy = aioSetupRemedy(errno, 1, { used: 1, max: 1 });
+    const [cause = ""] = remedy.replace(/^\d+ /, "").split(/:|;|, or/);
+    assert.ok(section(text, "## Troubleshooting").includes(cause), `Troubleshooting lacks ${JSON.stringify(cause)}`);
+  }
+  const row = tableRows(section(text, "## Options")).find(([first]) => first === "`maxBatch`");
+  assert.deepEqual(codeWords(row?.[1] ?? ""), [String(MAX_BATCH)]);
 });
 
 Deno.test("docs/HACKING.md has a row for each variable that the code reads, and no other", () => {

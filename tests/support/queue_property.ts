@@ -9,8 +9,8 @@ import fc from "fast-check";
 import { Errno } from "../../core/errno.ts";
 import { plug, unplug } from "../../core/plug.ts";
 import { type IoRequest, Opcode } from "../../core/request.ts";
-import type { QueueOwner, RequestQueue } from "../../core/request_queue.ts";
-import type { FakeMemorySource } from "./fake_memory.ts";
+import type { QueueOwner } from "../../core/request_queue.ts";
+import type { RequestRig } from "./request_rig.ts";
 import { patternAt } from "./temp_file.ts";
 import { macrotask } from "./turns.ts";
 
@@ -26,16 +26,7 @@ export interface PendingEntry {
 }
 
 /** A queue on a fake kernel, as the programs drive it. */
-export interface PropertyRig extends Disposable {
-  readonly queue: RequestQueue<QueueOwner>;
-  readonly state: { readonly queued: number };
-  readonly memory: FakeMemorySource;
-  readonly outcomes: readonly { readonly request: IoRequest; readonly result: number }[];
-  request(op: "read" | "write", offset: number, length: number): IoRequest;
-  send(request: IoRequest): IoRequest;
-  bytesOf(request: IoRequest): Uint8Array<ArrayBuffer>;
-  assertEmpty(): void;
-}
+type PropertyRig = RequestRig<QueueOwner>;
 
 /** How a driver's fake kernel is reached. */
 export interface PropertySeam<R extends PropertyRig> {

@@ -1,0 +1,150 @@
+import { type DeferCall, deferCallFor } from "./batching.ts";
+import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "./block.ts";
+import { DEFERRED_SUBMITS, type DeferredSubmit } from "./deferred.ts";
+import { drained, undrainedError } from "./drain.ts";
+import { DEFAULT_DRAIN_MS, MAX_IOVECS, MAX_OFFSET_BYTES } from "./limits.ts";
+import type { MemorySource, OwnedMemory } from "./memory.ts";
+import type { CompletionPump } from "./pump.ts";
+import type { RangeTarget } from "./range_ways.ts";
+import type { IoRequest } from "./request.ts";
+import type { QueueOwner, RequestQueue } from "./request_queue.ts";
+import type { QueueStats } from "./stats.ts";
+
+/** An open regular file or block device: ffi/target.ts. */
+export interface LocalFile {
+  /** The path as the user gave it. */
+  readonly path: string;
+  /** What was found. */
+  readonly info: TargetInfo;
+  /** Size in bytes now. */
+  size(): number;
+  /** Grows or truncates a regular file. */
+  resize(byteLength: number): void;
+  /** Grows a regular file that ends before `byteLength`; returns 0 or −errno. */
+  growTo(byteLength: number): number;
+  /** Closes it; harmless when done twice. */
+  close(): void;
+}
+
+/** What a file device is made of. */
+export interface FileDeviceParts<Queue> {
+  /** The file; the device closes it. */
+  readonly file: LocalFile;
+  /** The queue of this Worker that its requests go through. */
+  readonly queue: Queue;
+  /** What delivers the queue's completions. */
+  readonly pump: CompletionPump;
+  /** Identity of the queue for which memory is registered. */
+  readonly registrar: unknown;
+  /** Memory that the driver reaches straight. */
+  readonly memory: MemorySource;
+}
+
+/**
+ * One open file or block device on a queue of its Worker: what all drivers of local files have in common. A driver adds
+ * its name, what an entry needs to know of the file, and how the queue is given back.
+ */
+export abstract class FileDevice<Owner extends QueueOwner, Queue extends RequestQueue<Owner>>
+  implements Backend, RangeTarget, QueueOwner {
+  abstract readonly driver: string;
+  readonly target: string;
+  readonly info: TargetInfo;
+  readonly limits: BlockLimits;
+  readonly stats: QueueStats;
+  readonly registrar: unknown;
+  readonly memory: MemorySource;
+  readonly reachesAllMemory = true;
+  readonly notes: string[] = [];
+  readonly isDevice: boolean;
+  abstract discardWay: "command" | "punch";
+  zeroWay: "zero range" | "punch" = "zero range";
+  active = 0;
+  onIdle: (() => void) | null = null;
+  /** The queue of the requests. */
+  protected readonly queue: Queue;
+  /** What a close that ran out of time leaves behind, besides memory. */
+  protected abstract readonly kernelQueue: string;
+  readonly #file: LocalFile;
+  readonly #pump: CompletionPump;
+  readonly #defer: DeferCall;
+  readonly #submit: DeferredSubmit;
+  #closing: Promise<void> | null = null;
+
+  /** Makes the device; `batch` decides when its requests are submitted. */
+  constructor({ file, queue, pump, registrar, memory }: FileDeviceParts<Queue>, { batch = "auto" }: OpenOptions) {
+    this.#file = file;
+    this.#pump = pump;
+    this.#defer = deferCallFor(batch);
+    this.#submit = DEFERRED_SUBMITS[batch];
+    this.queue = queue;
+    this.target = file.path;
+    this.info = file.info;
+    this.isDevice = file.info.kind === "block device";
+    this.registrar = registrar;
+    this.memory = memory;
+    this.stats = queue.stats;
+    this.limits = { maxInflight: queue.maxInflight, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs: MAX_IOVECS };
+  }
+
+  abstract register(memory: OwnedMemory): void;
+  abstract unregister(memory: OwnedMemory): void;
+
+  /** Takes the file and its memory out of the queue; everything has drained. */
+  protected abstract detach(): void;
+
+  /** Gives the queue back; one that is `leaked` still has I/O in flight. */
+  protected abstract releaseQueue(leaked: boolean): void | Promise<void>;
+
+  get broken(): boolean {
+    return this.queue.broken;
+  }
+
+  size(): number {
+    return this.#file.size();
+  }
+
+  resize(byteLength: number): void {
+    this.#file.resize(byteLength);
+  }
+
+  growTo(byteLength: number): number {
+    return this.#file.growTo(byteLength);
+  }
+
+  enqueue(request: IoRequest): void {
+    const { queue } = this;
+    queue.enqueue(request, this as unknown as Owner);
+    this.#defer(this.#submit, queue);
+  }
+
+  cancel(request: IoRequest): void {
+    this.queue.cancel(request);
+  }
+
+  run(done: () => boolean, minCompletions: number): void {
+    this.queue.run(done, minCompletions);
+    this.#pump.settle();
+  }
+
+  poll(): number {
+    const count = this.queue.poll();
+    this.#pump.settle();
+    return count;
+  }
+
+  close(drainMs: number = DEFAULT_DRAIN_MS): Promise<void> {
+    return this.#closing ??= this.#close(drainMs);
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    if (this.active > 0) this.queue.submit();
+    if (!await drained(this, drainMs)) {
+      // The kernel may still write to this memory and use this file: both stay, and so does its queue.
+      await this.releaseQueue(true);
+      throw undrainedError(this.target, this.active, drainMs, this.kernelQueue);
+    }
+    this.detach();
+    this.#file.close();
+    await this.releaseQueue(false);
+  }
+}
