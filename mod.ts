@@ -1,6 +1,6 @@
 /**
- * plugio drives disks from TypeScript through io_uring and libblkio, with the thread-local plug of QEMU's block layer.
- * Importing it opens no library and needs no permission; `openDevice` needs `--allow-ffi`.
+ * plugio drives disks from TypeScript through io_uring, Linux AIO, libblkio and an NVMe driver of its own, with the
+ * thread-local plug of QEMU's block layer. Importing it opens no library and needs no permission; `openDevice` needs `--allow-ffi`.
  *
  * @example
  * ```ts

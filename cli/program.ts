@@ -29,7 +29,7 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
     exitCode = code;
   };
   const program = newCommand(new Command("plugio"))
-    .description("Block I/O through io_uring and other drivers: measure a disk, a file or plugio itself")
+    .description("Block I/O through io_uring, Linux AIO, libblkio and NVMe: measure disks, make them up, serve them")
     .version(VERSION, "--version", "print the version")
     .helpCommand(false);
   for (const mode of LOAD_MODES) addLoadCommand(program, mode, args, finish);

@@ -15,7 +15,7 @@ import { setupRemedy } from "../../drivers/io_uring/explain.ts";
 import { setupRemedy as aioSetupRemedy } from "../../drivers/linux_aio/explain.ts";
 import { MAX_BATCH } from "../../drivers/linux_aio/queue.ts";
 import { URING_CONSTANTS } from "../../ffi/liburing/mod.ts";
-import { openDevice, TRACE_PREFIX } from "../../mod.ts";
+import { DRIVER_NAMES, openDevice, TRACE_PREFIX } from "../../mod.ts";
 import { NEEDS } from "../../tools/setup/needs.ts";
 import { CORE_FOR_FFI } from "../../tools/lint/rooms.ts";
 import { testWhen } from "../support/skip.ts";
@@ -141,24 +141,37 @@ async function helpOptions(...subcommand: readonly string[]): Promise<string[]> 
   return [...help.matchAll(/^ +(?:-\w, )?--([a-z-]+)/gm)].map(([, name]) => name!);
 }
 
-/** Long options in the first column of a section's tables. */
-function tableOptions(heading: string): string[] {
-  const rows = tableRows(section(read("README.md"), heading));
+/** Long options in the first column of the tables of a page's sections. */
+function tableOptions(page: string, ...headings: readonly string[]): string[] {
+  const rows = headings.flatMap((heading) => tableRows(section(read(page), heading)));
   return rows.flatMap(([first]) => [...first!.matchAll(/`--([a-z-]+)/g)].map(([, name]) => name!));
 }
 
-Deno.test("the README's tables of options are those of --help", async () => {
+Deno.test("the tables of options are those of --help", async () => {
   const load = new Set<string>();
   for (const mode of ["randread", "read", "randwrite", "write", "randrw"]) {
     for (const option of await helpOptions(mode)) load.add(option);
   }
-  assert.deepEqual(tableOptions("### Options").sort(), [...load].sort());
-  assert.deepEqual(tableOptions("### Job files").sort(), (await helpOptions("run")).sort());
-  assert.deepEqual(tableOptions("### Targets").sort(), (await helpOptions("target")).sort());
-  assert.deepEqual(tableOptions("### Serve").sort(), (await helpOptions("serve", "vhost-user-blk")).sort());
+  assert.deepEqual(tableOptions("docs/load.md", "## Options").sort(), [...load].sort());
+  assert.deepEqual(tableOptions("docs/load.md", "## Job files").sort(), (await helpOptions("run")).sort());
+  assert.deepEqual(tableOptions("docs/targets.md", "## Options").sort(), (await helpOptions("target")).sort());
+  const serve = await helpOptions("serve", "vhost-user-blk");
+  assert.deepEqual(tableOptions("docs/serve.md", "## Options").sort(), serve.sort());
   const sweep = [...await helpOptions("sweep"), ...await helpOptions("report")];
-  assert.deepEqual(tableOptions("### Sweep and report").sort(), sweep.sort());
-  assert.deepEqual(tableOptions("### Probe").sort(), (await helpOptions("probe")).sort());
+  assert.deepEqual(tableOptions("docs/sweep.md", "## Sweep", "## Report").sort(), sweep.sort());
+  assert.deepEqual(tableOptions("README.md", "### Probe").sort(), (await helpOptions("probe")).sort());
+});
+
+Deno.test("the README's first table has a row for each driver, and its table of subcommands a word for each", async () => {
+  const rows = tableRows(read("README.md"));
+  const drivers = rows.slice(0, rows.findIndex(([first]) => first === "subcommand"));
+  const words = drivers.flatMap(([first]) => codeWords(first!));
+  for (const name of DRIVER_NAMES) assert.ok(words.includes(name), `the table lacks ${name}`);
+  const subcommands = rows.flatMap(([first]) => codeWords(first!)).map((word) => word.split(" ")[0]);
+  const help = await deno(["run", "-q", "-P", "cli.ts", "--help"], ROOT);
+  const listed = [...help.slice(help.indexOf("Commands:")).matchAll(/^  ([a-z]+) /gm)].map(([, name]) => name!);
+  assert.ok(listed.length > 9, help);
+  for (const name of listed) assert.ok(subcommands.includes(name), `the table lacks ${name}`);
 });
 
 Deno.test("the README's exit codes are those of the command line", () => {
@@ -261,5 +274,17 @@ testWhen(knowsAllFlags, "docs/io_uring.md has the set-up flags of each way of wa
   for (const wait of WAIT_MODES) {
     const [, flags = ""] = rows.find(([first]) => first === `\`${wait}\``) ?? [];
     assert.deepEqual(codeWords(flags).sort(), (await setupFlags(wait)).sort(), wait);
+  }
+});
+
+Deno.test("docs/ARCHITECTURE.md names every folder of drivers/, devices/ and ffi/, and no room that is not there", () => {
+  const house = section(read("docs/ARCHITECTURE.md"), "## The house");
+  // A room's row goes on in indented lines.
+  const rows = [...house.matchAll(/^([a-z]+)\/ .*\n(?: .*\n)*/gm)].map(([row, room]) => ({ row, room: room! }));
+  assert.ok(rows.length > 5, "the rooms were not found");
+  for (const { room } of rows) assert.ok(isThere(join(ROOT, room)), `${room}/ is not there`);
+  for (const { row, room } of rows.filter(({ room }) => ["drivers", "devices", "ffi"].includes(room))) {
+    const folders = [...Deno.readDirSync(join(ROOT, room))].filter((entry) => entry.isDirectory);
+    for (const { name } of folders) assert.ok(row.includes(`${name}/`), `the row of ${room}/ lacks ${name}/`);
   }
 });
