@@ -25,6 +25,8 @@ export interface DeviceOptions extends Omit<OpenOptions, "batch">, MemoryOptions
 type DriverOpener = (target: string, options: OpenOptions & MemoryOptions) => Backend | Promise<Backend>;
 
 const DRIVERS: Readonly<Record<string, DriverOpener>> = {
+  // No prototype: a target such as "constructor:x" is a path, not a driver.
+  __proto__: null!,
   io_uring: openIoUring,
   linux_aio: openLinuxAio,
   memory: openMemory,
@@ -66,6 +68,7 @@ export async function openDevice(target: string, options: DeviceOptions = {}): P
   const { driver, path } = splitTarget(target, options.driver);
   checkChoice("batch", options.batch, DEVICE_BATCH_MODES);
   checkChoice("wait", options.wait, WAIT_MODES);
+  checkDrain(options.drainMs);
   const open = DRIVERS[driver];
   if (open === undefined) {
     throw new RangeError(`Cannot use driver "${driver}": wanted ${DRIVER_NAMES.join(", ")}`);
@@ -106,6 +109,11 @@ function splitTarget(target: string, driver: string | undefined): { driver: stri
   if (driver === "blkio" && prefix !== "blkio") return { driver, path: target };
   if (prefix in DRIVERS) return { driver: driver ?? prefix, path: target.slice(colon + 1) };
   return { driver: driver ?? "io_uring", path: target };
+}
+
+function checkDrain(drainMs: number | undefined): void {
+  if (drainMs === undefined || drainMs >= 0) return;
+  throw new RangeError(`Cannot use drainMs ${drainMs}: wanted a number of milliseconds, 0 or more`);
 }
 
 function checkChoice(name: string, value: string | undefined, choices: readonly string[]): void {

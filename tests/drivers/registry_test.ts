@@ -1,0 +1,43 @@
+/** Which driver a target and the option choose, and what is refused before any driver is asked. */
+import assert from "node:assert/strict";
+import { openDevice } from "../../mod.ts";
+import "../support/libraries.ts";
+import { TempDir } from "../support/temp_file.ts";
+
+for (const name of ["constructor", "toString", "hasOwnProperty", "__proto__"]) {
+  Deno.test(`what every object has is no driver: ${name}`, async () => {
+    await assert.rejects(openDevice("/x", { driver: name }), {
+      name: "RangeError",
+      message: `Cannot use driver "${name}": wanted io_uring, linux_aio, memory, blkio, nvme`,
+    });
+  });
+}
+
+Deno.test("a path may begin with what every object has and a colon", async () => {
+  using folder = new TempDir();
+  const path = folder.file("any", 512);
+  const before = Deno.cwd();
+  Deno.chdir(path.slice(0, path.lastIndexOf("/")));
+  try {
+    Deno.renameSync(path, "constructor:x");
+    await using disk = await openDevice("constructor:x", { readOnly: true });
+    assert.equal(disk.size, 512);
+  } finally {
+    Deno.chdir(before);
+  }
+});
+
+for (const target of ["", "io_uring:", "linux_aio:", "blkio:io_uring:"]) {
+  Deno.test(`a target without a path is refused: ${JSON.stringify(target)}`, async () => {
+    await assert.rejects(openDevice(target), (error) => error instanceof TypeError || error instanceof RangeError);
+  });
+}
+
+for (const drainMs of [-1, NaN]) {
+  Deno.test(`a device does not open with drainMs ${drainMs}`, async () => {
+    await assert.rejects(openDevice("memory:64KiB", { drainMs }), {
+      name: "RangeError",
+      message: `Cannot use drainMs ${drainMs}: wanted a number of milliseconds, 0 or more`,
+    });
+  });
+}
