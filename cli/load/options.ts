@@ -65,6 +65,9 @@ export interface LoadOptions extends WorkloadOptions {
   readonly outputPath: string | null;
 }
 
+/** Drivers that cannot read the default file, with an address that they understand. */
+const ADDRESSES: Readonly<Partial<Record<string, string>>> = { memory: "memory:64MiB", nvme: "nvme:0000:01:00.0/1" };
+
 /** Checks the command line of a load. Throws CliError with exit code 2 that names the option and what it wants. */
 export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw: RawOptions): LoadOptions {
   const api = choice(raw, "api", APIS, "callback");
@@ -95,6 +98,10 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     outputPath: text(raw, "output"),
     ...parseWorkloadOptions(raw),
   };
+  const address = ADDRESSES[options.driver];
+  if (target === undefined && address !== undefined) {
+    throw misuse(`Cannot use --driver ${options.driver} without a target: wanted one such as ${address}`);
+  }
   if (options.driver !== "blkio" && Object.keys(options.blkio).length > 0) {
     throw misuse(`Cannot use --blkio with driver ${options.driver}: wanted --driver blkio`);
   }
@@ -160,6 +167,9 @@ function driverPrefix(target: string | undefined): string | undefined {
 function targetPath(target: string): string {
   if (target === "" || target.includes("\0")) {
     throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path without NUL characters`);
+  }
+  if (target === `${driverPrefix(target)}:`) {
+    throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path or an address after it`);
   }
   return target;
 }

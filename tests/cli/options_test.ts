@@ -225,6 +225,18 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
   [["write", "/tmp/x"], /^Cannot run write on \/tmp\/x: it overwrites data, wanted --allow-destructive$/],
   [["randrw", "/tmp/x"], /^Cannot run randrw on \/tmp\/x: it overwrites data, wanted --allow-destructive$/],
   [["randread", ""], /^Cannot use target "": wanted a path/],
+  [["randread", "linux_aio:"], /^Cannot use target "linux_aio:": wanted a path or an address after it$/],
+  [["randread", "memory:"], /^Cannot use target "memory:": wanted a path or an address after it$/],
+  [["randread", "--driver=memory"], /^Cannot use --driver memory without a target: wanted one such as memory:64MiB$/],
+  [
+    ["randread", "--driver=nvme"],
+    /^Cannot use --driver nvme without a target: wanted one such as nvme:0000:01:00.0\/1$/,
+  ],
+  [
+    ["sweep", "--driver=io_uring,memory"],
+    /^Cannot use --driver memory without a target: wanted one such as memory:64MiB$/,
+  ],
+  [["randread", "/tmp/x", "--driver=constructor"], /^Cannot use driver "constructor": wanted .*io_uring/],
 ];
 
 for (const [args, line] of MISUSES) {
