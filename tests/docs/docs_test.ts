@@ -169,7 +169,7 @@ Deno.test("the README's first table has a row for each driver, and its table of 
   for (const name of DRIVER_NAMES) assert.ok(words.includes(name), `the table lacks ${name}`);
   const subcommands = rows.flatMap(([first]) => codeWords(first!)).map((word) => word.split(" ")[0]);
   const help = await deno(["run", "-q", "-P", "cli.ts", "--help"], ROOT);
-  const listed = [...help.slice(help.indexOf("Commands:")).matchAll(/^  ([a-z]+) /gm)].map(([, name]) => name!);
+  const listed = [...help.slice(help.indexOf("Commands:")).matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name!);
   assert.ok(listed.length > 9, help);
   for (const name of listed) assert.ok(subcommands.includes(name), `the table lacks ${name}`);
 });
