@@ -191,7 +191,7 @@ function addProbeCommand(program: Command, finish: (code: ExitCode) => void): vo
 
 /** What is missing, by the name of the argument. */
 const MISSING_ARGUMENTS: Readonly<Record<string, string>> = {
-  target: "Cannot write without a target: wanted the path to overwrite",
+  target: "Cannot go on without a target: wanted a path or an address",
   file: "Cannot run without a job file: wanted its path",
   action: `Cannot make a target without knowing which: wanted ${TARGET_ACTIONS.join(", ")}`,
   pci: "Cannot run this without an address: wanted a PCI address, such as 0000:01:00.0",

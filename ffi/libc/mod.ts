@@ -73,10 +73,10 @@ export function statFile(fd: number, target: string): FileStatus {
   return status;
 }
 
-/** statx of a path, following links; null when there is no answer: opening it will say why. Throws TypeError for "". */
+/** statx of a path, following links; null when there is no answer: opening it will say why. Throws RangeError for "". */
 export function statPath(path: string): FileStatus | null {
   // The kernel would answer ENOENT, in a message that names nothing.
-  if (path === "") throw new TypeError('Cannot use path "": wanted at least one character');
+  if (path === "") throw new RangeError('Cannot use path "": wanted at least one character');
   return statAt(C.AT_FDCWD.value, path, 0);
 }
 

@@ -220,7 +220,7 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
   [["randrw", "/tmp/x", "--verify=crc32c"], /^Cannot use option --verify=crc32c: it is unknown/],
   [["randread", "--verify=crc32c"], /^Cannot use option --verify=crc32c: it is unknown/],
   [["randread", "--rwmixread=50"], /^Cannot use option --rwmixread=50: it is unknown/],
-  [["randwrite"], /^Cannot write without a target: wanted the path to overwrite$/],
+  [["randwrite"], /^Cannot go on without a target: wanted a path or an address$/],
   [["randwrite", "/tmp/x"], /^Cannot run randwrite on \/tmp\/x: it overwrites data, wanted --allow-destructive$/],
   [["write", "/tmp/x"], /^Cannot run write on \/tmp\/x: it overwrites data, wanted --allow-destructive$/],
   [["randrw", "/tmp/x"], /^Cannot run randrw on \/tmp\/x: it overwrites data, wanted --allow-destructive$/],
