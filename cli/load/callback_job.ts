@@ -79,6 +79,8 @@ export class CallbackJob {
     const index = request.context as number;
     const isWrite = request.op === Opcode.write;
     meter.record(isWrite, result, index);
+    // A broken device fails everything at once, for as long as it is asked.
+    if (result < 0 && this.#device.broken) meter.running = false;
     if (isWrite) this.#writes!.settle(index, result);
     this.#inFlight--;
     if (meter.running) this.#submit(request, index);

@@ -97,6 +97,8 @@ export class OpenLoopJob {
     const index = request.context as number;
     const isWrite = request.op === Opcode.write;
     meter.record(isWrite, result, index);
+    // A broken device fails everything at once, for as long as it is asked.
+    if (result < 0 && this.#device.broken) meter.running = false;
     if (isWrite) this.#writes!.settle(index, result);
     this.#free[this.#freeCount++] = index;
   }

@@ -274,6 +274,29 @@ testWhen(
   },
 );
 
+for (const more of [["--wait=block"], ["--wait=event"]]) {
+  testWhen(SERVER, `randread ends when its server dies, each I/O in flight failed once ${more.join(" ")}`, async () => {
+    await using bench = await Bench.open("vhost-user");
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-q", "-P", "cli.ts", "randread", bench.target, "--runtime=1h", "--iodepth=4", "--trace", ...more],
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const text = new Response(child.stdout).text();
+    let killed: Promise<unknown> | null = null;
+    for await (const lines of child.stderr.pipeThrough(new TextDecoderStream())) {
+      if (lines.includes("blkio_process_completion")) killed ??= Promise.resolve(bench.daemon.kill());
+    }
+    await killed;
+    const { code } = await child.status;
+    assert.equal(code, 1, await text);
+    const [, count] = /errors +ECONNRESET (\d+)/.exec(await text) ?? [];
+    assert.ok(Number(count) >= 1 && Number(count) <= 4, await text);
+  });
+}
+
 testWhen(SERVER, "randread measures a vhost-user server, one job at a time", async () => {
   await using bench = await Bench.open("vhost-user");
   const randread = async (...args: string[]) => {
