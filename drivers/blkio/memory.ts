@@ -80,7 +80,7 @@ export class RegionMemorySource implements MemorySource {
       op: "allocate memory for",
       target: this.#target,
       detail:
-        `${maxRegions} of ${maxRegions} memory regions are in use; wanted fewer, larger allocations, or a release`,
+        `${maxRegions} of ${maxRegions} memory regions are in use (max-mem-regions); wanted fewer, larger allocations, or a release`,
     });
   }
 }

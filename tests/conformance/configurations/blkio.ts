@@ -1,9 +1,10 @@
 /**
- * The blkio driver: libblkio's io_uring on files, and a vhost-user server of QEMU over a file.
+ * The blkio driver: libblkio's io_uring on files, and two vhost-user servers over a file, QEMU's and our own.
  *
  * @module
  */
 import type { DeviceOptions } from "../../../mod.ts";
+import { ServedDisk } from "../../support/served_disk.ts";
 import { hasStorageDaemon, StorageDaemon } from "../../support/storage_daemon.ts";
 import type { Configuration, MadeTarget, TargetRequest } from "../configuration.ts";
 import { fileTarget } from "./files.ts";
@@ -16,21 +17,26 @@ const LACKS: Configuration["lacks"] = {
   "far targets": "the files behind it are not on tmpfs",
 };
 
-async function served(request: TargetRequest): Promise<MadeTarget> {
-  const file = await fileTarget(request);
-  try {
-    const daemon = await StorageDaemon.start(file.target);
-    return {
-      target: `blkio:virtio-blk-vhost-user:${daemon.socket}`,
-      [Symbol.asyncDispose]: async () => {
-        await daemon[Symbol.asyncDispose]();
-        await file[Symbol.asyncDispose]();
-      },
-    };
-  } catch (error) {
-    await file[Symbol.asyncDispose]();
-    throw error;
-  }
+/** What a vhost-user server adds to that. */
+const SERVED_LACKS: Configuration["lacks"] = {
+  ...LACKS,
+  growing: "a disk has a fixed size",
+  "two devices": "a vhost-user server serves one client at a time",
+};
+
+/** A file behind the server that `start` starts. */
+async function served(
+  request: TargetRequest,
+  start: (file: string) => Promise<AsyncDisposable & { readonly socket: string }>,
+): Promise<MadeTarget> {
+  await using stack = new AsyncDisposableStack();
+  const file = stack.use(await fileTarget(request));
+  const server = stack.use(await start(file.target));
+  const all = stack.move();
+  return {
+    target: `blkio:virtio-blk-vhost-user:${server.socket}`,
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
 }
 
 const ON_FILES = ([{}, { direct: true }, { wait: "poll" }, { wait: "block" }] as readonly DeviceOptions[])
@@ -43,6 +49,13 @@ const ON_FILES = ([{}, { direct: true }, { wait: "poll" }, { wait: "block" }] as
     make: (request) => fileTarget(request, "blkio:io_uring:"),
   }));
 
+/** Our own server: the driver behind it, which goes straight to the client's memory, and how the client waits. */
+const OWN_SERVERS = [
+  { driver: "io_uring", direct: false, wait: "event" },
+  { driver: "io_uring", direct: true, wait: "block" },
+  { driver: "linux_aio", direct: true, wait: "event" },
+] as const;
+
 /** The configurations of the blkio driver. */
 export const BLKIO_CONFIGURATIONS: readonly Configuration[] = [
   ...ON_FILES,
@@ -51,11 +64,15 @@ export const BLKIO_CONFIGURATIONS: readonly Configuration[] = [
     driver: "blkio",
     ready: hasStorageDaemon(),
     options,
-    lacks: {
-      ...LACKS,
-      growing: "a disk has a fixed size",
-      "two devices": "a vhost-user server serves one client at a time",
-    },
-    make: served,
+    lacks: SERVED_LACKS,
+    make: (request) => served(request, StorageDaemon.start),
+  })),
+  ...OWN_SERVERS.map(({ driver, direct, wait }): Configuration => ({
+    name: `blkio over plugio's own server (${driver}, ${direct ? "direct" : "cached"}) ${JSON.stringify({ wait })}`,
+    driver: "blkio",
+    ready: true,
+    options: { wait },
+    lacks: SERVED_LACKS,
+    make: (request) => served(request, (file) => ServedDisk.start(`${driver}:${file}`, { direct })),
   })),
 ];

@@ -187,7 +187,10 @@ testWhen(SERVER, "vhost-user: memory regions are bounded, and a release gives on
   const fill = () => {
     for (let count = 0; count < 1000; count++) all.push(disk.allocate(1, 4096));
   };
-  assert.throws(fill, { kind: "resource", message: /(\d+) of \1 memory regions are in use; wanted fewer/ });
+  assert.throws(fill, {
+    kind: "resource",
+    message: /(\d+) of \1 memory regions are in use \(max-mem-regions\); wanted fewer/,
+  });
   disk.release(all.pop()!);
   const [buffer] = disk.allocate(1, 4096);
   assert.equal(await disk.read(buffer!, 0), 4096);
