@@ -18,14 +18,9 @@ import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
 import { kilo, measure } from "./fio_json.ts";
 import { StorageDaemon } from "./storage_daemon.ts";
+import { Yardstick } from "./yardstick.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-
-/** Where the example's source may lie: unpacked by set-up, or installed. */
-const SOURCES = [
-  join(ROOT, ".native/unpacked/libblkio-headers/usr/share/doc/libblkio-dev/examples/blkio-bench.c"),
-  "/usr/share/doc/libblkio-dev/examples/blkio-bench.c",
-];
 
 interface Options {
   readonly file: string;
@@ -50,37 +45,9 @@ interface Target {
   readonly direct: boolean;
 }
 
-/** Compiles blkio-bench into `folder`; its path. */
-async function buildYardstick(folder: string): Promise<string> {
-  const source = SOURCES.find((path) => exists(path));
-  if (source === undefined) throw new Error(`Cannot build blkio-bench: wanted ${SOURCES.join(" or ")}`);
-  const program = join(folder, "blkio-bench");
-  const local = join(ROOT, ".native/lib");
-  const libraries = exists(join(local, "libblkio.so.1")) ? ["-L", local, `-Wl,-rpath,${local}`] : [];
-  const { success, stderr } = await new Deno.Command("cc", {
-    args: [
-      ...["-O2", "-D_GNU_SOURCE", "-o", program, source, "-I", join(ROOT, ".native/include")],
-      ...[...libraries, "-l:libblkio.so.1", "-lpthread"],
-    ],
-  }).output();
-  if (!success) throw new Error(`Cannot build blkio-bench: ${new TextDecoder().decode(stderr)}`);
-  return program;
-}
-
-function yardstick(program: string, target: Target, options: Options): Contender {
-  const direct = target.driver === "io_uring" ? [`direct=${target.direct}`] : [];
-  const run = async (depth: number) => {
-    const { success, stdout, stderr } = await new Deno.Command(program, {
-      args: [
-        ...[`--iodepth=${depth}`, "--readwrite=randread", "--blocksize=4096", `--runtime=${options.seconds}`],
-        ...[target.driver, `path=${target.path}`, ...direct],
-      ],
-    }).output();
-    if (!success) throw new Error(`Cannot measure blkio-bench: ${new TextDecoder().decode(stderr)}`);
-    const report: { aggregate: { kiops: number } } = JSON.parse(new TextDecoder().decode(stdout));
-    return report.aggregate.kiops * 1000;
-  };
-  return { name: "blkio-bench", run };
+function yardstick(program: Yardstick, { driver, path, direct }: Target, { seconds }: Options): Contender {
+  const properties = [`path=${path}`, ...driver === "io_uring" ? [`direct=${direct}`] : []];
+  return { name: "blkio-bench", run: (depth) => program.run({ driver, properties, depth, seconds }) };
 }
 
 function ours(target: Target, options: Options, api: string, wait: string): Contender {
@@ -101,7 +68,7 @@ function ours(target: Target, options: Options, api: string, wait: string): Cont
   return { name: `plugio ${api}, ${wait}`, run };
 }
 
-async function measureTarget(target: Target, program: string, options: Options): Promise<void> {
+async function measureTarget(target: Target, program: Yardstick, options: Options): Promise<void> {
   const random = new Random(options.seed);
   const all = [
     yardstick(program, target, options),
@@ -150,14 +117,6 @@ function readOptions(): Options {
   };
 }
 
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
-}
-
 function say(line: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
 }
@@ -166,7 +125,7 @@ if (import.meta.main) {
   const options = readOptions();
   const folder = Deno.makeTempDirSync({ prefix: "plugio-blkio-bench-" });
   try {
-    const program = await buildYardstick(folder);
+    const program = await Yardstick.build(folder);
     const { file, direct } = options;
     if (options.targets.includes("io_uring")) {
       await measureTarget({ driver: "io_uring", path: file, direct }, program, options);

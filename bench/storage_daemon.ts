@@ -11,6 +11,8 @@ export interface StorageDaemonOptions {
   readonly writable?: boolean;
   /** The server bypasses the page cache. Default false. */
   readonly direct?: boolean;
+  /** How the server does I/O; `native` is Linux AIO, and wants `direct`. Default `io_uring`. */
+  readonly aio?: "io_uring" | "native" | "threads";
   /** Queues that a client may ask for. Default 1. */
   readonly queueCount?: number;
 }
@@ -43,14 +45,14 @@ export class StorageDaemon implements AsyncDisposable {
 
   /** Starts a server of `file` and waits until it listens. */
   static async start(file: string, options: StorageDaemonOptions = {}): Promise<StorageDaemon> {
-    const { writable = true, direct = false, queueCount = 1 } = options;
+    const { writable = true, direct = false, aio = "io_uring", queueCount = 1 } = options;
     const dir = Deno.makeTempDirSync({ prefix: "plugio-qsd-" });
     const path = (text: string) => text.replaceAll(",", ",,");
     const onOff = (value: boolean) => value ? "on" : "off";
     const child = new Deno.Command("qemu-storage-daemon", {
       args: [
         "--blockdev",
-        `driver=file,node-name=disk,filename=${path(file)},discard=unmap,cache.direct=${onOff(direct)},aio=io_uring,` +
+        `driver=file,node-name=disk,filename=${path(file)},discard=unmap,cache.direct=${onOff(direct)},aio=${aio},` +
         `read-only=${onOff(!writable)}`,
         "--export",
         `type=vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path=${path(join(dir, "vhost.sock"))},` +
@@ -68,6 +70,11 @@ export class StorageDaemon implements AsyncDisposable {
       await daemon[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** Process id of the server. */
+  get pid(): number {
+    return this.#child.pid;
   }
 
   /** Ends the server at once, as a crash would; resolves when it is gone. */
