@@ -7,6 +7,9 @@
  */
 
 import { basename, join } from "node:path";
+import { LIBAIO } from "../../ffi/libaio/symbols.ts";
+import { LIBURING } from "../../ffi/liburing/symbols.ts";
+import type { LibrarySpec } from "../../ffi/loader.ts";
 import { CpioWriter } from "./cpio.ts";
 import { DEVICE_MODULE } from "./devices.ts";
 import type { GuestFile, GuestJob } from "./job.ts";
@@ -19,7 +22,7 @@ import { findLibrary, findProgram, librariesOf } from "./programs.ts";
 const BASE_MODULES = ["virtio_pci", "virtio_console"];
 
 /** Opened by Deno programs of the project, so that no program's list of libraries names them. */
-const PROJECT_LIBRARIES = ["liburing.so.2"];
+const PROJECT_LIBRARIES: readonly LibrarySpec[] = [LIBURING, LIBAIO];
 
 /** Where the libraries of the guest lie; the first process names the folder in LD_LIBRARY_PATH. */
 const GUEST_LIBRARY_DIR = "/lib64";
@@ -39,8 +42,10 @@ export async function writeImage(path: string, job: GuestJob, kernel: GuestKerne
   for (const [name, from] of programs) copy(join(name === "busybox" ? "/bin" : "/usr/local/bin", name), from, 0o755);
 
   const libraries = new Map<string, string>();
-  for (const soname of [...hasProject ? PROJECT_LIBRARIES : [], ...job.libraries ?? []]) {
-    libraries.set(soname, findLibrary(soname));
+  const wanted = [...(hasProject ? PROJECT_LIBRARIES : []).map(({ sonames }) => sonames), ...job.libraries ?? []];
+  for (const sonames of wanted) {
+    const from = findLibrary(...[sonames].flat());
+    libraries.set(basename(from), from);
   }
   const all = new Map([...librariesOf([...programs.values(), ...libraries.values()]), ...libraries]);
   for (const [soname, from] of all) copy(join(GUEST_LIBRARY_DIR, soname), from, 0o755);

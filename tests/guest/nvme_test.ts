@@ -1,37 +1,11 @@
 /**
- * NVMe controllers in the guest: `deno task test:nvme` runs the standard configuration, `--matrix` the others as well.
+ * NVMe controllers in the guest, as its kernel sees them: the rig that the tests of the driver stand on.
  */
 import assert from "node:assert/strict";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";
 import { giveBack, type GuestDevice, guestReady, handToVfio, pciAddress, runGuest, VFIO_MODULES } from "./mod.ts";
-
-/** A controller, and what the kernel's driver has to make of it. */
-interface NvmeConfiguration {
-  readonly name: string;
-  /** Bytes of a block, for each namespace. */
-  readonly blocks: readonly number[];
-  readonly mdts: number;
-  readonly queuePairs: number;
-  readonly cpus: number;
-}
-
-const STANDARD: NvmeConfiguration = {
-  name: "two namespaces of 512 and 4096 bytes, transfers of 128 KiB, 4 queue pairs",
-  blocks: [512, 4096],
-  mdts: 5,
-  queuePairs: 4,
-  cpus: 2,
-};
-
-const MATRIX: readonly NvmeConfiguration[] = [
-  { name: "one namespace, transfers of two pages", blocks: [512], mdts: 1, queuePairs: 64, cpus: 2 },
-  { name: "blocks of 4096 bytes alone", blocks: [4096], mdts: 7, queuePairs: 64, cpus: 2 },
-  { name: "one queue pair for two processors", blocks: [512], mdts: 7, queuePairs: 1, cpus: 2 },
-  { name: "one processor", blocks: [512, 512, 512, 4096], mdts: 7, queuePairs: 2, cpus: 1 },
-];
-
-const CONFIGURATIONS = Deno.args.includes("--matrix") ? [STANDARD, ...MATRIX] : [STANDARD];
+import { NVME_CONFIGURATIONS } from "./nvme_configurations.ts";
 
 const NAMESPACE_BYTES = 16 << 20;
 const PAGE_KIB = 4;
@@ -62,7 +36,7 @@ dd if=/dev/urandom of=/dev/$(basename /sys/bus/pci/devices/${second}/nvme/nvme*/
 `;
 }
 
-for (const { name, blocks, mdts, queuePairs, cpus } of CONFIGURATIONS) {
+for (const { name, blocks, mdts, queuePairs, cpus } of NVME_CONFIGURATIONS) {
   testWhen(guestReady(), `a controller goes to VFIO and back, next to one that stays: ${name}`, async () => {
     using dir = new TempDir();
     const image = (at: string) => dir.sparse(at, NAMESPACE_BYTES);

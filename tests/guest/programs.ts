@@ -37,11 +37,12 @@ export function hostProgram(name: string): string {
   return exists(wrapper) ? wrapper : findProgram(name);
 }
 
-/** Finds the file of a library by its soname. */
-export function findLibrary(soname: string): string {
-  const found = [...unpackedLibraryDirs(), ...LIBRARY_DIRS].map((dir) => join(dir, soname)).find(exists);
-  if (found === undefined) throw new Error(`Cannot copy ${soname} to the guest: expected the library on this machine`);
-  return found;
+/** Finds the file of a library by its soname, or by the first of several that is there. */
+export function findLibrary(...sonames: string[]): string {
+  const dirs = [...unpackedLibraryDirs(), ...LIBRARY_DIRS];
+  const found = sonames.flatMap((soname) => dirs.map((dir) => join(dir, soname))).find(exists);
+  if (found !== undefined) return found;
+  throw new Error(`Cannot copy ${sonames.join(" or ")} to the guest: expected the library on this machine`);
 }
 
 /** The shared libraries that programs or libraries need, by the name under which they are looked for. */

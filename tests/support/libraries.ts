@@ -9,8 +9,15 @@ import { LIBAIO, LIBAIO_SYMBOLS } from "../../ffi/libaio/symbols.ts";
 import { LIBBLKIO, LIBBLKIO_SYMBOLS } from "../../ffi/libblkio/mod.ts";
 import { LIBURING, LIBURING_SYMBOLS } from "../../ffi/liburing/symbols.ts";
 import { type LibrarySpec, loadLibrary } from "../../ffi/loader.ts";
+import { VFIO_NVME_SYMBOLS, vfioNvmeLibrary } from "../../ffi/vfio_nvme/symbols.ts";
 
-function opens(spec: LibrarySpec, symbols: Deno.ForeignLibraryInterface): true | string {
+/** True where libblkio can be opened, else why not. */
+export function hasLibblkio(): true | string {
+  return canOpen(LIBBLKIO, LIBBLKIO_SYMBOLS);
+}
+
+/** True where the library can be opened, else why not. */
+function canOpen(spec: LibrarySpec, symbols: Deno.ForeignLibraryInterface): true | string {
   try {
     loadLibrary(spec, symbols);
     return true;
@@ -19,13 +26,10 @@ function opens(spec: LibrarySpec, symbols: Deno.ForeignLibraryInterface): true |
   }
 }
 
-/** True where libblkio can be opened, else why not. */
-export function hasLibblkio(): true | string {
-  return opens(LIBBLKIO, LIBBLKIO_SYMBOLS);
-}
-
 libc();
 hasLibblkio();
+// Built on request.
+canOpen(vfioNvmeLibrary(), VFIO_NVME_SYMBOLS);
 // A guest has the libraries of its tests only.
-opens(LIBAIO, LIBAIO_SYMBOLS);
+canOpen(LIBAIO, LIBAIO_SYMBOLS);
 loadLibrary(LIBURING, LIBURING_SYMBOLS);

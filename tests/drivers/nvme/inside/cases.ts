@@ -3,12 +3,7 @@ import assert from "node:assert/strict";
 import { type BlockDevice, openDevice, plug, Random } from "../../../../mod.ts";
 import { StorageError } from "../../../../core/errors.ts";
 import "../../../support/libraries.ts";
-import { loadLibrary } from "../../../../ffi/loader.ts";
 import { readSystemFile } from "../../../../ffi/sysfs.ts";
-import { VFIO_NVME_SYMBOLS, vfioNvmeLibrary } from "../../../../ffi/vfio_nvme/symbols.ts";
-
-// It stays open for the life of the Worker; a test that opened it would be blamed.
-loadLibrary(vfioNvmeLibrary(), VFIO_NVME_SYMBOLS);
 
 const ADDRESS = Deno.env.get("PLUGIO_TEST_NVME")!;
 const NAMESPACES = Number(Deno.env.get("PLUGIO_TEST_NAMESPACES"));
