@@ -23,6 +23,7 @@ export class QueueWatch {
   #timer: ReturnType<typeof setInterval> | null = null;
   #lastWakeups = -1;
   #suspicious = false;
+  #dueMs = 0;
 
   /** Makes the watch of `queue`; `wakeups` counts its events, `onMissed` delivers what is there. */
   constructor(queue: WatchedQueue, wakeups: () => number, onMissed: () => void) {
@@ -38,6 +39,14 @@ export class QueueWatch {
     this.#timer = setInterval(() => this.look(), WATCH_MS);
     // I/O in flight holds the event loop open in a way of its own.
     Deno.unrefTimer(this.#timer as unknown as number);
+  }
+
+  /** True once an interval has passed since the last look, by the clock: for who keeps the timer from running. */
+  isDue(): boolean {
+    const nowMs = performance.now();
+    if (nowMs < this.#dueMs) return false;
+    this.#dueMs = nowMs + WATCH_MS;
+    return true;
   }
 
   /** One look; ends the timer when there is nothing left to look after. */

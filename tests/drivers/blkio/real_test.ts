@@ -277,7 +277,7 @@ testWhen(
   },
 );
 
-for (const more of [["--wait=block"], ["--wait=event"]]) {
+for (const more of [["--wait=block"], ["--wait=event"], ["--rate-iops=2000"]]) {
   testWhen(SERVER, `randread ends when its server dies, each I/O in flight failed once ${more.join(" ")}`, async () => {
     await using bench = await Bench.open("vhost-user");
     const child = new Deno.Command(Deno.execPath(), {
