@@ -16,7 +16,8 @@ export const MAX_REQUEST_RETRIES = 10_000;
  * - A short read or write continues at `offset + done`.
  * - A read that meets the end fills the rest with zeroes and succeeds with the bytes that were there.
  * - A write that makes no progress is ENOSPC.
- * - EAGAIN and EINTR are submitted again; the caller is not told. A cancelled request ends with ECANCELED instead.
+ * - EAGAIN and EINTR are submitted again, and EBUSY of a discard or zeroes; the caller is not told. A cancelled request
+ *   ends with ECANCELED instead.
  */
 export function applyResult(request: IoRequest, result: number, stats: QueueStats): boolean {
   if (result < 0) return applyError(request, result, stats);
@@ -34,13 +35,19 @@ export function applyResult(request: IoRequest, result: number, stats: QueueStat
 }
 
 function applyError(request: IoRequest, result: number, stats: QueueStats): boolean {
-  const again = result === -Errno.EAGAIN || result === -Errno.EINTR;
-  if (!again || request.retries >= MAX_REQUEST_RETRIES) return finish(request, result);
+  if (!passes(request, result) || request.retries >= MAX_REQUEST_RETRIES) return finish(request, result);
   // io_uring answers EINTR for a request that it cancelled while a worker thread ran it.
   if (request.cancelled) return finish(request, -Errno.ECANCELED);
   request.retries++;
   stats.retries++;
   return false;
+}
+
+/** True for an answer that another attempt will not get. */
+function passes(request: IoRequest, result: number): boolean {
+  if (result === -Errno.EAGAIN || result === -Errno.EINTR) return true;
+  // A block device answers so while buffered I/O beside the range has its pages locked (invalidate_inode_pages2).
+  return result === -Errno.EBUSY && (request.op === Opcode.discard || request.op === Opcode.writeZeroes);
 }
 
 function finish(request: IoRequest, result: number): true {

@@ -66,6 +66,20 @@ Deno.test("the first write without progress is ENOSPC, also when nothing was wri
   assert.equal(request.result, -Errno.ENOSPC);
 });
 
+Deno.test("a discard or zeroes beside buffered I/O of a device is tried again, EBUSY of anything else is final", () => {
+  for (const op of [Opcode.discard, Opcode.writeZeroes]) {
+    const request = newRequest(op);
+    assert.equal(applyResult(request, -Errno.EBUSY, newQueueStats()), false);
+    assert.equal(applyResult(request, 0, newQueueStats()), true);
+    assert.equal(request.result, 0);
+  }
+  for (const op of [Opcode.read, Opcode.write, Opcode.flush]) {
+    const request = newRequest(op);
+    assert.equal(applyResult(request, -Errno.EBUSY, newQueueStats()), true);
+    assert.equal(request.result, -Errno.EBUSY);
+  }
+});
+
 Deno.test("retries and continuations are counted, errors are final", () => {
   const stats = newQueueStats();
   const request = newRequest(Opcode.write);

@@ -1,13 +1,14 @@
 /**
- * The blkio driver: libblkio's io_uring on files, and two vhost-user servers over a file, QEMU's and our own.
+ * The blkio driver: libblkio's io_uring on files and on a loop device, and two vhost-user servers over a file, QEMU's and our own.
  *
  * @module
  */
 import type { DeviceOptions } from "../../../mod.ts";
+import { loopDevices } from "../../support/loop_device.ts";
 import { ServedDisk } from "../../support/served_disk.ts";
 import { hasStorageDaemon, StorageDaemon } from "../../support/storage_daemon.ts";
 import type { Configuration, MadeTarget, TargetRequest } from "../configuration.ts";
-import { fileTarget } from "./files.ts";
+import { BLOCK_DEVICE, fileTarget, loopTarget } from "./files.ts";
 
 /** What libblkio's drivers lack on any target. */
 const LACKS: Configuration["lacks"] = {
@@ -59,6 +60,15 @@ const OWN_SERVERS = [
 /** The configurations of the blkio driver. */
 export const BLKIO_CONFIGURATIONS: readonly Configuration[] = [
   ...ON_FILES,
+  {
+    name: "blkio io_uring on a loop device",
+    driver: "blkio",
+    ready: loopDevices(),
+    optionalInCi: true,
+    options: { direct: true },
+    lacks: { ...LACKS, ...BLOCK_DEVICE },
+    make: (request) => loopTarget(request, "blkio:io_uring:"),
+  },
   ...([{}, { wait: "block" }] as readonly DeviceOptions[]).map((options): Configuration => ({
     name: `blkio vhost-user ${JSON.stringify(options)}`,
     driver: "blkio",
