@@ -18,11 +18,19 @@ export interface Contender {
   readonly interrupts?: string;
 }
 
+/**
+ * How reads are kept going: each promise is followed by the next read; or a callback submits its request again, inside
+ * of `run()`; or a section announces as many as the depth, `run()` waits for all of them, and then comes the next.
+ */
+export type ContestStyle = "promises" | "callbacks" | "sections";
+
 /** What is compared. */
 export interface ContestPlan {
   readonly contenders: readonly Contender[];
   /** Default 1 and 32. */
   readonly depths?: readonly number[];
+  /** Default `promises`. The others want contenders that wait by `block` or `poll`. */
+  readonly style?: ContestStyle;
   /** Default 5. */
   readonly rounds?: number;
   /** Reads in a round, default 1000. */
@@ -31,23 +39,28 @@ export interface ContestPlan {
 
 /** The figures of one contender at one depth; counters are per read. */
 export interface ContestRow {
+  readonly style: ContestStyle;
   readonly target: string;
+  /** How the device waits. */
+  readonly wait: string;
   readonly depth: number;
   /** Reads per second of each round. */
   readonly iops: readonly number[];
   readonly submits: number;
+  /** Stores to doorbells, for submissions and completions, of the driver itself. */
+  readonly doorbells: number;
   readonly wakeups: number;
   readonly interrupts: number;
 }
 
-/** Boots a guest, runs `prepare` (a line of shell) and then the contest in it. */
+/** Boots a guest, runs `prepare` (a line of shell) and then the contests in it, one after the other. */
 export async function runContest(
-  plan: ContestPlan,
+  plans: readonly ContestPlan[],
   job: Omit<GuestJob, "command">,
   prepare = "true",
 ): Promise<ContestRow[]> {
   const script = `${prepare} && exec deno run -q -P --no-check --cached-only tests/guest/inside/contest.ts "$1"`;
-  const result = await runGuest({ ...job, command: ["sh", "-ec", script, "sh", JSON.stringify(plan)] });
+  const result = await runGuest({ ...job, command: ["sh", "-ec", script, "sh", JSON.stringify(plans)] });
   if (result.code !== 0) throw new Error(`Cannot finish the contest: code ${result.code}\n${result.stderr}`);
   return result.stdout.trim().split("\n").map((line) => JSON.parse(line));
 }

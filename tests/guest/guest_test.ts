@@ -298,14 +298,14 @@ testWhen(
 testWhen(READY, "two ways to a disk are compared by turns in one boot, with counters per I/O", async () => {
   using dir = new TempDir();
   const [a, b] = ["a", "b"].map((name) => dir.sparse(name, DISK_BYTES)) as [string, string];
-  const rows = await runContest({
+  const rows = await runContest([{
     contenders: [
       { target: "/dev/nvme0n1", interrupts: "nvme0q[1-9]" },
       { target: "/dev/nvme1n1", interrupts: "nvme1q[1-9]", options: { batch: "none" } },
     ],
     rounds: 2,
     reads: 128,
-  }, { devices: [a, b].map((image): GuestDevice => ({ kind: "nvme", namespaces: [{ image }] })) });
+  }], { devices: [a, b].map((image): GuestDevice => ({ kind: "nvme", namespaces: [{ image }] })) });
   const places = rows.map(({ target, depth, iops }) => [target, depth, iops.length]);
   assert.deepEqual(places, [["/dev/nvme0n1", 1, 2], ["/dev/nvme1n1", 1, 2], ["/dev/nvme0n1", 32, 2], [
     "/dev/nvme1n1",

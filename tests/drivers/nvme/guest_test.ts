@@ -9,9 +9,11 @@ import { buildNative } from "../../../tools/build_nvme.ts";
 import { readCounts } from "../../../tools/run_tests.ts";
 import { exists } from "../../../tools/setup/present.ts";
 import {
+  giveBack,
   type GuestDevice,
   guestReady,
   type GuestResult,
+  handToVfio,
   pciAddress,
   runGuest,
   scriptCommand,
@@ -27,7 +29,6 @@ const MIB = 1 << 20;
 const READY = guestReady();
 /** nvme-cli of the distribution, for comparison. */
 const HAS_NVME_CLI = ["/usr/sbin/nvme", "/sbin/nvme"].some(exists) || "nvme-cli is not installed";
-const CLI = "deno run -q -P --no-check --cached-only cli.ts";
 
 /** Builds the C helper and names it for the guest. */
 async function helper(): Promise<string> {
@@ -55,12 +56,13 @@ function script(address: string, blocks: readonly number[]): string {
   }`;
   const tools = scriptCommand("tests/drivers/nvme/inside/tools.ts", address).join(" ").replace("-P ", "-P=test ");
   return `
-    mkdir /out
+    mkdir /out; date +%s.%N >&2
     ${HAS_NVME_CLI === true ? `${tools} >/out/tools 2>&1; echo "ended with $?" >>/out/tools` : ""}
-    ${CLI} nvme bind ${address} || exit 9
+    date +%s.%N >&2; ${handToVfio(address)} || exit 9
     ${variables} ${testCommand(...tests).join(" ")}
-    code=$?
-    ${CLI} nvme unbind ${address} || exit 8
+    code=$?; date +%s.%N >&2
+    ${giveBack(address)} || exit 8
+    for _ in $(seq 100); do [ -e /dev/nvme0n${blocks.length} ] && break; sleep 0.1; done
     for n in ${blocks.map((_, index) => index + 1).join(" ")}; do
       echo "nvme0n$n=$(sha256sum /dev/nvme0n$n | cut -d ' ' -f 1)"
     done

@@ -1,15 +1,23 @@
 /**
  * Runs in the guest: random reads of several targets by turns in one boot, so that a slow moment hits all of them.
  *
- *     deno run -P contest.ts '{"contenders":[{"target":"/dev/nvme0n1"},{"target":"nvme:0000:00:11.0/1"}],"depths":[1,32]}'
+ *     deno run -P contest.ts '[{"contenders":[{"target":"/dev/nvme0n1"},{"target":"nvme:0000:00:11.0/1"}]}]'
  *
  * Prints one line of JSON for each contender and depth, with the figure of each round and counters per I/O.
  *
  * @module
  */
-import { type BlockDevice, monotonicMs, openDevice, type OpenOptions, Random } from "../../../mod.ts";
+import {
+  type BlockDevice,
+  type IoRequest,
+  monotonicMs,
+  openDevice,
+  type OpenOptions,
+  plugged,
+  Random,
+} from "../../../mod.ts";
 import { readSystemFile } from "../../../ffi/sysfs.ts";
-import type { Contender, ContestPlan, ContestRow } from "../contest.ts";
+import type { Contender, ContestPlan, ContestRow, ContestStyle } from "../contest.ts";
 
 const BLOCK_BYTES = 4096;
 
@@ -18,21 +26,62 @@ class Runner {
   readonly #buffers: Uint8Array[];
   readonly #random = new Random(1);
   readonly #blocks: number;
+  readonly #requests: IoRequest[];
+  readonly #style: ContestStyle;
+  #unsubmitted = 0;
+  #uncompleted = 0;
 
-  constructor(device: BlockDevice, depth: number) {
+  constructor(device: BlockDevice, depth: number, style: ContestStyle) {
     this.device = device;
+    this.#style = style;
     this.#buffers = device.allocate(depth, BLOCK_BYTES);
+    this.#requests = this.#buffers.map((buffer) =>
+      device.createRequest({ op: "read", buffer, onComplete: (request, result) => this.#completed(request, result) })
+    );
     this.#blocks = Math.floor(device.size / BLOCK_BYTES);
   }
 
   /** Keeps all buffers busy until `count` reads were done; milliseconds. */
   async round(count: number): Promise<number> {
-    let left = count;
     const startedMs = monotonicMs();
+    if (this.#style === "promises") await this.#promises(count);
+    else this.#callbacks(count);
+    return monotonicMs() - startedMs;
+  }
+
+  #callbacks(count: number): void {
+    this.#unsubmitted = this.#uncompleted = count;
+    const isDone = () => this.#uncompleted === 0;
+    if (this.#style === "callbacks") {
+      plugged(() => this.#requests.forEach((request) => this.#next(request)));
+      this.device.run(isDone);
+      return;
+    }
+    while (this.#unsubmitted > 0) {
+      plugged(() => this.#requests.forEach((request) => this.#next(request)));
+      const left = this.#unsubmitted;
+      this.device.run(() => this.#uncompleted === left, this.#requests.length);
+    }
+  }
+
+  #next(request: IoRequest): void {
+    if (this.#unsubmitted === 0) return;
+    this.#unsubmitted--;
+    request.offset = this.#random.below(this.#blocks) * BLOCK_BYTES;
+    this.device.submit(request);
+  }
+
+  #completed(request: IoRequest, result: number): void {
+    if (result !== BLOCK_BYTES) throw new Error(`Cannot read ${this.device.target}: ${result}, wanted ${BLOCK_BYTES}`);
+    this.#uncompleted--;
+    if (this.#style === "callbacks") this.#next(request);
+  }
+
+  async #promises(count: number): Promise<void> {
+    let left = count;
     await Promise.all(this.#buffers.map(async (buffer) => {
       while (left-- > 0) await this.device.read(buffer, this.#random.below(this.#blocks) * BLOCK_BYTES);
     }));
-    return monotonicMs() - startedMs;
   }
 }
 
@@ -44,33 +93,40 @@ function interrupts(pattern: string | undefined): number {
   return counts.reduce((sum, count) => sum + Number(count), 0);
 }
 
-async function contest({ contenders, depths = [1, 32], rounds = 5, reads = 1000 }: ContestPlan): Promise<void> {
+async function contest(
+  { contenders, style = "promises", depths = [1, 32], rounds = 5, reads = 1000 }: ContestPlan,
+): Promise<void> {
   for (const depth of depths) {
     await using stack = new AsyncDisposableStack();
     const entries: { contender: Contender; runner: Runner; iops: number[]; counts: number[] }[] = [];
     for (const contender of contenders) {
       const options = { direct: true, readOnly: true, ...contender.options } as OpenOptions;
       const device = stack.use(await openDevice(contender.target, options));
-      const runner = new Runner(device, depth);
+      const runner = new Runner(device, depth, style);
       await runner.round(reads);
-      entries.push({ contender, runner, iops: [], counts: [0, 0, 0] });
+      entries.push({ contender, runner, iops: [], counts: [0, 0, 0, 0] });
     }
     for (let round = 0; round < rounds; round++) {
       for (const { contender, runner, iops, counts } of entries) {
         const { stats } = runner.device;
-        const read = () => [stats.submits, stats.wakeups, interrupts(contender.interrupts)];
+        const read = () => [stats.submits, stats.wakeups, interrupts(contender.interrupts), stats.doorbells];
         const before = read();
         iops.push(reads / await runner.round(reads) * 1000);
         read().forEach((count, index) => counts[index]! += count - before[index]!);
       }
     }
     for (const { contender, iops, counts } of entries) {
-      const [submits = 0, wakeups = 0, interruptCount = 0] = counts.map((count) => count / (rounds * reads));
-      const row: ContestRow = { target: contender.target, depth, iops, submits, wakeups, interrupts: interruptCount };
+      const [submits = 0, wakeups = 0, interruptCount = 0, doorbells = 0] = counts.map((count) =>
+        count / (rounds * reads)
+      );
+      const { target, options } = contender;
+      const wait = String(options?.["wait"] ?? "event");
+      const counters = { submits, doorbells, wakeups, interrupts: interruptCount };
+      const row: ContestRow = { style, target, wait, depth, iops, ...counters };
       // deno-lint-ignore no-console -- the answer to the host
       console.log(JSON.stringify(row));
     }
   }
 }
 
-await contest(JSON.parse(Deno.args[0]!));
+for (const plan of JSON.parse(Deno.args[0]!) as ContestPlan[]) await contest(plan);
