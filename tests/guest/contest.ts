@@ -49,6 +49,8 @@ export interface ContestRow {
   readonly submits: number;
   /** Stores to doorbells, for submissions and completions, of the driver itself. */
   readonly doorbells: number;
+  /** Processor time of the whole process, kernel included, in nanoseconds. */
+  readonly processorNs: number;
   readonly wakeups: number;
   readonly interrupts: number;
 }

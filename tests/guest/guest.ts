@@ -161,7 +161,8 @@ function machineArguments(job: GuestJob, kernel: GuestKernel, dir: string): stri
   return [
     ...["-machine", "q35,kernel-irqchip=split,memory-backend=memory"],
     // Emulated everywhere, so that a run means the same on each machine.
-    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", String(cpus)],
+    ...(job.countInstructions ? ["-accel", "tcg,thread=single", "-icount", "shift=0"] : ["-accel", "tcg,thread=multi"]),
+    ...["-cpu", "max", "-smp", String(cpus)],
     ...["-object", memory, "-m", `${memoryMiB}M`],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"],

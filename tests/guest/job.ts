@@ -40,6 +40,11 @@ export interface GuestJob {
   readonly memoryMiB?: number;
   /** Default 2. */
   readonly cpus?: number;
+  /**
+   * Let the guest's clocks count instructions, one a nanosecond, so that processor time is a number of instructions.
+   * Slower, and true with one processor only. Default false.
+   */
+  readonly countInstructions?: boolean;
   /** After this the guest is taken for hung and killed. Default 120,000. */
   readonly timeoutMs?: number;
 }

@@ -56,11 +56,11 @@ function script(address: string, blocks: readonly number[]): string {
   }`;
   const tools = scriptCommand("tests/drivers/nvme/inside/tools.ts", address).join(" ").replace("-P ", "-P=test ");
   return `
-    mkdir /out; date +%s.%N >&2
+    mkdir /out
     ${HAS_NVME_CLI === true ? `${tools} >/out/tools 2>&1; echo "ended with $?" >>/out/tools` : ""}
-    date +%s.%N >&2; ${handToVfio(address)} || exit 9
+    ${handToVfio(address)} || exit 9
     ${variables} ${testCommand(...tests).join(" ")}
-    code=$?; date +%s.%N >&2
+    code=$?
     ${giveBack(address)} || exit 8
     for _ in $(seq 100); do [ -e /dev/nvme0n${blocks.length} ] && break; sleep 0.1; done
     for n in ${blocks.map((_, index) => index + 1).join(" ")}; do

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import process from "node:process";
 import {
   type BlockDevice,
   type IoRequest,
@@ -93,6 +94,12 @@ function interrupts(pattern: string | undefined): number {
   return counts.reduce((sum, count) => sum + Number(count), 0);
 }
 
+/** Processor time of this process so far. */
+function processorNs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) * 1000;
+}
+
 async function contest(
   { contenders, style = "promises", depths = [1, 32], rounds = 5, reads = 1000 }: ContestPlan,
 ): Promise<void> {
@@ -104,24 +111,25 @@ async function contest(
       const device = stack.use(await openDevice(contender.target, options));
       const runner = new Runner(device, depth, style);
       await runner.round(reads);
-      entries.push({ contender, runner, iops: [], counts: [0, 0, 0, 0] });
+      entries.push({ contender, runner, iops: [], counts: [0, 0, 0, 0, 0] });
     }
     for (let round = 0; round < rounds; round++) {
       for (const { contender, runner, iops, counts } of entries) {
         const { stats } = runner.device;
-        const read = () => [stats.submits, stats.wakeups, interrupts(contender.interrupts), stats.doorbells];
+        const read =
+          () => [stats.submits, stats.wakeups, interrupts(contender.interrupts), stats.doorbells, processorNs()];
         const before = read();
         iops.push(reads / await runner.round(reads) * 1000);
         read().forEach((count, index) => counts[index]! += count - before[index]!);
       }
     }
     for (const { contender, iops, counts } of entries) {
-      const [submits = 0, wakeups = 0, interruptCount = 0, doorbells = 0] = counts.map((count) =>
+      const [submits = 0, wakeups = 0, interruptCount = 0, doorbells = 0, processor = 0] = counts.map((count) =>
         count / (rounds * reads)
       );
       const { target, options } = contender;
       const wait = String(options?.["wait"] ?? "event");
-      const counters = { submits, doorbells, wakeups, interrupts: interruptCount };
+      const counters = { submits, doorbells, processorNs: processor, wakeups, interrupts: interruptCount };
       const row: ContestRow = { style, target, wait, depth, iops, ...counters };
       // deno-lint-ignore no-console -- the answer to the host
       console.log(JSON.stringify(row));
