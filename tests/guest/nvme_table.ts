@@ -1,22 +1,16 @@
 /**
  * The NVMe driver next to the kernel's, each on a controller of its own, by turns in one boot of the guest: the table of
- * docs/nvme.md. `deno run -P=test bench/nvme_guest.ts [--instructions]`: how fast, or with how many instructions. The controllers are emulated: no figure is that of a drive.
+ * docs/nvme.md. The controllers are emulated: no figure is that of a drive.
+ *
+ * deno run -P=test tests/guest/nvme_table.ts [--instructions]
  *
  * @module
  */
-import { nativeFileName } from "../ffi/native.ts";
-import {
-  type ContestPlan,
-  type GuestDevice,
-  handToVfio,
-  median,
-  pciAddress,
-  runContest,
-  VFIO_MODULES,
-} from "../tests/guest/mod.ts";
-import { TempDir } from "../tests/support/temp_file.ts";
-import { buildNative } from "../tools/build_nvme.ts";
-import { print } from "../tools/say.ts";
+import { nativeFileName } from "../../ffi/native.ts";
+import { type ContestPlan, type GuestDevice, handToVfio, median, pciAddress, runContest, VFIO_MODULES } from "./mod.ts";
+import { TempDir } from "../support/temp_file.ts";
+import { buildNative } from "../../tools/build_nvme.ts";
+import { print } from "../../tools/say.ts";
 
 const NAMESPACE_BYTES = 64 << 20;
 const COUNT_INSTRUCTIONS = Deno.args.includes("--instructions");
