@@ -13,7 +13,7 @@ export async function hammer(address: string, started: () => void): Promise<void
 
 if (import.meta.main) {
   await hammer(
-    Deno.env.get("PLUGIO_TEST_NVME")!,
+    Deno.env.get("PLUGIO_TEST_ADDRESS")!,
     () => void Deno.stdout.writeSync(new TextEncoder().encode("running\n")),
   );
 }

@@ -1,6 +1,6 @@
 /**
  * The conformance suite and random programs in the guest, over the namespaces of an emulated controller. Needs its
- * address in PLUGIO_TEST_NVME; PLUGIO_TEST_NAMESPACES says how many of them, PLUGIO_TEST_FULL leaves nothing out.
+ * address in PLUGIO_TEST_ADDRESS; PLUGIO_TEST_NAMESPACES says how many of them, PLUGIO_TEST_FULL leaves nothing out.
  */
 import assert from "node:assert/strict";
 import { type BlockDevice, openDevice } from "../../../../mod.ts";
@@ -11,7 +11,7 @@ import { runCheck } from "../../../conformance/register.ts";
 import { findingText, runModel } from "../../../model/run.ts";
 import "../../../support/libraries.ts";
 
-const ADDRESS = Deno.env.get("PLUGIO_TEST_NVME")!;
+const ADDRESS = Deno.env.get("PLUGIO_TEST_ADDRESS")!;
 const IS_FULL = Deno.env.get("PLUGIO_TEST_FULL") === "1";
 /** The short run looks at the first namespace alone: the second one is for cases.ts. */
 const NAMESPACES = IS_FULL ? Number(Deno.env.get("PLUGIO_TEST_NAMESPACES")) : 1;
