@@ -2,7 +2,13 @@ import { PollBudget } from "../../core/adaptive.ts";
 import type { DeviceModel, DeviceQueue } from "./device.ts";
 
 /** Requests in flight up to which polling pays: with more, answers come in batches, and waiting costs no time. */
-const SHALLOW_IN_FLIGHT = 4;
+const SHALLOW_IN_FLIGHT = 8;
+
+/**
+ * Longest wait for the disk: a little more than a virtual disk takes for a read with a few others beside it. With QEMU's
+ * 32,768 the wait would end just before the answer, and a wake-up would come on top of it.
+ */
+const MAX_DISK_WAIT_NS = 131_072;
 
 /** Milliseconds after which polling lets the event loop have a turn. */
 const TURN_MS = 1;
@@ -40,7 +46,7 @@ export interface PollerOptions {
 export class QueuePoller {
   readonly #options: PollerOptions;
   readonly #queues = new Set<DeviceQueue>();
-  readonly #diskBudget = new PollBudget();
+  readonly #diskBudget = new PollBudget(MAX_DISK_WAIT_NS);
   readonly #driverBudget = new PollBudget(MAX_DRIVER_WAIT_NS);
   readonly #resume = () => {
     this.#scheduled = false;

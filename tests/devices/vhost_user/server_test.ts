@@ -23,7 +23,15 @@ async function connect(rig: ServedRig, shared: SharedGuest, size = 64, features 
   return { client, queue };
 }
 
-for (const options of [{}, { poll: false }, { direct: true }, { merge: false, deferNotify: false }]) {
+const WAYS = [
+  {},
+  { poll: false },
+  { direct: true },
+  { merge: false, deferNotify: false },
+  { driver: "linux_aio", direct: true },
+] as const;
+
+for (const options of WAYS) {
   Deno.test(`reads, writes, flushes and the serial go through (${JSON.stringify(options)})`, async () => {
     await using rig = await ServedRig.start({ serial: "a-disk", ...options });
     using shared = new SharedGuest();

@@ -64,7 +64,7 @@ Deno.test("a disk and a driver that are quick are waited for with kicks turned o
 
 Deno.test("with more than a few requests in flight nothing is polled for", () => {
   const { rig, poller, state, offer } = setUp();
-  for (let sector = 0; sector < 5; sector++) offer(sector);
+  for (let sector = 0; sector < 9; sector++) offer(sector);
   poller.kicked(rig.blk);
   assert.equal(state.looks, 0);
   assert.ok(!rig.driver.kicksOff);
