@@ -2,12 +2,20 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parseServeOptions } from "../../cli/serve/options.ts";
+import { VIRTIO_CONSTANTS as V } from "../../devices/virtio/mod.ts";
 import { readRequest, writeRequest } from "../support/blk_requests.ts";
 import { pattern } from "../support/temp_file.ts";
 import { SharedGuest, VhostClient } from "../support/vhost_client.ts";
 import { VirtioDriver } from "../support/virtio_driver.ts";
 import { ALL_PROTOCOL, FEATURES, until } from "../devices/vhost_user/rig.ts";
 import { finished, runCli, spawnCli, TempFolder } from "./support.ts";
+
+/** Waits until the server has noticed that a queue is broken. */
+async function needsReset(client: VhostClient): Promise<void> {
+  const bit = BigInt(V.VIRTIO_CONFIG_S_NEEDS_RESET.value);
+  for (let attempt = 0; attempt < 5_000; attempt++) if ((await client.number("GET_STATUS") & bit) !== 0n) return;
+  throw new Error("It never came to this: the device needs a reset");
+}
 
 function isThere(path: string): boolean {
   try {
@@ -48,6 +56,7 @@ Deno.test("a disk on two Workers is served until SIGTERM, which says what was do
     queues[1]!.driver.offer(99);
     client.submit(queues[1]!, readRequest(shared.guest, 0, 512));
     assert.equal((await client.run(queues[0]!, readRequest(shared.guest, 0, 512))).status, 0);
+    await needsReset(client);
   }
   child.kill("SIGTERM");
   const { code, stderr, stdout } = await finished(child);
