@@ -24,7 +24,7 @@ export async function buildNative(name: NativeName, nativeDir: string = NATIVE_D
   if (exists(path)) return { path };
   Deno.mkdirSync(libDir, { recursive: true });
   // Under a name of its own, then renamed: two builds at once do not see half a file of each other.
-  const unfinished = `${path}.${Deno.pid}`;
+  const unfinished = `${path}.${crypto.randomUUID()}`;
   const source = fileURLToPath(nativeSource(name, NATIVE_SOURCES[name][0]));
   const searchPath = [join(nativeDir, "bin"), Deno.env.get("PATH") ?? ""].join(delimiter);
   try {
