@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { closeFile } from "../../ffi/libc/mod.ts";
 import { connectTo } from "../../ffi/unix_socket.ts";
 import "../support/libraries.ts";
-import { type ServeProcess, startServer, startTalkingServer } from "../support/serve_process.ts";
+import { startServer, startTalkingServer } from "../support/serve_process.ts";
 import { testWhen } from "../support/skip.ts";
 import { hasStorageDaemon, StorageDaemon } from "../support/storage_daemon.ts";
 import { TempDir } from "../support/temp_file.ts";
@@ -75,10 +75,10 @@ testWhen(
 const LOAD = "--rate_iops=4000";
 
 /** Milliseconds that a guest's fio writes before something happens to the server. */
-const LOAD_MS = 700;
+const LOAD_MS = 1_000;
 
-/** How the log of a server names what it took over. */
-const REPLAYED = /queue 0: (\d+) requests of the last server are done again/;
+/** How the log of a server names what it took over; which queue fio uses depends on the processor that it runs on. */
+const REPLAYED = /queue \d+: [1-9]\d* requests of the last server are done again/;
 
 testWhen(
   READY === true ? hasStorageDaemon() : READY,
@@ -89,12 +89,7 @@ testWhen(
     const socket = join(dir.path, "disk.sock");
     // Behind the second server is another that can be stopped: so requests are in flight for sure when it is killed.
     await using slow = await StorageDaemon.start(image, { direct: true });
-    let server: ServeProcess = await startTalkingServer(socket, image);
-    const replace = async (disk: string) => {
-      server.child.kill("SIGKILL");
-      await server.log;
-      server = await startTalkingServer(socket, disk);
-    };
+    let server = await startTalkingServer(socket, image);
     try {
       await using guest = await Guest.start({
         command: ["sh", "-c", `echo ready; ${fioVerify("/dev/vda", 64, LOAD)}`],
@@ -104,33 +99,23 @@ testWhen(
       });
       await guest.until(/ready/);
       await delay(LOAD_MS);
-      await replace(`blkio:virtio-blk-vhost-user:${slow.socket}`);
+      await server.kill();
+      server = await startTalkingServer(socket, `blkio:virtio-blk-vhost-user:${slow.socket}`);
       await delay(LOAD_MS);
       slow.suspend();
       await delay(LOAD_MS);
-      server.child.kill("SIGKILL");
+      await server.kill();
       // What it still holds must not reach the disk behind the back of the third.
       await slow.kill();
-      await replace(image);
+      server = await startTalkingServer(socket, image);
       const { stdout, stderr } = await guest.finished();
       assert.equal(stdout, "ready\nfio 0\n", stderr);
     } finally {
-      stop(server.child);
-      await server.child.status;
+      await server.kill();
     }
-    const replayed = REPLAYED.exec(await server.log);
-    assert.ok(replayed !== null && Number(replayed[1]) > 0, await server.log);
+    assert.match(await server.kill(), REPLAYED);
   },
 );
-
-/** Ends a server; one that has ended already, and is the reason why the test fails, is left alone. */
-function stop(child: Deno.ChildProcess): void {
-  try {
-    child.kill("SIGTERM");
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-  }
-}
 
 function sha256(path: string): string {
   return createHash("sha256").update(Deno.readFileSync(path)).digest("hex");

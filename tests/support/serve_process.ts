@@ -7,12 +7,10 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** A server that listens. */
-export interface ServeProcess {
-  /** The process. */
-  readonly child: Deno.ChildProcess;
-  /** All that it says, once it has ended. */
-  readonly log: Promise<string>;
+/** A server that listens, and what it says. */
+export interface TalkingServer {
+  /** Kills it, however it is; resolves to all that it said. */
+  kill(): Promise<string>;
 }
 
 /** Starts it; resolves when it listens, rejects with its words when it ends instead. */
@@ -22,15 +20,25 @@ export async function startServer(socket: string, disk: string, ...options: stri
   return child;
 }
 
-/** The same for those who want to know what it says; `log` has to be waited for, which is a wait for its end. */
-export async function startTalkingServer(socket: string, disk: string, ...options: string[]): Promise<ServeProcess> {
+/** The same for those who want to know what it says. It has to be killed. */
+export async function startTalkingServer(socket: string, disk: string, ...options: string[]): Promise<TalkingServer> {
   const { child, reader, said } = await start(socket, disk, options);
   const rest = async () => {
     let text = said;
     for (let { value, done } = await reader.read(); !done; { value, done } = await reader.read()) text += value;
     return text;
   };
-  return { child, log: rest() };
+  const log = rest();
+  const kill = async () => {
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // It has ended already.
+    }
+    await child.status;
+    return await log;
+  };
+  return { kill };
 }
 
 async function start(socket: string, disk: string, options: readonly string[]): Promise<{
