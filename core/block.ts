@@ -27,6 +27,8 @@ export interface TargetInfo {
   readonly readOnly: boolean;
   /** True when the page cache is bypassed (O_DIRECT, or a device without one). */
   readonly direct: boolean;
+  /** True when the target can be open once only, in one Worker of one process. Absent: as often as wanted. */
+  readonly singleOwner?: boolean;
 }
 
 /** Alignments in bytes. All are powers of two. */

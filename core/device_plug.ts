@@ -34,6 +34,7 @@ export class DevicePlug implements Backend {
   readonly stats: QueueStats;
   readonly registrar: unknown;
   readonly memory: MemorySource;
+  readonly reachesAllMemory: boolean;
   readonly notes: readonly string[];
   readonly #inner: Backend;
   #depth = 0;
@@ -52,6 +53,7 @@ export class DevicePlug implements Backend {
     this.stats = inner.stats;
     this.registrar = inner.registrar;
     this.memory = inner.memory;
+    this.reachesAllMemory = inner.reachesAllMemory === true;
     this.notes = inner.notes;
   }
 
@@ -114,6 +116,10 @@ export class DevicePlug implements Backend {
 
   resize(byteLength: number): void {
     this.#inner.resize(byteLength);
+  }
+
+  explain(request: IoRequest): ReturnType<NonNullable<Backend["explain"]>> {
+    return this.#inner.explain?.(request);
   }
 
   register(memory: OwnedMemory): void {

@@ -65,14 +65,6 @@ export class OpenedTarget implements AsyncDisposable {
   }
 }
 
-/**
- * Whether a target has one owner at a time, and so not two Workers, nor a run and its survey: a controller of VFIO, a
- * server that takes one client.
- */
-function hasOneOwner({ driver, info }: BlockDevice): boolean {
-  return driver === "nvme" || info.kind === "remote";
-}
-
 /** Throws for what no run can use, and for what a writing run must not touch. */
 export function refuseTarget(report: TargetReport, writing: boolean): void {
   const { path, kind, uses } = report;
@@ -128,7 +120,7 @@ function surveyOf(device: BlockDevice, report: TargetReport | null): TargetSurve
       sizeBytes: device.size,
       offsetAlignBytes: device.alignment.offset,
       maxInflight: device.limits.maxInflight,
-      oneOwner: hasOneOwner(device),
+      oneOwner: device.info.singleOwner === true,
     },
     kind: device.info.kind,
     driver: device.driver,

@@ -129,10 +129,9 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
 
   protected enterAndWait(minCompletions: number): void {
     if (this.#found > 0 || this.broken) return;
-    const min = Math.min(minCompletions, this.inflight.size);
     const timeoutMs = this.#link === null ? 0 : WATCH_MS;
     this.#announce();
-    const result = this.#count(this.#port.wait(min, timeoutMs));
+    const result = this.#count(this.#port.wait(minCompletions, timeoutMs));
     if (result >= 0) this.#found = result;
     else if (result === -Errno.ETIME) this.checkLink();
     else if (isRefusal(result)) pause();

@@ -149,6 +149,8 @@ function describe(blkio: Blkio): TargetInfo {
     alignment: { memory: integer(blkio, "buf-alignment"), offset: request },
     readOnly: flag(blkio, "read-only"),
     direct: true,
+    // A server takes one client, vDPA and VFIO devices can be open once.
+    singleOwner: blkio.driver !== "nvme-io_uring",
   };
 }
 

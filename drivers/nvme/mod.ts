@@ -133,6 +133,8 @@ class NvmeDevice implements Backend, NamespaceTarget {
       alignment: { memory: blockSize, offset: blockSize },
       readOnly: options.readOnly ?? false,
       direct: true,
+      // The kernel gives the VFIO group of a controller to one owner.
+      singleOwner: true,
     };
     const format = {
       commandBytes: MAX_COMMAND_BYTES,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { BlockDevice } from "../../core/device.ts";
 import { DevicePlug } from "../../core/device_plug.ts";
+import { Errno } from "../../core/errno.ts";
 import { InvariantError } from "../../core/invariant.ts";
 import { plug, plugged, unplug } from "../../core/plug.ts";
 import { type IoRequest, RequestState } from "../../core/request.ts";
@@ -136,4 +137,18 @@ Deno.test("a callback that submits again in a pass adds to the flush of that pas
   assert.equal(backend.active.length, 0);
   unplug();
   assert.equal(backend.active.length, 1);
+});
+
+Deno.test("what a device reaches and what it says of a failure come through the counter", async () => {
+  for (const reachesAllMemory of [false, true]) {
+    const backend = new ManualBackend({ reachesAllMemory });
+    assert.equal(new BlockDevice(new DevicePlug(backend)).reachesAllMemory, reachesAllMemory);
+  }
+  const backend = new ManualBackend();
+  backend.explanation = { detail: "the manual device is out of order" };
+  const device = new BlockDevice(new DevicePlug(backend));
+  const read = device.read(device.allocate(1, 512)[0]!, 0);
+  await null;
+  backend.complete(backend.active[0]!, -Errno.EIO);
+  await assert.rejects(read, /the manual device is out of order/);
 });

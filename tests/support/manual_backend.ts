@@ -14,6 +14,7 @@ import { FakeMemorySource } from "./fake_memory.ts";
 export interface ManualOptions {
   readonly alignment?: number;
   readonly readOnly?: boolean;
+  readonly reachesAllMemory?: boolean;
 }
 
 /** A device in the test's hands. Requests stay in `active` until `complete`. */
@@ -26,6 +27,7 @@ export class ManualBackend implements Backend {
   readonly registrar = {};
   readonly memory: FakeMemorySource = new FakeMemorySource();
   readonly notes: readonly string[] = [];
+  readonly reachesAllMemory: boolean;
   broken = false;
   /** Requests that the "device" has, in order. */
   readonly active: IoRequest[] = [];
@@ -37,7 +39,11 @@ export class ManualBackend implements Backend {
   closed = false;
   #onIdle: (() => void) | null = null;
 
-  constructor({ alignment = 1, readOnly = false }: ManualOptions = {}) {
+  /** What the device says of a failed request, beside its errno. */
+  explanation: { readonly detail: string } | undefined = undefined;
+
+  constructor({ alignment = 1, readOnly = false, reachesAllMemory = false }: ManualOptions = {}) {
+    this.reachesAllMemory = reachesAllMemory;
     this.info = {
       kind: "file",
       blockSize: alignment,
@@ -52,6 +58,10 @@ export class ManualBackend implements Backend {
   }
 
   resize(): void {}
+
+  explain(): { readonly detail: string } | undefined {
+    return this.explanation;
+  }
 
   enqueue(request: IoRequest): void {
     beginRequest(request, this);
