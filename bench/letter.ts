@@ -23,9 +23,9 @@ const MODES = ["plug", "dispatch", "none"] as const;
 
 /** What is measured; `short` only shows that it works. */
 function sweepArguments(target: string | undefined, output: string, drivers: string, short: boolean): string[] {
-  const [depths, rounds, runtime, ramp] = short
-    ? ["1,32", "2", "50ms", "10ms"]
-    : [LETTER_ROWS.map(({ depth }) => depth).join(), "5", "1000ms", "250ms"];
+  const [depths, rounds, runtime, ...ramp] = short
+    ? ["1,32", "2", "50ms", "--ramp-time=10ms", "--ramp-ios=0"]
+    : [LETTER_ROWS.map(({ depth }) => depth).join(), "5", "1000ms", "--ramp-time=250ms"];
   return [
     "sweep",
     ...target === undefined ? [] : [target],
@@ -35,7 +35,7 @@ function sweepArguments(target: string | undefined, output: string, drivers: str
     `--iodepth=${depths}`,
     `--rounds=${rounds}`,
     `--runtime=${runtime}`,
-    `--ramp-time=${ramp}`,
+    ...ramp,
     "--baseline=device",
     `--output=${output}`,
   ];

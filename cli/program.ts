@@ -83,6 +83,7 @@ function addLoadCommand(
     .option("--numjobs <n>", `Workers, each with its own queue, 1 to ${MAX_JOBS} (default 1)`)
     .option("--runtime <time>", "measured time: seconds, or with ms, s, m, h (default 10)")
     .option("--ramp-time <time>", "time before the measurement (default 0)")
+    .option("--ramp-ios <n>", "I/Os that each job does before it, too (default 0)")
     .option("--size <size>", "bytes of the range (default: to the end)")
     .option("--offset <size>", "where the range begins (default 0)")
     .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 0)")

@@ -155,6 +155,7 @@ function jobOptions(options: LoadOptions): JsonObject {
     numjobs: String(options.jobCount),
     runtime: String(options.runtimeMs / 1000),
     ramp_time: String(options.rampMs / 1000),
+    ...(options.rampIos > 0 ? { ramp_ios: String(options.rampIos) } : {}),
     offset: String(options.offsetBytes),
     ...(options.sizeBytes === null ? {} : { size: String(options.sizeBytes) }),
     ...(options.mode === "randrw" ? { rwmixread: String(options.readPercent) } : {}),

@@ -2,6 +2,7 @@ import process from "node:process";
 import { monotonicMs, newQueueStats, type QueueStats } from "../../mod.ts";
 import { DepthCounts, type DepthSnapshot } from "./depth.ts";
 import { LatencyCounts, type LatencySnapshot } from "./latency.ts";
+import { MAX_LONGER_RAMP_MS } from "./options.ts";
 import type { JobPlan } from "./plan.ts";
 import type { Verification } from "./read_back.ts";
 import { type LiveCounts, Phase, type SharedState, Total } from "./shared_state.ts";
@@ -92,6 +93,8 @@ export class Meter {
   #passIos = 0;
   #phase: Phase = Phase.ramp;
   readonly #rampEndMs: number;
+  /** When the ramp ends although I/Os of it are left. */
+  readonly #rampLimitMs: number;
   #endMs: number;
   #housekeepingMs = 0;
   #windowStartMs: number;
@@ -125,10 +128,11 @@ export class Meter {
     this.now = monotonicMs();
     this.#windowStartMs = this.now;
     this.#rampEndMs = this.now + plan.rampMs;
-    this.#endMs = this.#rampEndMs + plan.runtimeMs;
+    this.#rampLimitMs = this.#rampEndMs + (plan.rampIos > 0 ? MAX_LONGER_RAMP_MS : 0);
+    this.#endMs = this.#rampLimitMs + plan.runtimeMs;
     this.#usageAtStart = this.#usageAtEnd = processUsage();
     this.#statsAtStart = this.#statsAtEnd = { ...stats };
-    if (plan.rampMs === 0) this.#setPhase(Phase.measure);
+    if (plan.rampMs === 0 && plan.rampIos === 0) this.#setPhase(Phase.measure);
     else this.#setPhase(Phase.ramp);
   }
 
@@ -140,7 +144,7 @@ export class Meter {
     this.#depth.pass(this.#passIos);
     this.#passIos = 0;
     if (this.now < this.#housekeepingMs) return;
-    if (this.#phase === Phase.ramp && before >= this.#rampEndMs) this.#openWindow(before);
+    if (this.#phase === Phase.ramp && this.#isRampOver(before)) this.#openWindow(before);
     if (!this.#windowIsOpen && this.#phase !== Phase.drain) this.#setPhase(Phase.drain);
     if (this.#windowIsOpen && (this.now >= this.#endMs || this.#shared.stopRequested)) this.#closeWindow();
     this.#publish();
@@ -221,6 +225,12 @@ export class Meter {
     if (this.#runCount === 0) return;
     (this.#runIsWrite ? this.#write : this.#read).latency.record(this.#runNs, this.#runCount);
     this.#runCount = 0;
+  }
+
+  /** By time and number; what never completes does not hold the run up for ever. */
+  #isRampOver(nowMs: number): boolean {
+    if (nowMs < this.#rampEndMs) return false;
+    return this.#read.ios + this.#write.ios >= this.#plan.rampIos || nowMs >= this.#rampLimitMs;
   }
 
   /** The pass before this one was the first after the ramp: the window begins with it. */

@@ -32,6 +32,12 @@ export const MAX_JOBS = 256;
 /** Bytes of buffers over all Workers: a mistyped block size must not fill the machine. */
 export const MAX_BUFFER_BYTES = 4 * 1024 ** 3;
 
+/** I/Os of a ramp at most. */
+const MAX_RAMP_IOS = 1_000_000_000;
+
+/** Milliseconds that a ramp is made longer at most, for the sake of its number of I/Os. */
+export const MAX_LONGER_RAMP_MS = 10_000;
+
 /** A checked command line: what can be known without looking at the target. */
 export interface LoadOptions extends WorkloadOptions {
   readonly mode: LoadMode;
@@ -43,6 +49,8 @@ export interface LoadOptions extends WorkloadOptions {
   readonly jobCount: number;
   readonly runtimeMs: number;
   readonly rampMs: number;
+  /** I/Os that each job does before its measurement, if {@link MAX_LONGER_RAMP_MS} are enough for them. */
+  readonly rampIos: number;
   /** Bytes of the range, or null for everything from the offset to the end. */
   readonly sizeBytes: number | null;
   readonly offsetBytes: number;
@@ -81,6 +89,7 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     jobCount: integer(raw, "numjobs", 1, { from: 1, to: MAX_JOBS }),
     runtimeMs: positive(duration(raw, "runtime", 10_000), "runtime"),
     rampMs: duration(raw, "rampTime", 0),
+    rampIos: integer(raw, "rampIos", 0, { from: 0, to: MAX_RAMP_IOS }),
     sizeBytes: size(raw, "size"),
     offsetBytes: size(raw, "offset") ?? 0,
     direct: choice(raw, "direct", ["0", "1"], "0") === "1",

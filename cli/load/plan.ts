@@ -54,6 +54,7 @@ export interface JobPlan {
   /** What tells the job's writes from all others, or null where writes are not verified. */
   readonly verifyRunId: number | null;
   readonly rampMs: number;
+  readonly rampIos: number;
   readonly runtimeMs: number;
   readonly blkio: Readonly<Record<string, string>>;
   readonly trace: boolean;
@@ -140,6 +141,7 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     numberIos: options.numberIos,
     verifyRunId: options.verify ? (runId + jobIndex) >>> 0 : null,
     rampMs: options.rampMs,
+    rampIos: options.rampIos,
     runtimeMs: options.runtimeMs,
     blkio: options.blkio,
     trace: options.trace,

@@ -83,18 +83,19 @@ export function parseWorkloadOptions(raw: RawOptions): WorkloadOptions {
 
 /** Refuses combinations that do not go together. */
 export function checkWorkload(options: LoadOptions): void {
-  const { rateIops, numberIos, rampMs } = options;
+  const { rateIops, numberIos } = options;
+  const ramp = options.rampIos > 0 ? "--ramp-ios" : options.rampMs > 0 ? "--ramp-time" : null;
   if (rateIops !== null && options.api !== "callback") {
     throw misuse(`Cannot use --rate-iops with --api ${options.api}: it keeps time by itself, wanted callback`);
   }
   if (rateIops !== null && options.wait !== "block") {
     throw misuse(`Cannot use --rate-iops with --wait ${options.wait}: it keeps time by itself, wanted block`);
   }
-  if (numberIos !== null && rampMs > 0) {
-    throw misuse("Cannot use --number-ios with --ramp-time: the ramp would use them up, wanted one of the two");
+  if (numberIos !== null && ramp !== null) {
+    throw misuse(`Cannot use --number-ios with ${ramp}: the ramp would use them up, wanted one of the two`);
   }
-  if (options.verify && rampMs > 0) {
-    throw misuse("Cannot use --verify with --ramp-time: every write is read back, wanted one of the two");
+  if (options.verify && ramp !== null) {
+    throw misuse(`Cannot use --verify with ${ramp}: every write is read back, wanted one of the two`);
   }
   // fio stamps each I/O; a header needs room, and a device writes whole sectors only.
   if (options.verify && options.blockSizeBytes % VERIFY_BLOCK_STEP_BYTES !== 0) {

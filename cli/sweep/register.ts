@@ -24,6 +24,7 @@ export function registerSweep(command: Command, args: readonly string[], finish:
     .option("--compare <list>", `measure these, too: ${COMPARE_NAMES.join(", ")}`)
     .option("--runtime <time>", "measured time of a run (default 2)")
     .option("--ramp-time <time>", "time before it (default 500ms)")
+    .option("--ramp-ios <n>", "I/Os that plugio does before it, too (default 50000)")
     .option("--size <size>", "bytes of the range (default: to the end)")
     .option("--offset <size>", "where the range begins (default 0)")
     .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 0)")

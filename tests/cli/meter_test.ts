@@ -88,6 +88,31 @@ Deno.test("a stop during the ramp gives what there is of the ramp", () => {
   assert.equal(result.partial, true);
 });
 
+Deno.test("a ramp by number ends once its time is over and its I/Os are done", () => {
+  const { meter, shared } = newMeter({ runtime: "60", rampTime: "5ms", rampIos: "3" });
+  pass(6);
+  for (const ios of [1, 2, 3]) {
+    meter.startPass();
+    meter.record(false, 4096, 0);
+    pass(2);
+    assert.equal(shared.read(0).phase, Phase.ramp, `after ${ios}`);
+  }
+  meter.startPass();
+  assert.equal(shared.read(0).phase, Phase.measure);
+  meter.record(false, 4096, 0);
+  assert.equal(meter.finish().read.ios, 1);
+});
+
+Deno.test("a ramp by number lasts its time even when its I/Os are done sooner", () => {
+  const { meter, shared } = newMeter({ runtime: "60", rampTime: "60", rampIos: "1" });
+  meter.record(false, 4096, 0);
+  pass(2);
+  meter.startPass();
+  pass(2);
+  meter.startPass();
+  assert.equal(shared.read(0).phase, Phase.ramp);
+});
+
 Deno.test("each job publishes sums of its own, beyond 2^32", () => {
   const shared = SharedState.create(2);
   shared.publish(1, Float64Array.of(2 ** 40, 2 ** 52, 7, 1, 2, 3), 9);

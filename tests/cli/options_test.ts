@@ -27,6 +27,7 @@ Deno.test("the defaults are those that the documentation names", () => {
     jobCount: 1,
     runtimeMs: 10_000,
     rampMs: 0,
+    rampIos: 0,
     sizeBytes: null,
     offsetBytes: 0,
     direct: false,
@@ -171,6 +172,10 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
   [
     ["randread", "--number-ios=1.5"],
     /^Cannot use --number-ios 1\.5: wanted a whole number from 1 to 9007199254740991$/,
+  ],
+  [
+    ["randread", "--number-ios=9", "--ramp-ios=1"],
+    /^Cannot use --number-ios with --ramp-ios: .*wanted one of the two$/,
   ],
   [
     ["randread", "--number-ios=9", "--ramp-time=1"],

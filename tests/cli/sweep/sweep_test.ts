@@ -7,7 +7,7 @@ import { isOnPath } from "../../support/programs.ts";
 import { testWhen } from "../../support/skip.ts";
 import { finished, runCli, spawnCli, TempFolder } from "../support.ts";
 
-const SHORT = ["--runtime=50ms", "--ramp-time=10ms"];
+const SHORT = ["--runtime=50ms", "--ramp-time=10ms", "--ramp-ios=0"];
 
 /** A sweep of a small file into `results` below the folder. */
 function sweepArgs(folder: TempFolder, ...args: string[]): string[] {
