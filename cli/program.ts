@@ -1,6 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { DEVICE_BATCH_MODES, DRIVER_NAMES, WAIT_MODES } from "../mod.ts";
-import { COMPARE_NAMES, parseComparison } from "./compare/names.ts";
+import { COMPARE_NAMES, parseComparison, withWarmRamp } from "./compare/names.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { misuse } from "./failure.ts";
 import { APIS, isRandom, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
@@ -104,8 +104,8 @@ function addLoadCommand(
   if (mode === "randrw") command.option("--rwmixread <percent>", "share of reads (default 50)");
   if (writes(mode)) command.option("--allow-destructive", "overwrite the range of TARGET");
   command.action(async (target: string | undefined, raw: RawOptions) => {
-    const options = parseLoadOptions(mode, target, raw);
     const comparison = parseComparison(raw);
+    const options = parseLoadOptions(mode, target, comparison === null ? raw : withWarmRamp(raw));
     if (comparison !== null) {
       const { runComparison } = await import("./compare/command.ts");
       return finish(await runComparison(options, comparison, args));

@@ -1,5 +1,5 @@
 import type { AxisName } from "../sweep/axes.ts";
-import type { RawOptions } from "../load/options.ts";
+import { type RawOptions, WARM_RAMP_IOS } from "../load/options.ts";
 import { misuse } from "../failure.ts";
 import { parseList } from "../sweep/axes.ts";
 
@@ -50,4 +50,10 @@ export function parseComparison(raw: RawOptions): { names: CompareName[]; rounds
   if (names.length > 0) return { names, rounds: parseRounds(raw["rounds"]) };
   if (raw["rounds"] !== undefined) throw misuse(`Cannot use --rounds ${raw["rounds"]}: wanted it with --compare`);
   return null;
+}
+
+/** A load to be compared: code is compiled before it stands beside fio, where every I/O need not be counted. */
+export function withWarmRamp(raw: RawOptions): RawOptions {
+  const counted = raw["numberIos"] !== undefined || raw["verify"] !== undefined;
+  return counted ? raw : { rampIos: String(WARM_RAMP_IOS), ...raw };
 }

@@ -32,6 +32,9 @@ export const MAX_JOBS = 256;
 /** Bytes of buffers over all Workers: a mistyped block size must not fill the machine. */
 export const MAX_BUFFER_BYTES = 4 * 1024 ** 3;
 
+/** I/Os after which V8 has compiled what runs for each I/O; measured at depth 1 on a disk, where it takes longest. */
+export const WARM_RAMP_IOS = 50_000;
+
 /** I/Os of a ramp at most. */
 const MAX_RAMP_IOS = 1_000_000_000;
 

@@ -1,6 +1,6 @@
 import { COMPARE_NAMES, type CompareName, parseCompare, parseRounds } from "../compare/names.ts";
 import { misuse } from "../failure.ts";
-import { LOAD_MODES, type LoadMode, type RawOptions } from "../load/options.ts";
+import { LOAD_MODES, type LoadMode, type RawOptions, WARM_RAMP_IOS } from "../load/options.ts";
 import { type Plan, varyingAxes } from "../report/manifest.ts";
 import { AXES, axisValues, buildGrid } from "./axes.ts";
 import { buildPoints, type Point } from "./points.ts";
@@ -10,9 +10,6 @@ const OWN_OPTIONS: readonly string[] = ["rw", "rounds", "baseline", "compare", "
 
 /** Options that a plan has fields for, in which `2` and `2s` are the same. */
 const PLANNED_OPTIONS: readonly string[] = ["runtime", "rampTime", "seed", "norandommap"];
-
-/** I/Os after which V8 has compiled what runs for each I/O; measured at depth 1 on a disk, where it takes longest. */
-const RAMP_IOS = 50_000;
 
 /** A checked command line of `sweep`. */
 export interface SweepOptions {
@@ -37,7 +34,7 @@ export function parseSweepOptions(target: string | undefined, raw: RawOptions): 
   const load: RawOptions = {
     runtime: "2",
     rampTime: "500ms",
-    rampIos: String(RAMP_IOS),
+    rampIos: String(WARM_RAMP_IOS),
     // As in the cover letter: a sweep is about the way of an I/O, not about which blocks are left.
     ...mode.startsWith("rand") ? { norandommap: "1" } : {},
     ...Object.fromEntries(Object.entries(raw).filter(([name]) => !OWN_OPTIONS.includes(name))),

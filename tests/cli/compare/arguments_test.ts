@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { fioArguments } from "../../../cli/compare/fio.ts";
 import { makeContenders } from "../../../cli/compare/contenders.ts";
 import { plainToFioJson } from "../../../cli/compare/contender.ts";
-import { parseComparison } from "../../../cli/compare/names.ts";
+import { parseComparison, withWarmRamp } from "../../../cli/compare/names.ts";
 import { qemuImgArguments } from "../../../cli/compare/qemu_img.ts";
 import { readRun } from "../../../cli/report/run_figures.ts";
 import { options } from "../support.ts";
@@ -98,4 +98,12 @@ Deno.test("a plain result is read back as it was", () => {
   const written = readRun(plainToFioJson({ ...plain, ...unknown, options: options("write", "/x") }), "x");
   assert.deepEqual([written.iops, written.cpuUsPerIo], [150, null]);
   assert.throws(() => plainToFioJson({ ...plain, ...cpu, seconds: 0, options: options("read", "/x") }), /ran for 0 s/);
+});
+
+Deno.test("a compared load is compiled before it is measured, unless it counts its I/Os or was asked not to be", () => {
+  const rampIos = (raw: Record<string, string>) => options("randwrite", "/x", withWarmRamp(raw)).rampIos;
+  assert.ok(rampIos({}) >= 10_000);
+  assert.equal(rampIos({ rampIos: "0" }), 0);
+  assert.equal(rampIos({ numberIos: "9" }), 0);
+  assert.equal(rampIos({ verify: "crc32c" }), 0);
 });
