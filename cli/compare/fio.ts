@@ -73,6 +73,9 @@ export function fioArguments(options: LoadOptions, best: boolean): string[] {
     // Without it fio drops the target from the page cache first, and measures something else than plugio.
     "--invalidate=0",
     ...best ? bestArguments(engine, depth) : [],
+    // From the start of an I/O, as plugio counts: fio's clat begins only after the submission.
+    "--lat_percentiles=1",
+    "--clat_percentiles=0",
     "--output-format=json",
   ];
 }

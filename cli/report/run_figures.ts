@@ -41,22 +41,28 @@ export function readRun(json: unknown, path: string): RunFigures {
   }
   const ios = (number(read["total_ios"]) ?? 0) + (number(write?.["total_ios"]) ?? 0);
   const latencies = (number(read["total_ios"]) ?? 0) > 0 ? read : write ?? read;
-  const clat = fields(latencies["clat_ns"]);
-  const percentiles = fields(clat?.["percentile"]);
+  const latency = wholeLatency(latencies);
+  const percentiles = fields(latency?.["percentile"]);
   const plugio = fields(job["plugio"]);
   return {
     iops: number(read["iops"])! + (number(write?.["iops"]) ?? 0),
     ios,
     startedAtMs: number(fields(json)?.["timestamp_ms"]) ?? 0,
-    meanNs: (number(clat?.["N"]) ?? 0) > 0 ? number(clat?.["mean"]) : null,
+    meanNs: (number(latency?.["N"]) ?? 0) > 0 ? number(latency?.["mean"]) : null,
     p50Ns: number(percentiles?.["50.000000"]),
     p99Ns: number(percentiles?.["99.000000"]),
     cpuUsPerIo: cpuUsPerIo(job, ios),
     counters: counters(plugio),
     errorCount: errorCount(job, plugio),
-    bins: Object.entries(fields(clat?.["bins"]) ?? {}).map(([ns, count]) => [Number(ns), Number(count)] as const),
+    bins: Object.entries(fields(latency?.["bins"]) ?? {}).map(([ns, count]) => [Number(ns), Number(count)] as const),
     series: list(plugio?.["series"]).map((entry) => [Number(list(entry)[0]), Number(list(entry)[1])] as const),
   };
+}
+
+/** fio's `lat_ns` counts from the start of an I/O, `clat_ns` from the end of its submission; plugio's are the same. */
+function wholeLatency(direction: Fields): Fields | undefined {
+  const lat = fields(direction["lat_ns"]);
+  return lat?.["percentile"] === undefined ? fields(direction["clat_ns"]) : lat;
 }
 
 /** fio's shares are percent of the run time of all jobs together, and so are ours. */

@@ -37,6 +37,7 @@ Deno.test("fio gets engine, depth, size, jobs, range, times, seed and cache of p
       "--time_based",
       "--norandommap",
       "--invalidate=0",
+      "--lat_percentiles=1",
     ]
   ) assert.ok(args.includes(wanted), wanted);
   assert.ok(!args.some((arg) => /fixedbufs|batch/.test(arg)));

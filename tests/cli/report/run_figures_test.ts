@@ -21,6 +21,18 @@ Deno.test("results of fio have latencies and CPU, and no counters", () => {
   assert.equal(run.cpuUsPerIo, 500);
 });
 
+Deno.test("fio's latencies are those from the start of an I/O where it was asked for them, as plugio's are", () => {
+  const percentile = (ns: number) => ({ "50.000000": ns, "99.000000": ns });
+  const read = { iops: 5, total_ios: 5, clat_ns: { N: 5, mean: 100, percentile: percentile(90) } };
+  const lat = { N: 5, mean: 300, percentile: percentile(290) };
+  const latencies = (read: object) => {
+    const { meanNs, p50Ns, p99Ns } = readRun({ jobs: [{ read }] }, "x");
+    return [meanNs, p50Ns, p99Ns];
+  };
+  assert.deepEqual(latencies({ ...read, lat_ns: lat }), [300, 290, 290]);
+  assert.deepEqual(latencies({ ...read, lat_ns: { N: 5, mean: 300 } }), [100, 90, 90]);
+});
+
 Deno.test("results without latency or CPU say so instead of 0", () => {
   const run = readRun({ jobs: [{ read: { iops: 5, total_ios: 5 } }] }, "x");
   assert.deepEqual([run.meanNs, run.p50Ns, run.p99Ns, run.cpuUsPerIo, run.counters], [null, null, null, null, null]);
