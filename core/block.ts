@@ -118,7 +118,7 @@ export interface OpenOptions {
    * another device, and keep it from being mounted meanwhile (O_EXCL, open(2)). Default false.
    */
   readonly exclusive?: boolean;
-  /** Empty the regular file on opening. Default false. */
+  /** Empty the regular file on opening; not together with `readOnly`. Default false. */
   readonly truncate?: boolean;
   /** When queued requests are submitted. Default `"auto"`. */
   readonly batch?: BatchMode;

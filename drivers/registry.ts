@@ -69,6 +69,7 @@ export async function openDevice(target: string, options: DeviceOptions = {}): P
   checkChoice("batch", options.batch, DEVICE_BATCH_MODES);
   checkChoice("wait", options.wait, WAIT_MODES);
   checkDrain(options.drainMs);
+  checkTruncate(options);
   const open = DRIVERS[driver];
   if (open === undefined) {
     throw new RangeError(`Cannot use driver "${driver}": wanted ${DRIVER_NAMES.join(", ")}`);
@@ -109,6 +110,12 @@ function splitTarget(target: string, driver: string | undefined): { driver: stri
   if (driver === "blkio" && prefix !== "blkio") return { driver, path: target };
   if (prefix in DRIVERS) return { driver: driver ?? prefix, path: target.slice(colon + 1) };
   return { driver: driver ?? "io_uring", path: target };
+}
+
+/** Linux empties a file for O_TRUNC also when it is opened for reading alone. */
+function checkTruncate({ readOnly, truncate }: DeviceOptions): void {
+  if (!readOnly || !truncate) return;
+  throw new RangeError("Cannot use truncate with readOnly: it empties the file; wanted readOnly: false");
 }
 
 function checkDrain(drainMs: number | undefined): void {
