@@ -55,10 +55,11 @@ export class Transfers {
 
   /** Reads into or writes from one buffer. */
   single(op: Opcode, buffer: Uint8Array, offset: number, flags: number, options?: RequestOptions): Promise<number> {
+    if (!(buffer instanceof Uint8Array)) return Promise.reject(this.#noBuffer(op, buffer));
     const length = buffer.length;
     const failure = this.#check(op, offset, length, options);
     if (failure !== null) return Promise.reject(failure);
-    if (length === 0) return Promise.resolve(0);
+    if (length === 0) return isGone(buffer) ? Promise.reject(this.#goneBuffer(op)) : Promise.resolve(0);
     const memory = this.#buffers.regionOf(buffer);
     if (memory === null || !this.#buffers.isAligned(memory, buffer.byteOffset)) {
       return this.#bounced(op, buffer, offset, flags, options);
@@ -76,6 +77,9 @@ export class Transfers {
     flags: number,
     options?: RequestOptions,
   ): Promise<number> {
+    for (const buffer of buffers) {
+      if (!(buffer instanceof Uint8Array)) return Promise.reject(this.#noBuffer(op, buffer));
+    }
     const pieces = this.#pieces(buffers);
     if (pieces === null) {
       // Foreign memory: one request for each buffer, side by side in the same batch.
@@ -218,9 +222,27 @@ export class Transfers {
       if (memory === null || !this.#buffers.isAligned(memory, byteOffset) || (byteLength & lengthMask) !== 0) {
         return null;
       }
+      if (isGone(buffer)) return null;
       pieces.push({ memory, byteOffset, byteLength });
     }
     return pieces;
+  }
+
+  /** Other typed arrays have elements of another size; the rest would fail when the data arrives. */
+  #noBuffer(op: Opcode, buffer: unknown): TypeError {
+    const what = Object.prototype.toString.call(buffer).slice(8, -1);
+    return new TypeError(
+      `Cannot ${OPCODE_NAMES[op]} ${this.#backend.target} with a buffer of type ${what}: ` +
+        "wanted a Uint8Array",
+    );
+  }
+
+  /** 0 bytes would look like the end of a file. */
+  #goneBuffer(op: Opcode): TypeError {
+    return new TypeError(
+      `Cannot ${OPCODE_NAMES[op]} ${this.#backend.target}: the buffer was released, transferred or ` +
+        "detached before the call; wanted one that has its memory",
+    );
   }
 
   #check(op: Opcode, offset: number, length: number, options: RequestOptions | undefined): Error | null {
@@ -235,6 +257,11 @@ export class Transfers {
     const { reason: cause } = signal;
     return new StorageError({ kind: "aborted", op: OPCODE_NAMES[op]!, target, errno: Errno.ECANCELED, cause });
   }
+}
+
+/** True for a view whose memory was released or transferred away. */
+function isGone(buffer: Uint8Array): boolean {
+  return buffer.length === 0 && (buffer.buffer as ArrayBuffer).detached === true;
 }
 
 function detachedError(op: Opcode, buffer: Uint8Array, length: number): TypeError | null {

@@ -113,11 +113,7 @@ export const LIFETIMES: readonly Check[] = [
       await read;
       device.release(buffers);
       assert.equal(buffers[0]!.length, 0);
-      await assert.rejects(
-        device.read(buffers[1]!, 0).then((bytes) => {
-          if (bytes === 0) throw new Error("an empty buffer reads nothing");
-        }),
-      );
+      await assert.rejects(device.read(buffers[1]!, 0), TypeError);
     },
   },
   {

@@ -22,6 +22,40 @@ export const MISTAKES: readonly Check[] = [
     },
   },
   {
+    name: "what is no Uint8Array is a TypeError, not a request",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      const others = [undefined, "text", [1, 2], new Uint16Array(256), new DataView(new ArrayBuffer(512))];
+      for (const other of others) {
+        const buffer = other as unknown as Uint8Array;
+        await assert.rejects(device.read(buffer, 0), /TypeError: Cannot read .*wanted a Uint8Array/);
+        await assert.rejects(device.write(buffer, 0), /TypeError: Cannot write .*wanted a Uint8Array/);
+        await assert.rejects(device.readv([new Uint8Array(512), buffer], 0), TypeError);
+        await assert.rejects(device.writev([buffer], 0), TypeError);
+      }
+      assert.equal(device.stats.requests, 0);
+    },
+  },
+  {
+    name: "a buffer that is gone before the call is a TypeError, not 0 bytes as at the end of a file",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      const released = device.allocate(1, 4096);
+      device.release(released);
+      const [own] = device.allocate(1, 4096);
+      const foreign = new Uint8Array(4096);
+      const gone = [...released, device.allocate(1, 4096)[0]!, foreign];
+      for (const { buffer } of gone) if (!buffer.detached) structuredClone(buffer, { transfer: [buffer] });
+      for (const buffer of gone) {
+        await assert.rejects(device.read(buffer, 0), /TypeError: Cannot read .*released/);
+        await assert.rejects(device.write(buffer, 0), /TypeError: Cannot write .*released/);
+        await assert.rejects(device.readv([buffer, own!], 0), TypeError);
+      }
+    },
+  },
+  {
     name: "impossible ranges are RangeErrors before a request is made",
     async run(subject) {
       await using disk = await subject.patterned();
@@ -103,6 +137,21 @@ export const MISTAKES: readonly Check[] = [
       await disk.device.close();
       const nonsense = [{ queueDepth: 0 }, { queueDepth: 1.5 }, { wait: "never" }, { batch: "often" }];
       for (const options of nonsense) await assert.rejects(disk.again(options as DeviceOptions), RangeError);
+    },
+  },
+  {
+    name: "truncate together with readOnly is a RangeError and empties nothing",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      await disk.device.close();
+      await assert.rejects(
+        disk.again({ readOnly: true, truncate: true }),
+        /RangeError: Cannot use truncate .*readOnly/,
+      );
+      await using again = await disk.again({ readOnly: true });
+      const buffer = new Uint8Array(4096);
+      assert.equal(await again.read(buffer, 4096), 4096);
+      assertPattern(buffer, 4096);
     },
   },
   {
