@@ -64,18 +64,23 @@ function classify(error: unknown): Classified {
     return { line: error.message, hint: storageHint(error), exitCode: ExitCode.failed, expected: true };
   }
   if (error instanceof Deno.errors.NotCapable) {
-    return {
-      line: error.message,
-      hint: "Use the permissions of deno.json: deno run -P cli.ts",
-      exitCode: ExitCode.failed,
-      expected: true,
-    };
+    return { ...notAllowed(error), exitCode: ExitCode.failed, expected: true };
   }
   if (error instanceof RangeError && !(error instanceof InvariantError)) {
     return { line: error.message, hint: "", exitCode: ExitCode.misuse, expected: true };
   }
   const line = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return { line, hint: "", exitCode: ExitCode.failed, expected: false };
+}
+
+/** Deno keeps /proc, /sys and most of /dev for programs with every permission, and would advise to give that. */
+function notAllowed({ message }: Error): { readonly line: string; readonly hint: string } {
+  const path = /^Requires all access to ("[^"]*")/.exec(message)?.[1];
+  if (path === undefined) return { line: message, hint: "Use the permissions of deno.json: deno run -P cli.ts" };
+  return {
+    line: `Cannot use ${path}: Deno lets no program there, wanted a path outside of /proc, /sys and /dev`,
+    hint: "",
+  };
 }
 
 function storageHint(error: StorageError): string {

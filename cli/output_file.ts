@@ -62,7 +62,7 @@ function refuseNonFile(path: string): void {
     info = Deno.statSync(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return;
-    if (error instanceof Deno.errors.NotCapable && !/^\/(dev|proc|sys)\//.test(path)) throw error;
+    if (error instanceof Deno.errors.NotCapable) throw error;
     throw failed(`Cannot write output file ${path}: ${reason(error)}, wanted a regular file or a free name`, error);
   }
   if (!info.isFile) {

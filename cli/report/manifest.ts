@@ -65,6 +65,7 @@ export function readManifest(folder: string): Manifest | null {
     text = Deno.readTextFileSync(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return null;
+    if (error instanceof Deno.errors.NotCapable) throw error;
     throw failed(`Cannot read ${path}: ${(error as Error).message}, wanted a readable file`, error);
   }
   const json = parseObject(text);

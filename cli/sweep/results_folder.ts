@@ -85,10 +85,19 @@ function makeFolder(path: string): void {
 }
 
 function lockFolder(path: string): Deno.FsFile {
-  const file = Deno.openSync(join(path, LOCK_NAME), { write: true, create: true });
+  const file = openLock(path);
   if (tryLock(file)) return file;
   file.close();
   throw failed(`Cannot sweep into ${path}: another sweep is writing there, wanted its end or another --output`);
+}
+
+function openLock(path: string): Deno.FsFile {
+  try {
+    return Deno.openSync(join(path, LOCK_NAME), { write: true, create: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw failed(`Cannot sweep into ${path}: ${(error as Error).message}, wanted a folder to write to`, error);
+  }
 }
 
 function tryLock(file: Deno.FsFile): boolean {

@@ -292,6 +292,8 @@ const ENVIRONMENT: readonly (readonly [args: (file: string) => string[], code: n
     1,
     /^Cannot write output file \/tmp: it is a directory, wanted a reg/,
   ],
+  [(file) => ["randread", file, "--output=/proc/x"], 1, /^Cannot use "\/proc\/x": Deno lets no program there, wanted/],
+  [(file) => ["sweep", file, "--output=/proc/x"], 1, /^Cannot use "\/proc\/x\/manifest\.json": Deno lets no program/],
 ];
 
 for (const [args, code, line] of ENVIRONMENT) {

@@ -73,6 +73,18 @@ Deno.test("two sweeps do not write to one folder at the same time, and the next 
   ResultsFolder.open(path, manifest())[Symbol.dispose]();
 });
 
+Deno.test("a folder whose lock cannot be opened is refused in one line that names it", () => {
+  const { temp, path } = halfDone();
+  using _temp = temp;
+  // Root may open every file, but nobody a folder for writing.
+  Deno.mkdirSync(join(path, ".lock"));
+  assert.throws(
+    () => ResultsFolder.open(path, manifest()),
+    (error: Error) =>
+      error.name === "CliError" && /^Cannot sweep into .*sweep: .*, wanted a folder/.test(error.message),
+  );
+});
+
 /** Opens what must be refused, and sees that nothing has changed. */
 function refused(path: string, wanted: Manifest, message: RegExp): void {
   const before = listing(path);
