@@ -65,11 +65,6 @@ export class QueuePair {
     return this.#sq;
   }
 
-  /** Commands that were pushed and that the controller does not know of. */
-  get unkicked(): number {
-    return this.#pushed;
-  }
-
   /** Index of the first word of the entry at the tail, which the caller fills; the doorbell is up to `kick`. */
   push(): number {
     const at = this.#tail * SQE_WORDS;

@@ -1,8 +1,5 @@
 import { Errno } from "../../core/errno.ts";
 
-/** Status code types (Base Specification 2.0, figure 94). */
-export const StatusType = { generic: 0, commandSpecific: 1, media: 2, path: 3, vendor: 7 } as const;
-
 /** Status of a command that the driver ended itself: the controller was reset or is gone. A vendor's code is no clash. */
 export const DRIVER_ABORTED = 0x10000;
 

@@ -140,7 +140,6 @@ export const LIBC_CONSTANTS = {
   MSG_NOSIGNAL: { header: "sys/socket.h", value: 0x4000 },
   MSG_CMSG_CLOEXEC: { header: "sys/socket.h", value: 0x40000000 },
   SHUT_RDWR: { header: "sys/socket.h", value: 2 },
-  F_GETFL: { header: "fcntl.h", value: 3 },
   F_ADD_SEALS: { header: "fcntl.h", value: 1033 },
   F_GET_SEALS: { header: "fcntl.h", value: 1034 },
   F_SEAL_SHRINK: { header: "fcntl.h", value: 2 },
