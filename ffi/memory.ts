@@ -5,10 +5,10 @@ import { newSharedFile } from "./shared_memory.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
 
 /** Page size that alignments are rounded to; memory from mmap(2) starts on a page in any case. */
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 
-/** Regions by their ArrayBuffer: how the address behind a view is found without asking V8 for a pointer per I/O. */
-const regions = new WeakMap<ArrayBufferLike, AlignedMemory>();
+/** Memory by its ArrayBuffer: how the address behind a view is found without asking V8 for a pointer per I/O. */
+const regions = new WeakMap<ArrayBufferLike, NativeMemory>();
 
 /** What kind of memory is mapped. */
 export interface MemoryOptions {
@@ -17,19 +17,16 @@ export interface MemoryOptions {
 }
 
 /**
- * Memory outside of the JavaScript heap, page-aligned, that a kernel may write to at any time.
+ * Memory outside of the JavaScript heap that a kernel may write to at any time, and its only ArrayBuffer.
  *
- * The mapping belongs to this object, not to the garbage collector: it stays until `dispose`, which refuses while
- * requests hold it. Disposing detaches the ArrayBuffer first, so that views left behind have length 0 instead of
- * pointing at nothing. A buffer that somebody transferred away cannot be detached here: the mapping is
- * then leaked on purpose.
+ * It belongs to this object, not to the garbage collector: it stays until `dispose`, which refuses while requests hold
+ * it. Disposing detaches the ArrayBuffer first, so that views left behind have length 0 instead of pointing at nothing.
+ * A buffer that somebody transferred away cannot be detached here: what it points at is then lost on purpose.
  */
-export class AlignedMemory implements OwnedMemory {
+export abstract class NativeMemory implements OwnedMemory {
   readonly addressLow: number;
   readonly addressHigh: number;
   readonly byteLength: number;
-  /** Descriptor of the file behind shared memory, open until `dispose`; −1 for memory of this process alone. */
-  readonly fd: number;
   registeredIndex = -1;
   registeredWith: unknown = null;
   holds = 0;
@@ -38,26 +35,14 @@ export class AlignedMemory implements OwnedMemory {
   #bytes: Uint8Array<ArrayBuffer>;
   #words: Int32Array<ArrayBuffer>;
 
-  /** Maps at least `byteLength` zeroed bytes, whole pages, present in memory from the start. */
-  constructor(byteLength: number, { shared = false }: MemoryOptions = {}) {
-    if (!Number.isSafeInteger(byteLength) || byteLength <= 0) {
-      throw new RangeError(`Cannot allocate ${byteLength} bytes: wanted a whole number above 0`);
-    }
-    this.byteLength = Math.ceil(byteLength / PAGE_BYTES) * PAGE_BYTES;
-    this.fd = shared ? newSharedFile("plugio", this.byteLength) : -1;
-    const flags = (shared ? C.MAP_SHARED.value : C.MAP_PRIVATE.value | C.MAP_ANONYMOUS.value) | C.MAP_POPULATE.value;
-    const prot = C.PROT_READ.value | C.PROT_WRITE.value;
-    const pointer = libc().mmap(null, BigInt(this.byteLength), prot, flags, this.fd, 0n);
+  /** Takes ownership of `byteLength` bytes at `pointer`, whole words. */
+  constructor(pointer: Deno.PointerObject, byteLength: number) {
     const address = Deno.UnsafePointer.value(pointer);
-    if (pointer === null || address >= 0xffff_ffff_ffff_f000n) {
-      const errno = lastErrno();
-      if (shared) closeFile(this.fd, "memory file");
-      throw new StorageError({ kind: "resource", op: "allocate", target: `${this.byteLength} bytes of memory`, errno });
-    }
+    this.byteLength = byteLength;
     this.#pointer = pointer;
     this.addressLow = Number(BigInt.asIntN(32, address));
     this.addressHigh = Number(BigInt.asIntN(32, address >> 32n));
-    this.#buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, this.byteLength);
+    this.#buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength);
     this.#bytes = new Uint8Array(this.#buffer);
     this.#words = new Int32Array(this.#buffer);
     regions.set(this.#buffer, this);
@@ -78,32 +63,67 @@ export class AlignedMemory implements OwnedMemory {
 
   /** The pointer, for calls that take one. Valid until `dispose`. */
   get pointer(): Deno.PointerObject {
-    if (this.#pointer === null) throw new StorageError({ kind: "closed", op: "use", target: "AlignedMemory" });
-    return this.#pointer;
+    if (this.#pointer !== null) return this.#pointer;
+    throw new StorageError({ kind: "closed", op: "use", target: this.constructor.name });
   }
 
-  /** Detaches and unmaps; harmless when done twice. Throws an InvariantError while a request holds the memory. */
+  /** Detaches and gives back; harmless when done twice. Throws an InvariantError while a request holds the memory. */
   [Symbol.dispose](): void {
     const pointer = this.#pointer;
     if (pointer === null) return;
     invariant(this.holds === 0, `Cannot free memory that ${this.holds} requests hold: wait for their completion first`);
     this.#pointer = null;
     regions.delete(this.#buffer);
+    const lost = this.#buffer.detached;
+    if (!lost) this.#buffer.transfer();
+    this.giveBack(pointer, lost);
+  }
+
+  /** Gives the memory back to where it came from, unless it is `lost`: views of a transferred buffer are alive. */
+  protected abstract giveBack(pointer: Deno.PointerObject, lost: boolean): void;
+}
+
+/** A mapping of its own: page-aligned, zeroed, whole pages. */
+export class AlignedMemory extends NativeMemory {
+  /** Descriptor of the file behind shared memory, open until `dispose`; −1 for memory of this process alone. */
+  readonly fd: number;
+
+  /** Maps at least `byteLength` zeroed bytes, whole pages, present in memory from the start. */
+  constructor(byteLength: number, { shared = false }: MemoryOptions = {}) {
+    if (!Number.isSafeInteger(byteLength) || byteLength <= 0) {
+      throw new RangeError(`Cannot allocate ${byteLength} bytes: wanted a whole number above 0`);
+    }
+    const mappedBytes = Math.ceil(byteLength / PAGE_BYTES) * PAGE_BYTES;
+    const fd = shared ? newSharedFile("plugio", mappedBytes) : -1;
+    super(mapPages(mappedBytes, fd), mappedBytes);
+    this.fd = fd;
+  }
+
+  protected override giveBack(pointer: Deno.PointerObject, lost: boolean): void {
     if (this.fd >= 0) closeFile(this.fd, "memory file");
-    // Detached by somebody else: views of the transferred buffer are alive, so the mapping has to stay.
-    if (this.#buffer.detached) return;
-    this.#buffer.transfer();
+    if (lost) return;
     if (libc().munmap(pointer, BigInt(this.byteLength)) < 0) {
       throw new StorageError({ kind: "resource", op: "unmap", target: "memory", errno: lastErrno() });
     }
   }
 }
 
+/** Maps `byteLength` bytes of the file `fd`, or of no file; closes the file when that fails. */
+function mapPages(byteLength: number, fd: number): Deno.PointerObject {
+  const sharing = fd >= 0 ? C.MAP_SHARED.value : C.MAP_PRIVATE.value | C.MAP_ANONYMOUS.value;
+  const prot = C.PROT_READ.value | C.PROT_WRITE.value;
+  const pointer = libc().mmap(null, BigInt(byteLength), prot, sharing | C.MAP_POPULATE.value, fd, 0n);
+  if (pointer !== null && Deno.UnsafePointer.value(pointer) < 0xffff_ffff_ffff_f000n) return pointer;
+  const errno = lastErrno();
+  if (fd >= 0) closeFile(fd, "memory file");
+  throw new StorageError({ kind: "resource", op: "allocate", target: `${byteLength} bytes of memory`, errno });
+}
+
 let lastBuffer: ArrayBufferLike | null = null;
-let lastRegion: AlignedMemory | null = null;
+let lastRegion: NativeMemory | null = null;
 
 /** The region that `view` lies in, or null for memory that plugio did not hand out. */
-export function regionOf(view: Uint8Array): AlignedMemory | null {
+export function regionOf(view: Uint8Array): NativeMemory | null {
   const buffer = view.buffer;
   // Buffers handed out together share one ArrayBuffer, so the last answer is nearly always the next one.
   if (buffer === lastBuffer && lastRegion !== null && !lastRegion.disposed) return lastRegion;

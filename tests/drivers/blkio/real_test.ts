@@ -180,20 +180,40 @@ testWhen(SERVER, "vhost-user: memory of another device bounces, and cannot make 
   assert.throws(() => disk.createRequest({ op: "read", buffer: foreign!, onComplete: () => {} }), TypeError);
 });
 
-testWhen(SERVER, "vhost-user: memory regions are bounded, and a release gives one back", async () => {
+testWhen(SERVER, "vhost-user: a thousand single allocations share a few memory regions", async () => {
+  await using bench = await Bench.open("vhost-user");
+  await using disk = await openDevice(bench.target);
+  const buffers = Array.from({ length: 1000 }, () => disk.allocate(1, 4096)[0]!);
+  const offsetOf = (index: number) => (index * 7919 % 256) * 4096;
+  await Promise.all(buffers.map((buffer, index) => disk.read(buffer, offsetOf(index))));
+  for (const [index, buffer] of buffers.entries()) assert.deepEqual(buffer, pattern(offsetOf(index), 4096));
+  assert.equal(disk.stats.bounced, 0);
+  disk.release([buffers[1]!]);
+  assert.deepEqual([buffers[0]!.length, buffers[1]!.length, buffers[2]!.length], [4096, 0, 4096]);
+  const [again] = disk.allocate(1, 4096);
+  assert.ok(again!.every((byte) => byte === 0), "memory of somebody else shows");
+  assert.equal(await disk.read(again!, 4096), 4096);
+  assert.deepEqual(again, pattern(4096, 4096));
+  disk.release([...buffers.filter((buffer) => buffer.length > 0), again!]);
+  assert.equal(await disk.read(disk.allocate(1, 4096)[0]!, 0), 4096);
+});
+
+testWhen(SERVER, "vhost-user: one memory region too many is refused before the server is asked", async () => {
   await using bench = await Bench.open("vhost-user");
   await using disk = await openDevice(bench.target);
   const all: Uint8Array<ArrayBuffer>[][] = [];
   const fill = () => {
-    for (let count = 0; count < 1000; count++) all.push(disk.allocate(1, 4096));
+    for (let count = 0; count < 1000; count++) all.push(disk.allocate(1, 1 << 20));
   };
   assert.throws(fill, {
     kind: "resource",
     message: /(\d+) of \1 memory regions are in use \(max-mem-regions\); wanted fewer/,
   });
+  assert.equal(await disk.read(all[0]![0]!, 0), 1 << 20);
   disk.release(all.pop()!);
   const [buffer] = disk.allocate(1, 4096);
   assert.equal(await disk.read(buffer!, 0), 4096);
+  assert.equal(disk.broken, false);
 });
 
 for (const wait of ["event", "block"] as const) {
