@@ -5,7 +5,7 @@ import { BlockDevice } from "../core/device.ts";
 import { DevicePlug } from "../core/device_plug.ts";
 import { setPlugDebug } from "../core/plug.ts";
 import { openBlkio } from "./blkio/mod.ts";
-import { parseBlkioTarget } from "./blkio/target.ts";
+import { BLKIO_DRIVERS, parseBlkioTarget } from "./blkio/target.ts";
 import { openIoUring } from "./io_uring/mod.ts";
 import { openLinuxAio } from "./linux_aio/mod.ts";
 import type { MemoryOptions } from "./memory/disk.ts";
@@ -41,7 +41,7 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 
 /**
  * Opens a regular file, a block device, or with the driver blkio what libblkio connects to. `target` is a path, or
- * `driver:target`; the option `driver` wins over a prefix. `memory:64MiB` is a new disk in memory; see {@link MemoryDisk}
+ * `driver:target`; a prefix that contradicts the option `driver` is refused. `memory:64MiB` is a new disk in memory; see {@link MemoryDisk}
  * for tests with faults.
  *
  * Needs `--allow-ffi` (unscoped: pointers into the rings), nothing else for io_uring; nothing for memory.
@@ -107,8 +107,13 @@ function splitTarget(target: string, driver: string | undefined): { driver: stri
   const prefix = colon < 0 ? "" : target.slice(0, colon);
   // A path may hold a colon of its own: only a known driver's name before it is a prefix.
   // The names of libblkio's drivers stand before an address as well, and one is also a driver of ours.
-  if (driver === "blkio" && prefix !== "blkio") return { driver, path: target };
-  if (prefix in DRIVERS) return { driver: driver ?? prefix, path: target.slice(colon + 1) };
+  if (driver === "blkio" && (prefix in BLKIO_DRIVERS || !(prefix in DRIVERS))) return { driver, path: target };
+  if (driver !== undefined && prefix in DRIVERS && driver !== prefix) {
+    throw new RangeError(
+      `Cannot open ${target} with driver ${driver}: its prefix names driver ${prefix}; wanted one of the two`,
+    );
+  }
+  if (prefix in DRIVERS) return { driver: prefix, path: target.slice(colon + 1) };
   return { driver: driver ?? "io_uring", path: target };
 }
 

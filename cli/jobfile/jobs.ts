@@ -1,4 +1,5 @@
 import { DRIVER_NAMES, parseSize } from "../../mod.ts";
+import { driverPrefix, takesPath } from "../driver.ts";
 import { CliError, misuse } from "../failure.ts";
 import { LOAD_MODES, type LoadMode, type LoadOptions, MAX_JOBS, parseLoadOptions, writes } from "../load/options.ts";
 import type { RawOptions } from "../load/raw_options.ts";
@@ -170,9 +171,10 @@ class SectionReader {
     throw this.#wrong(option!, `wanted ${LOAD_MODES.join(", ")}`);
   }
 
-  #driver(): string {
+  /** The driver of `ioengine`, or undefined: then the target's prefix may name one. */
+  #driver(): string | undefined {
     const option = this.#options.get("ioengine");
-    if (option === undefined) return "io_uring";
+    if (option === undefined) return undefined;
     const driver = ENGINE_DRIVERS[option.value ?? ""];
     if (driver !== undefined && DRIVER_NAMES.includes(driver)) return driver;
     const known = Object.keys(ENGINE_DRIVERS).filter((engine) => DRIVER_NAMES.includes(ENGINE_DRIVERS[engine]!));
@@ -188,10 +190,11 @@ class SectionReader {
         `Cannot run job ${this.#section.name} of ${this.#path}:${this.#section.line}: it overwrites data, wanted filename=PATH`,
       );
     }
-    // fio takes several files with colons between them; a driver's prefix is the only colon here.
+    // fio takes several files with colons between them; here they stand behind a driver's name and in its addresses.
     const value = option.value ?? "";
-    const rest = value.slice((DRIVER_NAMES.find((name) => value.startsWith(`${name}:`))?.length ?? -1) + 1);
-    if (value === "" || rest.includes(":")) throw this.#wrong(option, "wanted one path");
+    const prefix = driverPrefix(value);
+    const path = prefix === undefined ? value : value.slice(prefix.length + 1);
+    if (value === "" || (takesPath(prefix ?? null) && path.includes(":"))) throw this.#wrong(option, "wanted one path");
     return value;
   }
 

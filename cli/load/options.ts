@@ -1,4 +1,5 @@
-import { DEVICE_BATCH_MODES, type DeviceBatchMode, DRIVER_NAMES, WAIT_MODES, type WaitMode } from "../../mod.ts";
+import { DEVICE_BATCH_MODES, type DeviceBatchMode, WAIT_MODES, type WaitMode } from "../../mod.ts";
+import { chosenDriver, driverPrefix } from "../driver.ts";
 import { misuse } from "../failure.ts";
 import { choice, duration, integer, positive, type RawOptions, size, text } from "./raw_options.ts";
 import { checkWorkload, parseWorkloadOptions, type WorkloadOptions } from "./workload_options.ts";
@@ -86,7 +87,7 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
   const options: LoadOptions = {
     mode,
     target: target === undefined ? null : targetPath(target),
-    driver: text(raw, "driver") ?? driverPrefix(target) ?? "io_uring",
+    driver: chosenDriver(text(raw, "driver"), target) ?? "io_uring",
     blockSizeBytes: positive(size(raw, "bs") ?? 4096, "bs"),
     ioDepth,
     jobCount: integer(raw, "numjobs", 1, { from: 1, to: MAX_JOBS }),
@@ -169,11 +170,6 @@ function properties(raw: RawOptions): Record<string, string> {
     found[text.slice(0, equals)] = text.slice(equals + 1);
   }
   return found;
-}
-
-/** The driver that `driver:address` names. */
-function driverPrefix(target: string | undefined): string | undefined {
-  return DRIVER_NAMES.find((name) => target?.startsWith(`${name}:`));
 }
 
 function targetPath(target: string): string {

@@ -14,8 +14,8 @@ export function collectWarnings(options: LoadOptions, survey: TargetSurvey, resu
   return [
     ...runWarnings(result),
     ...targetWarnings(options, survey),
-    ...workloadWarnings(options, result),
-    ...depthWarnings(options, result),
+    ...workloadWarnings(options, survey, result),
+    ...depthWarnings(options, survey, result),
     ...result.notes,
   ];
 }
@@ -31,7 +31,7 @@ export function targetWarnings(options: LoadOptions, survey: TargetSurvey): stri
       } of holes and unwritten parts: reads of these do not touch the disk`,
     );
   }
-  if (!options.direct && !writes(options.mode)) {
+  if (readsThroughCache(options, survey)) {
     const memory = survey.memoryBytes;
     warnings.push(
       memory > 0 && sizeBytes < memory
@@ -45,6 +45,15 @@ export function targetWarnings(options: LoadOptions, survey: TargetSurvey): stri
     warnings.push(`${target} has only ${formatSize(sizeBytes)}: the cache inside the device may hold all of it`);
   }
   return warnings;
+}
+
+function readsThroughCache(options: LoadOptions, survey: TargetSurvey): boolean {
+  return !options.direct && !writes(options.mode) && hasPageCache(survey);
+}
+
+/** Only files and block devices of this machine are cached by it. */
+function hasPageCache({ kind }: TargetSurvey): boolean {
+  return kind === "file" || kind === "block device";
 }
 
 /** Targets below this fit into the DRAM of many disks. */
@@ -68,6 +77,7 @@ function runWarnings(result: LoadResult): string[] {
 
 function workloadWarnings(
   options: LoadOptions,
+  survey: TargetSurvey,
   { read, write, verification, steadyState, ...result }: LoadResult,
 ): string[] {
   const warnings: string[] = [];
@@ -76,7 +86,7 @@ function workloadWarnings(
       `Only ${verification.checkedBlocks} of ${verification.writtenBlocks} written blocks were read back before the end`,
     );
   }
-  if (verification !== null && !options.direct) {
+  if (verification !== null && !options.direct && hasPageCache(survey)) {
     warnings.push("Written blocks were read back through the page cache: add --direct to read them from the disk");
   }
   const wantedIops = (options.rateIops ?? 0) * options.jobCount;
@@ -95,16 +105,16 @@ function workloadWarnings(
   return warnings;
 }
 
-function depthWarnings(options: LoadOptions, result: LoadResult): string[] {
+function depthWarnings(options: LoadOptions, survey: TargetSurvey, result: LoadResult): string[] {
   const achieved = result.achievedDepth;
   // Who asks for a rate gets as much depth as that takes.
   if (options.rateIops !== null) return [];
   if (result.stats.submits === 0 || achieved >= options.ioDepth * DEPTH_SHARE_WANTED) return [];
-  return [`Achieved depth ${achieved.toFixed(1)} of ${options.ioDepth}: ${depthReason(options)}`];
+  return [`Achieved depth ${achieved.toFixed(1)} of ${options.ioDepth}: ${depthReason(options, survey)}`];
 }
 
-function depthReason(options: LoadOptions): string {
-  if (!options.direct && !writes(options.mode)) return "reads from the page cache complete while they are submitted";
+function depthReason(options: LoadOptions, survey: TargetSurvey): string {
+  if (readsThroughCache(options, survey)) return "reads from the page cache complete while they are submitted";
   if (options.batch === "none") {
     return "each request is submitted alone, and early ones complete before the last is sent";
   }

@@ -1,4 +1,5 @@
-import { type BlockDevice, formatSize, inspectTarget, serveVhostUserBlk } from "../../mod.ts";
+import { type BlockDevice, formatSize, inspectTarget, pathOfTarget, serveVhostUserBlk } from "../../mod.ts";
+import { takesPath } from "../driver.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { refuseTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
@@ -12,8 +13,7 @@ const log = (line: string) => writeNotice(`serve: ${line}`);
 
 /** Serves a disk until a signal comes; prints what was done. */
 export async function runServe(plan: ServePlan): Promise<ExitCode> {
-  // With a driver in front, the target may be no path at all.
-  if (!plan.target.includes(":")) refuseTarget(inspectTarget(plan.target), !plan.readOnly);
+  if (takesPath(plan.driver)) refuseTarget(inspectTarget(pathOfTarget(plan.target)), !plan.readOnly);
   await using device = await openServed(plan, true);
   let failure: Error | null = null;
   let stop = () => {};
@@ -38,7 +38,11 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
 function describe(plan: ServePlan, device: BlockDevice): string {
   const { queueCount, queueSize, workerCount, readOnly } = plan;
   return `${device.target} (${device.driver}, ${formatSize(device.size)}${readOnly ? ", read-only" : ""}) at ` +
-    `${plan.socketPath}: ${queueCount} queues of ${queueSize} entries, ${workerCount} Workers`;
+    `${plan.socketPath}: ${counted(queueCount, "queue")} of ${queueSize} entries, ${counted(workerCount, "Worker")}`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** What batching did, over all Workers. */

@@ -1,4 +1,5 @@
 import { BATCH_MODES, type BatchMode } from "../../mod.ts";
+import { chosenDriver } from "../driver.ts";
 import { misuse } from "../failure.ts";
 import { choice, integer, type RawOptions, text } from "../load/raw_options.ts";
 
@@ -37,13 +38,17 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
   if (target === "" || target.includes("\0")) {
     throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path without NUL characters`);
   }
+  const driver = chosenDriver(text(raw, "driver"), target);
   const flag = (key: string) => choice(raw, key, ["0", "1"], "1") === "1";
   const workerCount = integer(raw, "workers", 1, { from: 1, to: MAX_WORKERS });
+  if (driver === "memory" && workerCount > 1) {
+    throw misuse(`Cannot serve a memory disk with --workers ${workerCount}: it belongs to one Worker, wanted 1`);
+  }
   return {
     target,
     socketPath: text(raw, "socket")!,
     workerCount,
-    driver: text(raw, "driver"),
+    driver,
     direct: flag("direct"),
     readOnly: raw["readonly"] === true,
     batch: choice(raw, "batch", BATCH_MODES, "plug"),

@@ -67,6 +67,7 @@ export class MemoryDisk {
   /** Makes a disk of zeroes; `size` in bytes or as `"64MiB"`. Throws RangeError for sizes and faults that make no sense. */
   constructor(size: number | string, options: MemoryDiskOptions = {}) {
     const { blockSize = 512, growable = false, reorder = false, seed = 1, faults = [] } = options;
+    checkTypes({ growable, reorder, seed, faults });
     const byteLength = typeof size === "number" ? size : parseSize(size, "size of a memory disk");
     if (blockSize !== 512 && blockSize !== 4096) {
       throw new RangeError(`Cannot make a memory disk with blockSize ${blockSize}: wanted 512 or 4096`);
@@ -118,6 +119,17 @@ export class MemoryDisk {
     else if (keep === "all") this.#model.powerLoss(true, () => true);
     else this.#model.powerLoss(coin(), coin);
   }
+}
+
+/** Throws a TypeError for what would be taken for something else without a word. */
+function checkTypes({ growable, reorder, seed, faults }: Record<"growable" | "reorder" | "seed" | "faults", unknown>) {
+  const check = (name: string, value: unknown, fits: boolean, wanted: string) => {
+    if (!fits) throw new TypeError(`Cannot make a memory disk with ${name} ${JSON.stringify(value)}: wanted ${wanted}`);
+  };
+  check("growable", growable, typeof growable === "boolean", "true or false");
+  check("reorder", reorder, typeof reorder === "boolean", "true or false");
+  check("seed", seed, Number.isSafeInteger(seed), "an integer");
+  check("faults", faults, Array.isArray(faults), "a list of faults");
 }
 
 export { modelOf };

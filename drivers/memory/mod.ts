@@ -24,6 +24,9 @@ export function openMemory(target: string, options: OpenOptions & MemoryOptions)
   if (!(Number.isInteger(queueDepth) && queueDepth >= 1 && queueDepth <= MAX_QUEUE_DEPTH)) {
     throw new RangeError(`Cannot use queueDepth ${queueDepth}: wanted an integer from 1 to ${MAX_QUEUE_DEPTH}`);
   }
+  if (typeof memory !== "object" || memory === null) {
+    throw new TypeError(`Cannot use memory ${JSON.stringify(memory)}: wanted a MemoryDisk or its options`);
+  }
   const disk = memory instanceof MemoryDisk ? memory : new MemoryDisk(target, memory);
   return new MemoryDevice(target, modelOf(disk), queueDepth, options);
 }

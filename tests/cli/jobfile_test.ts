@@ -117,6 +117,10 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
   [`${HEAD}include other.fio`, /^Cannot read x\.fio:3: include other\.fio is no option/],
   [`${HEAD}bs=`, /^Cannot read x\.fio:3: bs has no value, wanted bs=VALUE$/],
   ["# nothing\n[global]\nbs=4k", /^Cannot run x\.fio: it has no job, wanted a heading such as \[randread\]$/],
+  [
+    `${HEAD}ioengine=libaio\nfilename=memory:1m`,
+    /prefix names driver memory, wanted one of the two \(job a of x\.fio:1\)$/,
+  ],
   [`[global]\nsize=1m\nnumjobs=200\n[a]\n[b]`, /^Cannot run x\.fio: 400 Workers at once, wanted at most 256$/],
 ];
 
@@ -129,6 +133,14 @@ for (const [text, line] of REFUSED) {
     });
   });
 }
+
+Deno.test("the prefix of filename chooses the driver where no ioengine does", () => {
+  const driverOf = (lines: string) => jobs(HEAD + lines)[0]!.options.driver;
+  assert.equal(driverOf("filename=memory:64MiB"), "memory");
+  assert.equal(driverOf("filename=blkio:virtio-blk-vhost-user:/run/disk.sock"), "blkio");
+  assert.equal(driverOf("ioengine=libblkio\nfilename=blkio:io_uring:/x"), "blkio");
+  assert.equal(driverOf("filename=/x"), "io_uring");
+});
 
 for (const [engine, driver] of [["libaio", "linux_aio"], ["libblkio", "blkio"]] as const) {
   Deno.test(`ioengine=${engine} is the driver ${driver} where there is one, and refused by name where not`, () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { normalizeArguments } from "../../cli/arguments.ts";
 import { ExitCode } from "../../cli/exit_codes.ts";
 import { parseLoadOptions } from "../../cli/load/options.ts";
+import { parseServeOptions } from "../../cli/serve/options.ts";
 import { VERSION } from "../../cli/version.ts";
 import { loadLibraries, options, refusal, TempFolder } from "./support.ts";
 
@@ -68,9 +69,8 @@ Deno.test("sizes take fio's suffixes and times take units", () => {
   assert.equal(parsed.rampMs, 250);
 });
 
-Deno.test("a target can name its driver; --driver wins", () => {
+Deno.test("a target can name its driver, and a colon in a path is none", () => {
   assert.equal(options("read", "io_uring:/x").driver, "io_uring");
-  assert.equal(options("read", "io_uring:/x", { driver: "other" }).driver, "other");
   assert.equal(options("read", "/with:colon").driver, "io_uring");
 });
 
@@ -320,4 +320,33 @@ Deno.test("a target that may not be read is refused with exit code 1", async () 
   const { lines, exitCode } = await refusal("randread", "/sys/bus/platform/drivers_probe");
   assert.match(lines.join("\n"), /^Cannot open \/sys\/bus\/platform\/drivers_probe: EACCES \(permission denied\)$/);
   assert.equal(exitCode, ExitCode.failed);
+});
+
+Deno.test("a driver that contradicts the prefix of the target is refused, one that repeats it is not", () => {
+  for (
+    const [driver, target, prefix] of [
+      ["linux_aio", "blkio:io_uring:/x", "blkio"],
+      ["io_uring", "memory:1MiB", "memory"],
+      ["blkio", "linux_aio:/x", "linux_aio"],
+    ] as const
+  ) {
+    const message =
+      `Cannot use --driver ${driver} with ${target}: its prefix names driver ${prefix}, wanted one of the two`;
+    const wanted = { name: "CliError", exitCode: 2, message };
+    assert.throws(() => parseLoadOptions("randread", target, { driver }), wanted);
+    assert.throws(() => parseServeOptions(target, { driver, socket: "/s" }), wanted);
+  }
+  for (
+    const [driver, target, wanted] of [
+      [undefined, "memory:1MiB", "memory"],
+      ["memory", "memory:1MiB", "memory"],
+      ["memory", "1MiB", "memory"],
+      ["blkio", "io_uring:/x", "blkio"],
+      ["blkio", "virtio-blk-vhost-user:/x", "blkio"],
+      ["linux_aio", "/dir/memory:x", "linux_aio"],
+      [undefined, "/x", "io_uring"],
+    ] as const
+  ) {
+    assert.equal(parseLoadOptions("randread", target, driver === undefined ? {} : { driver }).driver, wanted);
+  }
 });

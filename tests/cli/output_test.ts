@@ -5,7 +5,7 @@ import { newQueueStats } from "../../mod.ts";
 import { toFioJson } from "../../cli/load/fio_json.ts";
 import { LatencyCounts } from "../../cli/load/latency.ts";
 import type { JobResult } from "../../cli/load/meter.ts";
-import type { LoadOptions } from "../../cli/load/options.ts";
+import type { LoadOptions, RawOptions } from "../../cli/load/options.ts";
 import { progressText } from "../../cli/load/progress.ts";
 import { type LoadResult, summarize } from "../../cli/load/result.ts";
 import type { Sample } from "../../cli/load/sampler.ts";
@@ -238,4 +238,15 @@ Deno.test("an output file that cannot be put in place leaves no temporary file",
   Deno.mkdirSync(path);
   assert.throws(() => file.commit("{}"), /Cannot write output file .*result\.json/);
   assert.deepEqual(folder.names(), ["result.json"]);
+});
+
+Deno.test("a target without a page cache gets no warning about one", () => {
+  const aboutCache = (kind: string, changes: RawOptions = {}) => {
+    const survey: TargetSurvey = { ...SURVEY, kind, driver: kind === "remote" ? "blkio" : "memory" };
+    const load = options("randread", "/dev/x", changes);
+    return collectWarnings(load, survey, resultOf(load, [job()])).filter((line) => line.includes("page cache"));
+  };
+  assert.equal(aboutCache("block device").length, 2);
+  assert.equal(aboutCache("file", { direct: "1" }).length, 0);
+  assert.deepEqual([aboutCache("remote"), aboutCache("memory")], [[], []]);
 });

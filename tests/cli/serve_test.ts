@@ -82,6 +82,8 @@ Deno.test("what cannot be served is one line and a status", async () => {
       [["--socket", join(folder.path, "x".repeat(120)), disk], 1, /wanted 1 to 107/],
       [["--socket", socket, "--queue-size=3", disk], 2, /power of two/],
       [["--socket", socket, "--workers=0", disk], 2, /--workers 0/],
+      [["--socket", socket, "--workers=2", "memory:1MiB"], 2, /belongs to one Worker/],
+      [["--socket", socket, "--driver", "linux_aio", "memory:1MiB"], 2, /prefix names driver memory/],
       [["--socket", socket, "--serial", "much too long for a serial", disk], 2, /20 ASCII/],
     ] as const
   ) {
@@ -102,3 +104,28 @@ Deno.test("there are at least as many queues as Workers, unless fewer are asked 
   assert.throws(() => parse({ poll: "2" }), /--poll 2/);
   assert.throws(() => parse({ serial: "" }), /--serial/);
 });
+
+for (const args of [["memory:64MiB"], ["--driver", "memory", "64MiB"]]) {
+  Deno.test(`a memory disk is served: ${args.join(" ")}`, async () => {
+    using folder = new TempFolder();
+    const socket = join(folder.path, "s");
+    const child = spawnCli(["serve", "vhost-user-blk", "--socket", socket, "--num-queues=1", ...args]);
+    await until(() => isThere(socket), "it listens");
+    using shared = new SharedGuest();
+    {
+      using client = new VhostClient(socket);
+      await client.negotiate(FEATURES, ALL_PROTOCOL);
+      client.setMemory(shared);
+      const queue = client.startQueue(new VirtioDriver(shared.guest, 16), 0);
+      const data = pattern(0, 4096);
+      assert.equal((await client.run(queue, writeRequest(shared.guest, 8, data))).status, 0);
+      const read = readRequest(shared.guest, 8, 4096);
+      assert.equal((await client.run(queue, read)).status, 0);
+      assert.deepEqual(shared.guest.at(read.data, 4096), data);
+    }
+    child.kill("SIGTERM");
+    const { code, stderr } = await finished(child);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /memory:64MiB \(memory, 64MiB\) at .*: 1 queue of 256 entries, 1 Worker$/m);
+  });
+}

@@ -41,3 +41,20 @@ for (const drainMs of [-1, NaN]) {
     });
   });
 }
+
+Deno.test("a driver that contradicts the prefix of the target is refused before anything is opened", async () => {
+  for (
+    const [driver, target, prefix] of [
+      ["linux_aio", "blkio:io_uring:/x", "blkio"],
+      ["io_uring", "memory:1MiB", "memory"],
+      ["blkio", "linux_aio:/x", "linux_aio"],
+    ] as const
+  ) {
+    await assert.rejects(openDevice(target, { driver }), {
+      name: "RangeError",
+      message: `Cannot open ${target} with driver ${driver}: its prefix names driver ${prefix}; wanted one of the two`,
+    });
+  }
+  await using disk = await openDevice("memory:1MiB", { driver: "memory" });
+  assert.equal(disk.size, 1 << 20);
+});

@@ -64,6 +64,23 @@ Deno.test("sizes, sectors and faults that make no sense are RangeErrors that say
   assert.throws(() => disk.powerLoss({ keep: "most" as "some" }), RangeError);
 });
 
+Deno.test("options of a wrong type are TypeErrors that name the option", async () => {
+  for (const memory of ["x", 1, true, null]) {
+    const wanted = { name: "TypeError", message: /^Cannot use memory .*: wanted a MemoryDisk or its options$/ };
+    await assert.rejects(openDevice("memory:1MiB", { memory: memory as unknown as MemoryDisk }), wanted);
+  }
+  for (
+    const options of [{ growable: "no" }, { reorder: 1 }, { seed: "7" }, { seed: 0.5 }, { faults: "EIO" }, {
+      faults: {},
+    }]
+  ) {
+    const [name] = Object.keys(options);
+    const wanted = { name: "TypeError", message: new RegExp(`^Cannot make a memory disk with ${name} .*: wanted `) };
+    assert.throws(() => new MemoryDisk(512, options as unknown as MemoryDiskOptions), wanted);
+    await assert.rejects(openDevice("memory:512", { memory: options as unknown as MemoryDiskOptions }), wanted);
+  }
+});
+
 Deno.test("an error hits its operations and its range alone, with its errno, and nothing is transferred", async () => {
   const { disk, device } = await open([{ kind: "error", ops: ["write"], offset: 4096, length: 512, errno: 28 }]);
   assert.equal(await kindOf(device.write(filled(4096, 1), 0)), "fine");
