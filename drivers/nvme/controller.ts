@@ -24,16 +24,8 @@ import {
   readNamespaceList,
 } from "./identify.ts";
 import type { ControllerQueue } from "./host.ts";
-import {
-  type Capabilities,
-  CC_ENABLED,
-  CC_SHUTDOWN,
-  decodeCapabilities,
-  GONE,
-  isReady,
-  isShutDown,
-  PAGE_BYTES,
-} from "./registers.ts";
+import { type Capabilities, decodeCapabilities, GONE, PAGE_BYTES } from "./registers.ts";
+import { ControllerSwitch } from "./switch.ts";
 import { type Steps, TaskList } from "./task.ts";
 
 /** Pairs of I/O queues of one controller in one Worker: one for each way of waiting and depth in use. */
@@ -41,9 +33,6 @@ const MAX_QUEUE_PAIRS = 8;
 
 /** Bytes of a log page that are read to clear an event; reading any of it clears. */
 const EVENT_LOG_BYTES = 512;
-
-/** Least milliseconds for CSTS.RDY: CAP.TO of 0 would leave no time at all. */
-const MIN_READY_MS = 500;
 
 /** Where a controller is in its life. */
 export type ControllerState = "starting" | "running" | "resetting" | "broken" | "closed";
@@ -67,9 +56,13 @@ export class NvmeController {
   resets = 0;
   /** Why the last reset was done, or `""`. */
   lastReset = "";
+  /** True once the kernel has asked for the controller and got it. */
+  wasGivenBack = false;
   readonly #environment: NvmeEnvironment;
+  readonly #switch: ControllerSwitch;
   readonly #admin: AdminQueue;
   readonly #adminInterrupt: Interrupt;
+  readonly #askedBack: Interrupt;
   readonly #queues = new Map<number, ControllerQueue>();
   #state: ControllerState = "starting";
   #identity: ControllerIdentity | null = null;
@@ -81,7 +74,8 @@ export class NvmeController {
     this.#environment = environment;
     const capabilities = decodeCapabilities(port.load(C.NVME_REG_CAP.value), port.load(C.NVME_REG_CAP.value + 4));
     this.capabilities = capabilities;
-    if (port.load(C.NVME_REG_CSTS.value) === GONE) throw this.#unusable("its registers read all ones, wanted a device");
+    this.#switch = new ControllerSwitch(port, capabilities.readyTimeoutMs);
+    if (this.status() === GONE) throw this.#unusable("its registers read all ones, wanted a device");
     if (!capabilities.nvmCommandSet) throw this.#unusable("it lacks the NVM command set (CAP.CSS)");
     if (capabilities.minPageBytes > PAGE_BYTES) {
       throw this.#unusable(`it wants pages of ${capabilities.minPageBytes} bytes (CAP.MPSMIN), wanted ${PAGE_BYTES}`);
@@ -97,7 +91,9 @@ export class NvmeController {
       (admin) => admin.dispose(),
     );
     this.#adminInterrupt = stack.use(environment.openInterrupt(() => this.adminWoken()));
+    this.#askedBack = stack.use(environment.openInterrupt(() => this.giveBack()));
     this.#setVectors();
+    this.#check(port.setRequestFd(this.#askedBack.fd), "set the interrupts of");
     stack.move();
   }
 
@@ -184,7 +180,7 @@ export class NvmeController {
 
   /** The controller's state register; all ones when it is gone. */
   status(): number {
-    return this.port.load(C.NVME_REG_CSTS.value);
+    return this.#switch.status();
   }
 
   /** Resets the controller: what is in flight ends with an error, what waits goes out afterwards. */
@@ -198,13 +194,32 @@ export class NvmeController {
     void this.tasks.run(this.#recover());
   }
 
+  /** For whoever blocks the event loop: gives the controller back when the kernel has asked for it. */
+  checkAskedBack(): void {
+    if (!this.port.closed && this.port.wait(this.#askedBack.fd, 0) > 0) this.giveBack();
+  }
+
+  /**
+   * Lets go of the controller, because the kernel wants it back and waits for that: it is being unplugged or taken from
+   * VFIO. It is reset first, so nothing writes to memory; what is in flight and all that comes fails with ENODEV.
+   */
+  giveBack(): void {
+    if (this.port.closed) return;
+    this.#state = "broken";
+    this.wasGivenBack = true;
+    for (const queue of this.#queues.values()) queue.suspend();
+    try {
+      this.port[Symbol.dispose]();
+    } finally {
+      for (const queue of this.#queues.values()) queue.fail(Errno.ENODEV);
+    }
+  }
+
   /** Shuts the controller down as the specification wants, then disables it. Ends in any case. */
   *shutdown(): Steps<void> {
     if (this.#state !== "broken") {
       const limitMs = this.#identity?.shutdownMs || this.#environment.timing.shutdownMs;
-      this.port.store(C.NVME_REG_CC.value, CC_SHUTDOWN);
-      yield* this.#until((csts) => isShutDown(csts), limitMs);
-      yield* this.#disable();
+      yield* this.#switch.shutDown(limitMs);
     }
     this.#state = "closed";
   }
@@ -217,15 +232,15 @@ export class NvmeController {
     } finally {
       this.#admin.dispose();
       this.#adminInterrupt[Symbol.dispose]();
+      this.#askedBack[Symbol.dispose]();
     }
   }
 
   *#bringUp(): Steps<void> {
     this.#check(this.port.setBusMaster(true), "switch bus mastering on for");
-    if (!(yield* this.#disable()) && !(yield* this.#functionReset())) throw this.#late("stop");
+    yield* this.#stop();
     this.#admin.configure();
-    this.port.store(C.NVME_REG_CC.value, CC_ENABLED);
-    if (!(yield* this.#until(isReady, this.#readyMs()))) throw this.#late("start");
+    if (!(yield* this.#switch.enable())) throw this.#switch.late("start");
     const page = yield* this.identifyPage(C.NVME_IDENTIFY_CNS_CTRL.value);
     this.#identity = readControllerIdentity(page, yield* this.#nvmIdentity(), this.capabilities.minPageBytes);
     const granted = yield* this.#admin.execute(setQueueCount(MAX_QUEUE_PAIRS));
@@ -251,13 +266,15 @@ export class NvmeController {
         errno = Errno.ENODEV;
         throw this.#unusable("it is gone");
       }
-      if (!(yield* this.#disable()) && !(yield* this.#functionReset())) throw this.#late("stop");
+      yield* this.#stop();
       for (const queue of this.#queues.values()) queue.endInflight(Errno.EIO);
       yield* this.#bringUp();
       for (const queue of this.#queues.values()) yield* this.#createQueues(queue);
       this.#state = "running";
       for (const queue of this.#queues.values()) queue.resume();
     } catch {
+      // Everything has failed already.
+      if (this.wasGivenBack) return;
       // Whatever it was: without bus mastering the device cannot write to memory, and nothing will complete.
       this.port.setBusMaster(false);
       this.#state = "broken";
@@ -272,10 +289,8 @@ export class NvmeController {
     yield* this.#admin.execute(createSubmissionQueue(qid, entries, pair.sqIova));
   }
 
-  /** CC.EN to 0; true when the controller has stopped. */
-  *#disable(): Steps<boolean> {
-    this.port.store(C.NVME_REG_CC.value, 0);
-    return yield* this.#until((csts) => csts !== GONE && !isReady(csts), this.#readyMs());
+  *#stop(): Steps<void> {
+    if (!(yield* this.#switch.disable()) && !(yield* this.#functionReset())) throw this.#switch.late("stop");
   }
 
   /** A function level reset, for a controller that does not stop; true when it has then. */
@@ -284,21 +299,7 @@ export class NvmeController {
     // A reset function has lost its command register.
     this.#check(this.port.setBusMaster(true), "switch bus mastering on for");
     this.#setVectors();
-    return yield* this.#until((csts) => csts !== GONE && !isReady(csts), this.#readyMs());
-  }
-
-  *#until(reached: (csts: number) => boolean, limitMs: number): Steps<boolean> {
-    const startMs = performance.now();
-    for (;;) {
-      const csts = this.status();
-      if (reached(csts)) return true;
-      if (csts === GONE || performance.now() - startMs >= limitMs) return false;
-      yield;
-    }
-  }
-
-  #readyMs(): number {
-    return Math.max(MIN_READY_MS, this.capabilities.readyTimeoutMs);
+    return yield* this.#switch.stopped();
   }
 
   /** One event request stays with the controller at all times. */
@@ -335,10 +336,5 @@ export class NvmeController {
 
   #unusable(detail: string): StorageError {
     return new StorageError({ kind: "unsupported", op: "use", target: this.port.address, detail });
-  }
-
-  #late(what: string): StorageError {
-    const detail = `CSTS is 0x${this.status().toString(16)} after ${this.#readyMs()} ms (CAP.TO)`;
-    return new StorageError({ kind: "broken", op: what, target: this.port.address, detail });
   }
 }

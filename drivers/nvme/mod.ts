@@ -153,8 +153,10 @@ class NvmeDevice implements Backend, NamespaceTarget {
   }
 
   get notes(): readonly string[] {
-    const { resets, lastReset } = this.#owner.controller;
-    return resets === 0 ? [] : [`The controller was reset ${resets} times, the last time because ${lastReset}`];
+    const { resets, lastReset, wasGivenBack } = this.#owner.controller;
+    const reset = `The controller was reset ${resets} times, the last time because ${lastReset}`;
+    const givenBack = "The kernel asked for the controller and got it: it was unplugged or taken from vfio-pci";
+    return [...resets > 0 ? [reset] : [], ...wasGivenBack ? [givenBack] : []];
   }
 
   get broken(): boolean {

@@ -1,7 +1,7 @@
 import type { NvmeController } from "./controller.ts";
 import type { NvmeTiming } from "./environment.ts";
 import type { NvmeQueue } from "./queue.ts";
-import { GONE, isFatal } from "./registers.ts";
+import { GONE, isFatal, isReady } from "./registers.ts";
 
 /**
  * Looks after a controller while I/O is in flight: aborts commands that are late, resets the controller when that does
@@ -51,9 +51,11 @@ export class Watchdog {
     for (const queue of this.#queues) active += queue.active();
     if (active === 0) return this.#sleep();
     const controller = this.#controller;
+    controller.checkAskedBack();
     if (controller.state !== "running") return;
     const csts = controller.status();
     if (csts === GONE) return controller.requestReset("the controller is gone");
+    if (!isReady(csts)) return controller.requestReset("it is not ready any more (CSTS.RDY): somebody else reset it");
     if (isFatal(csts)) return controller.requestReset("it reported a fatal error (CSTS.CFS)");
     for (const queue of this.#queues) this.#tickQueue(queue);
   }

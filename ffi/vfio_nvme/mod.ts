@@ -45,6 +45,11 @@ export interface ControllerPort extends Disposable {
   unmap(byteLength: number, iova: number): number;
   /** Lets vectors from `first` on signal these eventfds, −1 for none. The first call sets the number. 0 or −errno. */
   setVectors(first: number, eventFds: readonly number[]): number;
+  /**
+   * Lets the kernel signal this eventfd when it wants the device back, because it is unplugged or taken from VFIO. It
+   * waits until this port is disposed of. Returns 0 or −errno.
+   */
+  setRequestFd(eventFd: number): number;
   /** Allows or forbids the device to access memory and to interrupt. Returns 0 or −errno. */
   setBusMaster(on: boolean): number;
   /** Resets the function. Returns 0 or −errno; ENOTTY for a device without such a reset. */
@@ -61,6 +66,12 @@ const DEFAULT_MAPPING_LIMIT = 65535;
 
 /** What a register reads when there is no device behind it. */
 const ALL_ONES = 0xffff_ffff;
+
+/**
+ * A reset that fails like this leaves nothing that could write: the controller was pulled out (ENODEV, EIO), or the
+ * kernel has it locked because it is about to remove it (EAGAIN), and bus mastering is off already.
+ */
+const NO_RESET: readonly number[] = [Errno.ENODEV, Errno.EIO, Errno.EAGAIN];
 
 /** What opening was about when it failed, by stage, with what is wanted. */
 const STAGES: Readonly<Record<number, readonly [what: string, wanted: string]>> = {
@@ -136,6 +147,11 @@ export class VfioController implements ControllerPort {
     return this.#lib.vnv_vectors(this.#handle, first, eventFds.length, Int32Array.from(eventFds));
   }
 
+  setRequestFd(eventFd: number): number {
+    if (this.#handle === null) return -Errno.ENODEV;
+    return this.#lib.vnv_on_request(this.#handle, eventFd);
+  }
+
   setBusMaster(on: boolean): number {
     if (this.#handle === null) return -Errno.ENODEV;
     return this.#lib.vnv_bus_master(this.#handle, on ? 1 : 0);
@@ -157,8 +173,7 @@ export class VfioController implements ControllerPort {
     if (handle === null) return;
     this.#handle = null;
     const error = this.#lib.vnv_close(handle);
-    // A controller that was pulled out cannot be reset: nothing is left that could write.
-    if (error < 0 && error !== -Errno.ENODEV && error !== -Errno.EIO) throw this.#error("io", "reset", -error);
+    if (error < 0 && !NO_RESET.includes(-error)) throw this.#error("io", "reset", -error);
   }
 
   #error(kind: "io", op: string, errno: number): StorageError {

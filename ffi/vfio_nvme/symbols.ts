@@ -53,6 +53,8 @@ export const VFIO_NVME_SYMBOLS = {
     ],
     result: "i32",
   },
+  // int vnv_on_request(struct vnv *handle, int32_t eventfd);
+  vnv_on_request: { parameters: ["pointer", "i32"], result: "i32" },
   // int vnv_wait(int eventfd, int timeout_ms, uint64_t *count);
   vnv_wait: { parameters: ["i32", "i32", "buffer"], result: "i32" },
   // int vnv_bus_master(struct vnv *handle, int on);

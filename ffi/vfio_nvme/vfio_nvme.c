@@ -48,11 +48,10 @@ static pthread_key_t key;
 static int key_error;
 
 static void close_all(void *first) {
-  for (struct vnv *each = first; each != NULL;) {
-    struct vnv *next = each->next;
+  for (struct vnv *each = first, *next; each != NULL; each = next) {
+    next = each->next;
     pthread_setspecific(key, next);
     vnv_close(each);
-    each = next;
   }
 }
 
@@ -94,8 +93,7 @@ static int group_number(const char *address, char *number, size_t bytes) {
 }
 
 static void add_range(struct vnv_info *info, uint64_t first, uint64_t last) {
-  if (info->range_count == VNV_MAX_RANGES) return;
-  info->ranges[info->range_count++] = (struct vnv_range){first, last};
+  if (info->range_count < VNV_MAX_RANGES) info->ranges[info->range_count++] = (struct vnv_range){first, last};
 }
 
 /* The container's answer is a struct with a chain of capabilities behind it. */
@@ -290,8 +288,7 @@ static void forget(struct vnv *h) {
 }
 
 int vnv_close(struct vnv *h) {
-  int error = vnv_bus_master(h, 0);
-  int reset = vnv_reset(h);
+  int error = vnv_bus_master(h, 0), reset = vnv_reset(h);
   if (error == 0 && reset != -ENOTTY) error = reset;
   forget(h);
   release(h);
@@ -356,25 +353,30 @@ int vnv_unmap(struct vnv *h, uint64_t bytes, uint64_t iova) {
   return error < 0 ? error : unmap.size == bytes ? 0 : -ENOENT;
 }
 
-int vnv_vectors(struct vnv *h, uint32_t first, uint32_t count, const int32_t *eventfds) {
-  if (first > VNV_MAX_VECTORS || count == 0 || count > VNV_MAX_VECTORS - first) return -EINVAL;
+static int set_eventfds(struct vnv *h, uint32_t index, uint32_t first, uint32_t count, const int32_t *eventfds) {
   union {
     struct vfio_irq_set head;
     uint8_t bytes[sizeof(struct vfio_irq_set) + VNV_MAX_VECTORS * sizeof(int32_t)];
   } set = {.head = {.argsz = (uint32_t)(sizeof set.head + count * sizeof(int32_t)),
                     .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                    .index = VFIO_PCI_MSIX_IRQ_INDEX,
+                    .index = index,
                     .start = first,
                     .count = count}};
   memcpy(set.bytes + sizeof set.head, eventfds, count * sizeof(int32_t));
   return call(h->device, VFIO_DEVICE_SET_IRQS, &set);
 }
 
+int vnv_vectors(struct vnv *h, uint32_t first, uint32_t count, const int32_t *eventfds) {
+  if (first > VNV_MAX_VECTORS || count == 0 || count > VNV_MAX_VECTORS - first) return -EINVAL;
+  return set_eventfds(h, VFIO_PCI_MSIX_IRQ_INDEX, first, count, eventfds);
+}
+
+int vnv_on_request(struct vnv *h, int32_t eventfd) { return set_eventfds(h, VFIO_PCI_REQ_IRQ_INDEX, 0, 1, &eventfd); }
+
 int vnv_wait(int eventfd, int timeout_ms, uint64_t *count) {
   *count = 0;
   struct pollfd ask = {.fd = eventfd, .events = POLLIN};
-  int ready = poll(&ask, 1, timeout_ms);
-  /* A signal ends the wait early, as a time-out does: the caller looks again in any case. */
+  int ready = poll(&ask, 1, timeout_ms); /* ended early by a signal: the caller looks again in any case */
   if (ready <= 0) return ready == 0 || errno == EINTR ? 0 : -errno;
   if (ask.revents & POLLNVAL) return -EBADF;
   if (read(eventfd, count, sizeof *count) == (ssize_t)sizeof *count) return 0;
@@ -387,8 +389,7 @@ int vnv_bus_master(struct vnv *h, int on) {
   ssize_t bytes = pread(h->device, &command, sizeof command, at);
   if (bytes != (ssize_t)sizeof command) return bytes < 0 ? -errno : -EIO;
   uint16_t wanted = (uint16_t)(on ? command | PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY : command & ~PCI_COMMAND_MASTER);
-  if (wanted == command) return 0;
-  bytes = pwrite(h->device, &wanted, sizeof wanted, at);
+  bytes = wanted == command ? bytes : pwrite(h->device, &wanted, sizeof wanted, at);
   return bytes == (ssize_t)sizeof wanted ? 0 : bytes < 0 ? -errno : -EIO;
 }
 

@@ -64,6 +64,8 @@ int vnv_unmap(struct vnv *handle, uint64_t bytes, uint64_t iova);
 
 /* MSI-X vectors first .. first+count-1 signal these eventfds; -1 for none. The first call sets the number of vectors. */
 int vnv_vectors(struct vnv *handle, uint32_t first, uint32_t count, const int32_t *eventfds);
+/* The kernel signals this eventfd, -1 for none, when it wants the device back; it waits until the handle is closed. */
+int vnv_on_request(struct vnv *handle, int32_t eventfd);
 /* Waits at most timeout_ms for an eventfd; *count is what it held, 0 when the time was up. */
 int vnv_wait(int eventfd, int timeout_ms, uint64_t *count);
 

@@ -113,6 +113,8 @@ export class FakeNvme implements ControllerPort {
   /** Vectors whose interrupt is due. */
   readonly #due = new Set<number>();
   #vectors: number[] = [];
+  #requestFd = -1;
+  #askedBack = 0;
   #fatal = false;
   #readyLooks = 0;
   #maps = 0;
@@ -169,6 +171,17 @@ export class FakeNvme implements ControllerPort {
     return 0;
   }
 
+  setRequestFd(eventFd: number): number {
+    this.#requestFd = eventFd;
+    return 0;
+  }
+
+  /** The kernel wants the controller back. */
+  askBack(): void {
+    this.#askedBack = 1;
+    signalEventFd(this.#requestFd);
+  }
+
   setBusMaster(on: boolean): number {
     this.events.push(on ? "bus master on" : "bus master off");
     this.busMaster = on;
@@ -184,7 +197,8 @@ export class FakeNvme implements ControllerPort {
     return 0;
   }
 
-  wait(_eventFd: number, _timeoutMs: number): number {
+  wait(eventFd: number, _timeoutMs: number): number {
+    if (eventFd === this.#requestFd) return this.#askedBack;
     // What is held would never come: the wait is over at once, as after its time-out.
     return 0;
   }

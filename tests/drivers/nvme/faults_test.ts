@@ -1,5 +1,6 @@
 /** What goes wrong with a controller: each request completes exactly once, and the driver recovers or says broken. */
 import assert from "node:assert/strict";
+import type { WaitMode } from "../../../core/block.ts";
 import { StorageError } from "../../../core/errors.ts";
 import { Random } from "../../../core/random.ts";
 import { NvmeStatusError } from "../../../drivers/nvme/status.ts";
@@ -222,4 +223,78 @@ Deno.test("random faults: every request completes exactly once, and the data tha
   }
   await disk.close();
   assert.deepEqual(fake.violations, [], `seed ${seed}`);
+});
+
+const WAYS: readonly WaitMode[] = ["event", "poll"];
+for (const wait of WAYS) {
+  Deno.test(`a controller that the kernel wants back is given back, and all in flight fails once, waiting by ${wait}`, async () => {
+    const opened = await openFake({ wait, queueDepth: 8, timing: { commandMs: 60_000 } });
+    const { disk, fake } = opened;
+    fake.held = true;
+    const counts = new Array<number>(30).fill(0);
+    const reads = counts.map((_, index) => disk.read(new Uint8Array(512), index * 512).finally(() => counts[index]!++));
+    fake.askBack();
+    const results = await Promise.allSettled(reads);
+    assert.ok(results.every(({ status }) => status === "rejected"));
+    assert.ok(counts.every((count) => count === 1));
+    assert.equal((await failureOf(reads[29]!)).errnoName, "ENODEV");
+    // The kernel waits for this: not for the user's close.
+    assert.equal(fake.closed, true);
+    assert.equal(disk.broken, true);
+    assert.match(disk.notes.join(), /The kernel asked for the controller and got it/);
+    await disk.close();
+    assert.deepEqual(fake.violations, []);
+  });
+}
+
+Deno.test("a controller that is idle is given back, too, and what comes afterwards fails at once", async () => {
+  const { disk, fake } = await openFake();
+  const [own] = disk.allocate(1, 512);
+  assert.equal(await disk.read(own!, 0), 512);
+  fake.askBack();
+  while (!fake.closed) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.deepEqual([disk.broken, (await failureOf(disk.read(own!, 0))).errnoName], [true, "ENODEV"]);
+  await disk.close();
+});
+
+Deno.test("a Worker that blocks in run() gives the controller back, and each callback comes once", async () => {
+  const { disk, fake } = await openFake({ wait: "block", batch: "plug", timing: { commandMs: 60_000 } });
+  fake.held = true;
+  const results: number[] = [];
+  for (const buffer of disk.allocate(4, 512)) {
+    disk.submit(
+      disk.createRequest({ op: "read", buffer, onComplete: (_, result) => void results.push(result) }),
+    );
+  }
+  fake.askBack();
+  disk.run(() => results.length === 4);
+  assert.deepEqual(results, [-19, -19, -19, -19]);
+  assert.equal(fake.closed, true);
+  await disk.close();
+});
+
+Deno.test("a controller that the kernel wants back during a reset ends broken, and close ends", async () => {
+  const { disk, fake } = await openFake({ timing: { commandMs: 60_000 } });
+  (fake.options as { neverStops: boolean }).neverStops = true;
+  nextCommands(fake, "fatal");
+  const read = failureOf(disk.read(new Uint8Array(512), 0));
+  while (!disk.notes.join().includes("was reset")) await new Promise((resolve) => setTimeout(resolve, 1));
+  fake.askBack();
+  assert.match((await read).errnoName!, /EIO|ENODEV/);
+  while (!fake.closed) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.equal((await failureOf(disk.read(new Uint8Array(512), 0))).errnoName, "ENODEV");
+  await disk.close();
+});
+
+Deno.test("a controller that somebody else reset is noticed by CSTS.RDY, and started again", async () => {
+  await using opened = await openFake({ timing: { commandMs: 60_000 } });
+  const { disk, fake } = opened;
+  fake.held = true;
+  const read = failureOf(disk.read(new Uint8Array(512), 0));
+  await Promise.resolve();
+  fake.reset();
+  assert.equal((await read).errnoName, "EIO");
+  fake.held = false;
+  assert.match(disk.notes.join(), /not ready any more \(CSTS.RDY\)/);
+  assert.equal(await disk.read(new Uint8Array(512), 0), 512);
 });

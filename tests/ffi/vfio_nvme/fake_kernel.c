@@ -32,6 +32,7 @@
 /* The kernel: which call fails, what it says, what was done to it. */
 static int calls_until_failure, viable, resets, open_fds, group_missing, malformed, short_unmap;
 static uint16_t command_register;
+static uint32_t last_irq_index;
 
 static void new_kernel(void) {
   calls_until_failure = -1;
@@ -139,6 +140,7 @@ int __wrap_ioctl(int fd, unsigned long request, void *argument) {
   case VFIO_DEVICE_SET_IRQS: {
     const struct vfio_irq_set *set = argument;
     CHECK(set->argsz == sizeof *set + set->count * sizeof(int32_t));
+    last_irq_index = set->index;
     return 0;
   }
   case VFIO_DEVICE_RESET: resets++; return 0;
@@ -252,6 +254,9 @@ static void mappings_and_vectors(void) {
   CHECK(vnv_vectors(handle, 0, VNV_MAX_VECTORS + 1, fds) == -EINVAL);
   CHECK(vnv_vectors(handle, VNV_MAX_VECTORS, 1, fds) == -EINVAL && vnv_vectors(handle, 0, 0, fds) == -EINVAL);
   CHECK(vnv_vectors(handle, 0xffffffff, 2, fds) == -EINVAL);
+  CHECK(last_irq_index == VFIO_PCI_MSIX_IRQ_INDEX);
+  CHECK(vnv_on_request(handle, 5) == 0 && last_irq_index == VFIO_PCI_REQ_IRQ_INDEX);
+  CHECK(vnv_on_request(handle, -1) == 0);
   CHECK(vnv_close(handle) == 0);
 }
 
