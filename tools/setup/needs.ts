@@ -107,6 +107,18 @@ export const NEEDS: readonly Need[] = [
     packages: { debian: ["gcc", "libc6-dev"], fedora: ["gcc", "glibc-devel"], arch: ["gcc", "glibc"] },
   },
   {
+    id: "clang",
+    why: "running the C helper of the NVMe driver under clang's sanitizers",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "clang", program: "clang", compiler: true }],
+    // The sanitizers' libraries are a package of their own, here by the name that fits the release's clang.
+    packages: {
+      debian: ["clang", "libclang-rt-dev", "gcc", "libc6-dev"],
+      fedora: ["clang", "compiler-rt"],
+      arch: ["clang", "compiler-rt"],
+    },
+  },
+  {
     id: "libnvme-headers",
     why: "comparing NVMe's structures with C",
     purposes: ["test"],

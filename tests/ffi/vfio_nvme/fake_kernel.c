@@ -91,7 +91,10 @@ int __wrap_close(int fd) {
 static void answer_iommu_info(struct vfio_iommu_type1_info *info) {
   struct {
     struct vfio_iommu_type1_info head;
-    struct vfio_iommu_type1_info_cap_iova_range ranges;
+    struct { /* vfio_iommu_type1_info_cap_iova_range, without the array at its end */
+      struct vfio_info_cap_header header;
+      uint32_t nr_iovas, reserved;
+    } ranges;
     struct vfio_iova_range range[2];
     struct vfio_iommu_type1_info_dma_avail avail;
   } all = {.head = {.flags = VFIO_IOMMU_INFO_CAPS},
