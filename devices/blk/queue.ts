@@ -13,6 +13,12 @@ import type { BlkStats } from "./stats.ts";
 /** Runs made when the first is needed: their tables share one piece of memory. */
 const RUNS_PER_SLAB = 32;
 
+/**
+ * Requests after which a disk that answers inside the submit is submitted to within a pass. Few enough for the driver to
+ * work on the first while the disk works on the next; enough to keep to one notification in eight requests.
+ */
+export const SHARE_REQUESTS = 8;
+
 /** What the queues of one disk in one Worker share. */
 export interface BlkShared {
   /** The disk. */
@@ -49,6 +55,8 @@ export class BlkQueue implements DeviceQueue {
   readonly #cannotFlush: boolean;
   readonly #runDone = (run: Run, result: number) => this.#finishRun(run, result);
   #inFlight = 0;
+  /** The disk answered inside the last submit: as a page cache does, or memory. */
+  #instant = false;
   #onIdle: (() => void) | null = null;
 
   /** Serves `queue`; `cannotFlush` says that the driver did not negotiate a flush. */
@@ -80,16 +88,39 @@ export class BlkQueue implements DeviceQueue {
       do {
         if (toggles) queue.disableNotifications();
         // A driver can go on adding for ever; so the others get their turn after one ring.
-        while (count < queue.size && this.#takeOne()) count++;
+        while (count < queue.size && this.#takeOne()) {
+          if (++count % SHARE_REQUESTS === 0 && this.#instant) this.#endShare();
+        }
         if (toggles) queue.enableNotifications();
       } while (count < queue.size && queue.hasWork());
       this.#merge.flush();
     } finally {
       unplug();
     }
+    if (count >= SHARE_REQUESTS) this.#instant = this.#answersInside();
     stats.passes++;
     stats.requests += count;
     return count;
+  }
+
+  /**
+   * Submits and answers what was taken so far. While a disk answers inside the submit, a pass in one piece would keep the
+   * driver waiting for its last request, and then this side for the driver: so they work at the same time.
+   */
+  #endShare(): void {
+    this.#merge.flush();
+    try {
+      unplug();
+    } finally {
+      plug();
+    }
+    this.#instant = this.#answersInside();
+  }
+
+  /** Answers what the submit has completed; true when that was everything. */
+  #answersInside(): boolean {
+    this.#shared.device.poll();
+    return this.#inFlight === 0;
   }
 
   drain(): Promise<void> {
