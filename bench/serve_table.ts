@@ -2,9 +2,10 @@
  * The tables of docs/serve.md: random reads of 4 KiB by libblkio's blkio-bench, of a file that `cli.ts serve` serves and of
  * the same file behind qemu-storage-daemon, interleaved.
  *
- * Each round runs every server once, in an order that is shuffled from the seed; each run has a server of its own, whose
- * first seconds are not counted where it is plugio, which is compiled while it runs. The time that a server's processors spend is that between start and end of the counted
- * run. Prints Markdown.
+ * Each round runs every server once, in an order that is shuffled from the seed. Plugio's servers live for all rounds of a
+ * depth, and their first seconds are not counted: V8's last compiler wants tens of thousands of requests. A daemon is
+ * compiled already, and each run has one of its own. The time that a server's processors spend is that between start and
+ * end of the counted run. Prints Markdown.
  *
  * deno task bench:serve --file FILE [--rounds N] [--seconds S] [--warm-up S] [--depths 1,8,32,128] [--direct 0|1]
  *   [--with="--driver=linux_aio --poll=0"]... [--only="NAME;NAME"] [--seed N]
@@ -56,6 +57,7 @@ interface Counters {
 /** Who is measured. */
 interface Contender {
   readonly name: string;
+  readonly isOurs: boolean;
   readonly start: () => Promise<Server>;
 }
 
@@ -63,7 +65,6 @@ interface Contender {
 interface Result {
   readonly iops: number;
   readonly cpuUs: number;
-  readonly counters: Counters | null;
 }
 
 /** `cli.ts serve`. */
@@ -117,9 +118,11 @@ function contenders(options: Options): Contender[] {
   const { file, direct } = options;
   const daemon = (aio: "native" | "io_uring" | "threads"): Contender => ({
     name: `qemu-storage-daemon, ${aio}`,
+    isOurs: false,
     start: () => StorageDaemon.start(file, { writable: false, direct, aio }),
   });
   const ours = ["", ...options.variants].map((variant): Contender => ({
+    isOurs: true,
     name: variant === "" ? "plugio" : `plugio ${variant}`,
     start: () => startOurs(options, variant),
   }));
@@ -128,17 +131,38 @@ function contenders(options: Options): Contender[] {
   return all.filter(({ name }) => options.only.length === 0 || options.only.includes(name));
 }
 
-async function runOnce(contender: Contender, yardstick: Yardstick, depth: number, options: Options): Promise<Result> {
-  await using server = await contender.start();
-  const client = { driver: "virtio-blk-vhost-user", properties: [`path=${server.socket}`], depth };
-  // A daemon is compiled already, and that of QEMU 7.2 now and then ends when its client leaves.
-  if (options.warmUpSeconds > 0 && server.counters !== undefined) {
-    await yardstick.run({ ...client, seconds: options.warmUpSeconds });
+/** The servers of one depth: those that are warm stay, any other is started for each run. */
+class Servers implements AsyncDisposable {
+  readonly #kept = new Map<string, Server>();
+
+  async use(contender: Contender, run: (server: Server) => Promise<Result>): Promise<Result> {
+    const kept = this.#kept.get(contender.name);
+    if (kept !== undefined) return run(kept);
+    await using server = await contender.start();
+    return await run(server);
   }
+
+  async keep(contender: Contender): Promise<Server> {
+    const server = await contender.start();
+    this.#kept.set(contender.name, server);
+    return server;
+  }
+
+  /** What the kept server says of all its life; ends it. Null for any other. */
+  async counters(name: string): Promise<Counters | null> {
+    return await this.#kept.get(name)?.counters?.() ?? null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const server of this.#kept.values()) await server[Symbol.asyncDispose]();
+  }
+}
+
+async function runOnce(server: Server, yardstick: Yardstick, depth: number, seconds: number): Promise<Result> {
   const before = ticksOf(server.pid);
-  const iops = await yardstick.run({ ...client, seconds: options.seconds });
-  const cpuUs = (ticksOf(server.pid) - before) * TICK_US / (iops * options.seconds);
-  return { iops, cpuUs, counters: await server.counters?.() ?? null };
+  const client = { driver: "virtio-blk-vhost-user", properties: [`path=${server.socket}`] };
+  const iops = await yardstick.run({ ...client, depth, seconds });
+  return { iops, cpuUs: (ticksOf(server.pid) - before) * TICK_US / (iops * seconds) };
 }
 
 /** User and system time of a process, all its threads, in ticks, NaN for one that has ended; proc(5). */
@@ -151,35 +175,42 @@ function ticksOf(pid: number): number {
 }
 
 async function measureDepth(depth: number, yardstick: Yardstick, options: Options): Promise<void> {
+  const { seconds, rounds, seed, warmUpSeconds } = options;
   const all = contenders(options);
-  const random = new Random(options.seed + depth);
+  const random = new Random(seed + depth);
   const results = new Map(all.map(({ name }) => [name, [] as Result[]]));
-  for (let round = 0; round < options.rounds; round++) {
+  await using servers = new Servers();
+  for (const contender of all.filter(({ isOurs }) => isOurs)) {
+    const server = await servers.keep(contender);
+    if (warmUpSeconds > 0) await runOnce(server, yardstick, depth, warmUpSeconds);
+  }
+  for (let round = 0; round < rounds; round++) {
     for (const contender of shuffled(all, random)) {
-      results.get(contender.name)!.push(await runOnce(contender, yardstick, depth, options));
+      const result = await servers.use(contender, (server) => runOnce(server, yardstick, depth, seconds));
+      results.get(contender.name)!.push(result);
     }
   }
   const median = (name: string, pick: (result: Result) => number) =>
     spreadOf(results.get(name)!.map(pick).filter(Number.isFinite)).median;
-  const yardsticks = all.map(({ name }) => name).filter((name) => name.startsWith("qemu"));
-  const best = Math.max(...yardsticks.map((name) => median(name, ({ iops }) => iops)));
+  const best = Math.max(...all.filter(({ isOurs }) => !isOurs).map(({ name }) => median(name, ({ iops }) => iops)));
   for (const { name } of all) {
-    const iops = results.get(name)!.map((result) => result.iops);
-    const own = median(name, (result) => result.iops);
-    const per = (pick: (counters: Counters) => number) =>
-      results.get(name)!.every(({ counters }) => counters !== null)
-        ? median(name, ({ counters }) => pick(counters!)).toPrecision(2)
-        : "";
-    const ratio = Number.isFinite(best) ? (own / best).toFixed(2) : "";
-    const cpuUs = median(name, (result) => result.cpuUs);
-    const cells = [
-      ...[depth, name, kilo(own), `${kilo(Math.min(...iops))}–${kilo(Math.max(...iops))}`, ratio],
-      // Nothing where the server was gone before it could be asked.
-      ...[Number.isNaN(cpuUs) ? "" : cpuUs.toFixed(1)],
-      ...[per(({ submits }) => submits), per(({ notifications }) => notifications)],
-    ];
-    say(`| ${cells.join(" | ")} |`);
+    const counters = await servers.counters(name);
+    sayRow(depth, name, results.get(name)!, best, counters);
   }
+}
+
+function sayRow(depth: number, name: string, results: readonly Result[], best: number, counters: Counters | null) {
+  const iops = results.map((result) => result.iops);
+  const own = spreadOf(iops).median;
+  const cpuUs = spreadOf(results.map((result) => result.cpuUs).filter(Number.isFinite)).median;
+  const cells = [
+    ...[depth, name, kilo(own), `${kilo(Math.min(...iops))}–${kilo(Math.max(...iops))}`],
+    Number.isFinite(best) ? (own / best).toFixed(2) : "",
+    // Nothing where the server was gone before it could be asked.
+    Number.isNaN(cpuUs) ? "" : cpuUs.toFixed(1),
+    ...[counters?.submits.toPrecision(2) ?? "", counters?.notifications.toPrecision(2) ?? ""],
+  ];
+  say(`| ${cells.join(" | ")} |`);
 }
 
 function readOptions(): Options {
@@ -189,7 +220,7 @@ function readOptions(): Options {
       file: { type: "string" },
       rounds: { type: "string", default: "5" },
       seconds: { type: "string", default: "1" },
-      "warm-up": { type: "string", default: "1" },
+      "warm-up": { type: "string", default: "6" },
       depths: { type: "string", default: "1,8,32,128" },
       direct: { type: "string", default: "1" },
       with: { type: "string", multiple: true, default: [] },

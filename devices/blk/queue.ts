@@ -119,7 +119,11 @@ export class BlkQueue implements DeviceQueue {
 
   /** Answers what the submit has completed; true when that was everything. */
   #answersInside(): boolean {
-    this.#shared.device.poll();
+    try {
+      this.#shared.device.poll();
+    } catch {
+      // The disk is closed, and what was submitted to it is answered already.
+    }
     return this.#inFlight === 0;
   }
 

@@ -39,6 +39,10 @@ export class FakeDisk implements ServedDevice {
   readonly waiting: IoRequest[] = [];
   /** Result for requests that overlap this byte, instead of success. */
   badByte = -1;
+  /** Completes inside the submit, as a page cache does: a poll finds everything. */
+  instant = false;
+  /** Like a device after its end. */
+  closed = false;
 
   constructor(byteLength: number, options: FakeDiskOptions = {}) {
     const { memoryAlignment = 1, reachesAllMemory = true, readOnly = false } = options;
@@ -53,6 +57,7 @@ export class FakeDisk implements ServedDevice {
   }
 
   submit(request: IoRequest): void {
+    this.#assertOpen();
     beginRequest(request, this);
     const { op, offset, length, flags } = request;
     this.calls.push({ op, offset, length, flags });
@@ -75,7 +80,8 @@ export class FakeDisk implements ServedDevice {
   }
 
   poll(): number {
-    return 0;
+    this.#assertOpen();
+    return this.instant ? this.complete() : 0;
   }
 
   /** Completes the first `count` requests in one pass, as a driver does. */
@@ -93,6 +99,10 @@ export class FakeDisk implements ServedDevice {
   /** Completes requests until none is left. */
   completeAll(): void {
     while (this.complete() > 0);
+  }
+
+  #assertOpen(): void {
+    if (this.closed) throw new TypeError("The disk is closed");
   }
 
   #bad(offset: number, length: number): boolean {
