@@ -132,7 +132,13 @@ export class BlockDevice implements AsyncDisposable {
   /** Makes a request for the callback face; it can be submitted any number of times. */
   createRequest(init: RequestInit): IoRequest {
     this.#assertOpen("createRequest");
-    const op = Opcode[init.op];
+    const op: Opcode | undefined = Opcode[init.op];
+    if (op === undefined) {
+      throw new TypeError(`Cannot create a ${init.op} request: wanted ${Object.keys(Opcode).join(", ")}`);
+    }
+    if (typeof init.onComplete !== "function") {
+      throw new TypeError(`Cannot create a ${init.op} request: wanted a function as onComplete`);
+    }
     const request = new IoRequest(op, init.onComplete);
     request.offset = init.offset ?? 0;
     request.length = init.length ?? init.buffer?.length ?? 0;
@@ -220,12 +226,13 @@ export class BlockDevice implements AsyncDisposable {
     return this.#transfers.range(Opcode.nop, 0, 0, options);
   }
 
-  /** Grows (with a hole) or truncates a regular file. */
+  /** Grows (with a hole) or truncates a regular file that is open for writing. */
   resize(byteLength: number): Promise<void> {
     return settle(() => {
       this.#assertOpen("resize");
       const failure = rangeError("resize", byteLength, 0, { target: this.target, alignment: { memory: 1, offset: 1 } });
       if (failure !== null) throw failure;
+      if (this.info.readOnly) throw this.#readOnlyError("resize");
       this.#backend.resize(byteLength);
     });
   }
@@ -253,16 +260,18 @@ export class BlockDevice implements AsyncDisposable {
   #refusal(op: Opcode, offset: number, length: number): Error | null {
     const name = OPCODE_NAMES[op]!;
     if (this.#closing !== null) return this.#closedError(name);
-    if (this.info.readOnly && WRITES[op]!) {
-      return new StorageError({
-        kind: "unsupported",
-        op: name,
-        target: this.target,
-        errno: Errno.EROFS,
-        detail: "the device is open read-only; wanted readOnly: false",
-      });
-    }
+    if (this.info.readOnly && WRITES[op]!) return this.#readOnlyError(name);
     return rangeError(name, offset, length, this.#rules);
+  }
+
+  #readOnlyError(op: string): StorageError {
+    return new StorageError({
+      kind: "unsupported",
+      op,
+      target: this.target,
+      errno: Errno.EROFS,
+      detail: "the device is open read-only; wanted readOnly: false",
+    });
   }
 
   #attach(request: IoRequest, { op, buffer }: RequestInit): void {

@@ -41,8 +41,8 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 
 /**
  * Opens a regular file, a block device, or with the driver blkio what libblkio connects to. `target` is a path, or
- * `driver:target`; a prefix that contradicts the option `driver` is refused. `memory:64MiB` is a new disk in memory; see {@link MemoryDisk}
- * for tests with faults.
+ * `driver:target`; a prefix that contradicts the option `driver` is refused. `memory:64MiB` is a new disk in memory; see
+ * {@link MemoryDisk} for tests with faults.
  *
  * Needs `--allow-ffi` (unscoped: pointers into the rings), nothing else for io_uring; nothing for memory.
  *
@@ -68,6 +68,7 @@ export async function openDevice(target: string, options: DeviceOptions = {}): P
   const { driver, path } = splitTarget(target, options.driver);
   checkChoice("batch", options.batch, DEVICE_BATCH_MODES);
   checkChoice("wait", options.wait, WAIT_MODES);
+  checkChoice("wakeup", options.wakeup, ["auto", "socketpair"]);
   checkDrain(options.drainMs);
   checkTruncate(options);
   const open = DRIVERS[driver];

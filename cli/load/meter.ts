@@ -45,6 +45,8 @@ export interface JobResult {
   readonly usageAtEnd: ProcessUsage;
   /** True when the window is shorter than what was asked for. */
   readonly partial: boolean;
+  /** I/Os of the ramp that its time was too short for. */
+  readonly rampIosMissing: number;
   /** What reading back found, where writes are verified. */
   readonly verification?: Verification;
 }
@@ -104,6 +106,7 @@ export class Meter {
   #statsAtStart: QueueStats;
   #statsAtEnd: QueueStats;
   #windowIsOpen = true;
+  #rampIosMissing = 0;
   /** I/Os that may still be submitted, where there is a number. */
   #budget: number;
   readonly #isBudgeted: boolean;
@@ -208,6 +211,7 @@ export class Meter {
       usageAtStart: this.#usageAtStart,
       usageAtEnd: this.#usageAtEnd,
       partial: this.#windowEndMs < this.#endMs && !this.#endedAsPlanned,
+      rampIosMissing: this.#rampIosMissing,
     };
   }
 
@@ -235,6 +239,7 @@ export class Meter {
 
   /** The pass before this one was the first after the ramp: the window begins with it. */
   #openWindow(startMs: number): void {
+    this.#rampIosMissing = Math.max(0, this.#plan.rampIos - this.#read.ios - this.#write.ios);
     this.#addTotals(this.#ramp);
     this.#read.reset();
     this.#write.reset();
@@ -313,6 +318,7 @@ export function resultWithoutWorker(
     usageAtStart: usage.atStart,
     usageAtEnd: usage.atEnd,
     partial: true,
+    rampIosMissing: 0,
   };
 }
 

@@ -64,6 +64,8 @@ export interface LoadResult {
   readonly notes: readonly string[];
   /** True when the run ended before its time. */
   readonly partial: boolean;
+  /** I/Os of all ramps that their time was too short for. */
+  readonly rampIosMissing: number;
   /** The time series: intervals that were measured from end to end. */
   readonly samples: readonly Sample[];
   /** What reading back found, or null where writes are not verified. */
@@ -118,6 +120,7 @@ export function summarize(
     stuckJobs: outcome.stuckJobs,
     notes: outcome.notes,
     partial: jobs.length < options.jobCount || jobs.some((job) => job.partial),
+    rampIosMissing: jobs.reduce((sum, job) => sum + job.rampIosMissing, 0),
     samples,
     verification: mergeVerifications(jobs.map((job) => job.verification ?? null)),
     steadyState,

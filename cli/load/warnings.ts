@@ -89,6 +89,12 @@ function workloadWarnings(
   if (verification !== null && !options.direct && hasPageCache(survey)) {
     warnings.push("Written blocks were read back through the page cache: add --direct to read them from the disk");
   }
+  if (result.rampIosMissing > 0) {
+    warnings.push(
+      `The ramp ended by its time with ${options.rampIos * options.jobCount - result.rampIosMissing} of ` +
+        `${options.rampIos * options.jobCount} I/Os: the code may have been compiled while it was measured`,
+    );
+  }
   const wantedIops = (options.rateIops ?? 0) * options.jobCount;
   const iops = read.iops + write.iops;
   if (!result.partial && iops < wantedIops * RATE_SHARE_WANTED) {

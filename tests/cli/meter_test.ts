@@ -100,7 +100,16 @@ Deno.test("a ramp by number ends once its time is over and its I/Os are done", (
   meter.startPass();
   assert.equal(shared.read(0).phase, Phase.measure);
   meter.record(false, 4096, 0);
-  assert.equal(meter.finish().read.ios, 1);
+  const { read, rampIosMissing } = meter.finish();
+  assert.deepEqual([read.ios, rampIosMissing], [1, 0]);
+});
+
+Deno.test("a run that is stopped in its ramp misses no I/Os of it", () => {
+  const { meter, shared } = newMeter({ runtime: "60", rampIos: "5" });
+  shared.requestStop();
+  pass(2);
+  meter.startPass();
+  assert.equal(meter.finish().rampIosMissing, 0);
 });
 
 Deno.test("a ramp by number lasts its time even when its I/Os are done sooner", () => {

@@ -44,6 +44,7 @@ function job(changes: Partial<JobResult> = {}): JobResult {
     usageAtStart: IDLE,
     usageAtEnd: { ...IDLE, userUs: 2000, systemUs: 3000 },
     partial: false,
+    rampIosMissing: 0,
     ...changes,
   };
 }
@@ -141,6 +142,14 @@ Deno.test("errors are named, counted, and make the job's error code", () => {
   assert.equal(at(json, "jobs/0/error"), 28);
   assert.deepEqual(at(json, "jobs/0/plugio/errors"), { ENOSPC: 7, EIO: 4 });
   assert.match(collectWarnings(ASKED, SURVEY, result).join("\n"), /11 I\/Os failed .*: 7 × ENOSPC, 4 × EIO/);
+});
+
+Deno.test("a ramp that ended before its I/Os were done is a warning", () => {
+  const asked = options("randread", "/dev/x", { rampIos: "500", numjobs: "2" });
+  const warnings = (rampIosMissing: number) =>
+    collectWarnings(asked, SURVEY, resultOf(asked, [job(), job({ jobIndex: 1, rampIosMissing })])).join("\n");
+  assert.match(warnings(300), /ramp ended by its time with 700 of 1000 I\/Os/);
+  assert.doesNotMatch(warnings(0), /ramp/);
 });
 
 Deno.test("a run without any completion has no NaN in it", () => {

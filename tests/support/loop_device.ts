@@ -33,6 +33,8 @@ export class LoopDevice implements Disposable {
       throw new Error("losetup failed");
     }
     this.path = path;
+    // The kernel hands devices out again with the flag that their last user set.
+    if (!args.includes("--read-only") && !args.includes("-r")) tool("blockdev", "--setrw", path);
   }
 
   [Symbol.dispose](): void {

@@ -1,7 +1,7 @@
 /** What a device refuses, and in which words. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type DeviceOptions, openDevice } from "../../../mod.ts";
+import { type DeviceOptions, openDevice, type RequestInit } from "../../../mod.ts";
 import { pattern, TempDir } from "../../support/temp_file.ts";
 import type { Check } from "../configuration.ts";
 import { assertPattern, rejection } from "./support.ts";
@@ -72,6 +72,17 @@ export const MISTAKES: readonly Check[] = [
     },
   },
   {
+    name: "a request of an unknown kind, or that calls nobody back, is refused before it is made",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      const onComplete = () => {};
+      assert.throws(() => device.createRequest({ op: "erase" as "read", onComplete }), /erase request: wanted read, /);
+      const silent = { op: "flush" } as unknown as RequestInit;
+      assert.throws(() => device.createRequest(silent), /wanted a function as onComplete/);
+    },
+  },
+  {
     name: "offsets and lengths off the alignment are RangeErrors that name it, where there is one",
     async run(subject) {
       await using disk = await subject.patterned();
@@ -119,7 +130,12 @@ export const MISTAKES: readonly Check[] = [
       assert.equal(device.info.readOnly, true);
       const { requests } = device.stats;
       const buffer = new Uint8Array(4096);
-      const attempts = [device.write(buffer, 0), device.discard(0, 4096), device.writeZeroes(0, 4096)];
+      const attempts = [
+        device.write(buffer, 0),
+        device.discard(0, 4096),
+        device.writeZeroes(0, 4096),
+        device.resize(8192),
+      ];
       for (const error of await Promise.all(attempts.map(rejection))) {
         assert.deepEqual([error.kind, error.errnoName], ["unsupported", "EROFS"]);
         assert.match(error.message, /readOnly: false/);
