@@ -180,6 +180,26 @@ testWhen(SERVER, "vhost-user: memory of another device bounces, and cannot make 
   assert.throws(() => disk.createRequest({ op: "read", buffer: foreign!, onComplete: () => {} }), TypeError);
 });
 
+testWhen(SERVER, "vhost-user: two servers in one section get one submit each, at its end (B6)", async () => {
+  await using first = await Bench.open("vhost-user");
+  await using second = await Bench.open("vhost-user");
+  await using one = await openDevice(first.target);
+  await using two = await openDevice(second.target);
+  const buffers = [one, two].map((disk) => disk.allocate(8, 4096));
+  const reads = plugged(() => {
+    const all = buffers[0]!.flatMap((buffer, index) => [
+      one.read(buffer, index * 4096),
+      two.read(buffers[1]![index]!, 32_768 + index * 4096),
+    ]);
+    assert.deepEqual([one.stats.submits, two.stats.submits], [0, 0]);
+    return all;
+  });
+  assert.deepEqual([one.stats.submits, two.stats.submits], [1, 1]);
+  await Promise.all(reads);
+  for (const [index, buffer] of buffers[0]!.entries()) assert.deepEqual(buffer, pattern(index * 4096, 4096));
+  for (const [index, buffer] of buffers[1]!.entries()) assert.deepEqual(buffer, pattern(32_768 + index * 4096, 4096));
+});
+
 testWhen(SERVER, "vhost-user: a thousand single allocations share a few memory regions", async () => {
   await using bench = await Bench.open("vhost-user");
   await using disk = await openDevice(bench.target);
