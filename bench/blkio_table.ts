@@ -3,9 +3,8 @@
  * event loop mode, interleaved.
  *
  * blkio-bench is built from the sources that the package libblkio-dev brings as examples. Each round runs every
- * contender once, in an order that is shuffled from the seed. plugio gets a ramp that is not counted: at depth 1 the
- * just-in-time compiler has seen enough of the loop only after some ten thousand I/Os, which are seconds on a disk.
- * blkio-bench is compiled and has none. Prints Markdown.
+ * contender once, in an order that is shuffled from the seed. plugio gets a ramp that is not counted, until the
+ * just-in-time compiler is done; blkio-bench is compiled and has none. Prints Markdown.
  *
  * deno task bench:blkio --file FILE [--to io_uring,vhost-user] [--rounds N] [--seconds S] [--ramp S]
  *   [--depths 1,8,32,128] [--direct 0|1] [--seed N]
