@@ -109,6 +109,16 @@ export function setQueueCount(count: number): AdminCommand {
   };
 }
 
+/** Set Features: which events the controller reports (Asynchronous Event Configuration). */
+export function setReportedEvents(events: number): AdminCommand {
+  return {
+    name: "choose the events of",
+    opcode: C.nvme_admin_set_features.value,
+    cdw10: C.NVME_FEAT_FID_ASYNC_EVENT.value,
+    cdw11: events,
+  };
+}
+
 /** Creates an I/O completion queue in contiguous memory that interrupts through `vector`. */
 export function createCompletionQueue(qid: number, entries: number, iova: number, vector: number): AdminCommand {
   const contiguousWithInterrupt = 0b11;

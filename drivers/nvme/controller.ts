@@ -13,6 +13,7 @@ import {
   getLogPage,
   identify,
   setQueueCount,
+  setReportedEvents,
 } from "./commands.ts";
 import { DmaSource } from "./dma.ts";
 import type { Interrupt, NvmeEnvironment } from "./environment.ts";
@@ -30,6 +31,12 @@ import { type Steps, TaskList } from "./task.ts";
 
 /** Pairs of I/O queues of one controller in one Worker: one for each way of waiting and depth in use. */
 const MAX_QUEUE_PAIRS = 8;
+
+/**
+ * Events that are asked for: all critical warnings of the SMART log that every version knows, bits 4:0. A controller
+ * that refuses reports what it likes.
+ */
+const HEALTH_WARNINGS = 0x1f;
 
 /** Bytes of a log page that are read to clear an event; reading any of it clears. */
 const EVENT_LOG_BYTES = 512;
@@ -246,6 +253,7 @@ export class NvmeController {
     const granted = yield* this.#admin.execute(setQueueCount(MAX_QUEUE_PAIRS));
     const pairs = Math.min(granted & 0xffff, granted >>> 16) + 1;
     this.#queueLimit = Math.min(pairs, MAX_QUEUE_PAIRS, this.port.vectorCount - 1);
+    this.#admin.post(setReportedEvents(HEALTH_WARNINGS), () => {});
     this.#awaitEvent();
   }
 

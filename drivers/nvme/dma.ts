@@ -130,6 +130,10 @@ export class DmaSource implements MemorySource {
   }
 
   #mapError(byteLength: number, errno: number): StorageError {
+    if (this.#port.closed) {
+      const detail = "the kernel has taken the controller back";
+      return new StorageError({ kind: "broken", op: "map", target: this.#port.address, errno, detail });
+    }
     const limit = this.#lockedLimit();
     const detail = errno !== Errno.ENOMEM
       ? "the IOMMU does not take the mapping"

@@ -12,6 +12,10 @@ export interface NvmeNamespace {
   readonly blockBytes?: number;
   /** Bytes of metadata with each block, none if not given. */
   readonly metadataBytes?: number;
+  /** I/O that touches this sector of 512 bytes of the image fails with EIO: QEMU's blkdebug. */
+  readonly failingSector?: number;
+  /** QEMU opens the image for reading only: the controller takes a write and fails it. */
+  readonly readOnly?: boolean;
 }
 
 /** An NVMe controller with its namespaces, numbered from 1. */
@@ -79,6 +83,11 @@ export function pciAddress(devices: readonly GuestDevice[], index: number): stri
   return `0000:${hex(ports + 1)}:00.0`;
 }
 
+/** The PCI address of the port that the n-th device, a pluggable one, sits behind. */
+export function portAddress(index: number): string {
+  return `0000:00:${(FIRST_SLOT + index).toString(16)}.0`;
+}
+
 /** QEMU's arguments for the disks. */
 export function deviceArguments(devices: readonly GuestDevice[]): string[] {
   if (devices.length > LAST_SLOT - FIRST_SLOT + 1) {
@@ -141,14 +150,21 @@ function nvme(device: NvmeDevice, id: string, place: string[]): string[] {
       `logical_block_size=${blockBytes},physical_block_size=${blockBytes}`,
       ...given("ms", namespace.metadataBytes),
     ];
-    return [...blockdev(node, namespace.image), "-device", options.join()];
+    const { image, readOnly, failingSector } = namespace;
+    return [...blockdev(node, image, readOnly, failingSector), "-device", options.join()];
   });
   return ["-device", controller.join(), ...namespaces];
 }
 
-function blockdev(node: string, image: string, readOnly = false): string[] {
+function blockdev(node: string, image: string, readOnly = false, failingSector?: number): string[] {
   const mode = readOnly ? "read-only=on" : "read-only=off,discard=unmap";
-  return ["-blockdev", `driver=raw,node-name=${node},${mode},file.driver=file,file.filename=${escaped(image)}`];
+  const file = (at: string) => `${at}.driver=file,${at}.filename=${escaped(image)}`;
+  const protocol = failingSector === undefined
+    ? file("file")
+    // Of an event that never comes, so that the rule holds at all times.
+    : `file.driver=blkdebug,${file("file.image")},` +
+      `file.inject-error.0.event=none,file.inject-error.0.sector=${failingSector}`;
+  return ["-blockdev", `driver=raw,node-name=${node},${mode},${protocol}`];
 }
 
 function given(name: string, value: string | number | undefined): string[] {

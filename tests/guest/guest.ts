@@ -29,6 +29,21 @@ export async function runGuest(job: GuestJob): Promise<GuestResult> {
   return await guest.finished();
 }
 
+/**
+ * Runs the job to its end, once more if QEMU itself ends by a signal, which no guest can make it do by right. That is
+ * said on standard error. What the command does, a panic, a guest that hangs: nothing of that is tried again.
+ */
+export async function runGuestDespiteCrash(run: () => Promise<GuestResult>): Promise<GuestResult> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof GuestError) || error.kind !== "crashed") throw error;
+    const words = `guest: THE EMULATOR CRASHED, trying once more. ${error.message}\n`;
+    Deno.stderr.writeSync(new TextEncoder().encode(words));
+    return await run();
+  }
+}
+
 /** A running guest. Disposing it ends the machine and removes its files, whatever state it is in. */
 export class Guest implements AsyncDisposable {
   /** Commands to QEMU while the guest runs: unplug a disk, stop the machine. */
@@ -96,7 +111,13 @@ export class Guest implements AsyncDisposable {
     if (!/^\d+$/.test(code)) {
       // Its call trace may be longer than the lines that the error carries.
       const panic = /Kernel panic[^\r\n]*/.exec(console)?.[0];
-      const said = panic ?? `QEMU: ${(await this.#qemuErrors).trim() || `code ${status.code}`}`;
+      const words = (await this.#qemuErrors).trim();
+      const { signal } = status;
+      if (panic === undefined && signal !== null) {
+        const reason = `Cannot get an exit code from the guest: QEMU itself ended by ${signal}`;
+        throw fail("crashed", words === "" ? `${reason} and said nothing` : `${reason}; it said: ${words}`);
+      }
+      const said = panic ?? `QEMU: ${words || `code ${status.code}`}`;
       throw fail("died", `Cannot get an exit code from the guest: the machine ended before its command (${said})`);
     }
     const files = new Map(
@@ -108,6 +129,26 @@ export class Guest implements AsyncDisposable {
   /** What the command has written so far. */
   output(port: "stdout" | "stderr" | "console" = "stdout"): string {
     return Deno.readTextFileSync(join(this.#dir, port));
+  }
+
+  /**
+   * Runs what the command asks the host for until the machine ends: each line `host: {"execute":...}` of its output is
+   * a command to QEMU. Rejects where QEMU refuses one.
+   */
+  async serveAsks(): Promise<void> {
+    for (let served = 0; this.#fate === "running";) {
+      // The last line may be half written.
+      const asks = [...this.output().matchAll(/^host: (.+)\n/gm)].slice(served);
+      served += asks.length;
+      for (const [, text = ""] of asks) {
+        const { execute, arguments: args } = JSON.parse(text) as {
+          execute: string;
+          arguments: Record<string, unknown>;
+        };
+        await this.qmp.execute(execute, args);
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
   }
 
   /** Resolves once the command's output matches; rejects if the machine ends before. */
@@ -152,6 +193,12 @@ const KERNEL_WORDS = [
   "mitigations=off",
 ];
 
+/**
+ * All that the emulation knows, without the promise that moving bytes one by one is quick: kernel and C library would
+ * copy and clear memory like that, and emulated it is several times slower than in words.
+ */
+const PROCESSOR = "max,-erms,-fsrm";
+
 function machineArguments(job: GuestJob, kernel: GuestKernel, dir: string): string[] {
   const { devices = [], memoryMiB = MEMORY_MIB, cpus = CPUS, iommu = false } = job;
   const words = [...KERNEL_WORDS, ...iommu ? ["intel_iommu=on"] : [], ...job.kernelArguments ?? []];
@@ -162,7 +209,7 @@ function machineArguments(job: GuestJob, kernel: GuestKernel, dir: string): stri
     ...["-machine", "q35,kernel-irqchip=split,memory-backend=memory"],
     // Emulated everywhere, so that a run means the same on each machine.
     ...(job.countInstructions ? ["-accel", "tcg,thread=single", "-icount", "shift=0"] : ["-accel", "tcg,thread=multi"]),
-    ...["-cpu", "max", "-smp", String(cpus)],
+    ...["-cpu", PROCESSOR, "-smp", String(cpus)],
     ...["-object", memory, "-m", `${memoryMiB}M`],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"],

@@ -18,6 +18,7 @@ import {
   pciAddress,
   runContest,
   runGuest,
+  runGuestDespiteCrash,
   scriptCommand,
   shellWords,
   testCommand,
@@ -96,6 +97,36 @@ testWhen(READY, "what QEMU refuses is an error with its words", async () => {
   const error = await failure(runGuest({ command: ["true"], project: false, devices: [missing] }));
   assert.equal(error.kind, "died");
   assert.match(error.message, /Could not open '\/no\/such\/image'/);
+});
+
+testWhen(READY, "a QEMU that a signal ends is an error of its own kind, with the signal's name", async () => {
+  await using guest = await Guest.start({ command: ["sh", "-c", "echo before; sleep 3600"], project: false });
+  await guest.until(/before/);
+  Deno.kill(guest.pid, "SIGSEGV");
+  const error = await failure(guest.finished());
+  assert.equal(error.kind, "crashed");
+  assert.match(error.message, /QEMU itself ended by SIGSEGV[^]*standard output, the last lines\nbefore/);
+});
+
+/** Runs through these ends, one each time that a guest is started; says how often one was. */
+async function endsOf(...ends: readonly ("crashed" | "died" | "timeout" | "result")[]): Promise<[string, number]> {
+  const result = { code: 1, stdout: "", stderr: "", console: "", files: new Map(), elapsedMs: 0 };
+  let starts = 0;
+  const end = await runGuestDespiteCrash(() => {
+    const kind = ends[starts++]!;
+    if (kind === "result") return Promise.resolve(result);
+    return Promise.reject(new GuestError(kind, "made up", { console: "", stdout: "", stderr: "" }));
+  }).then(() => "result", (error: GuestError) => error.kind);
+  return [end, starts];
+}
+
+Deno.test("a guest whose QEMU crashed is started once more; a command that failed, a panic, a hang are not", async () => {
+  assert.deepEqual(await endsOf("crashed", "result"), ["result", 2]);
+  assert.deepEqual(await endsOf("crashed", "crashed", "result"), ["crashed", 2]);
+  assert.deepEqual(await endsOf("crashed", "died"), ["died", 2]);
+  assert.deepEqual(await endsOf("died", "result"), ["died", 1]);
+  assert.deepEqual(await endsOf("timeout", "result"), ["timeout", 1]);
+  assert.deepEqual(await endsOf("result", "crashed"), ["result", 1]);
 });
 
 testWhen(READY, "what the guest cannot get is refused before it starts", async () => {

@@ -66,8 +66,11 @@ export interface GuestResult {
 /** The guest did not get to the end of its command: it hung, panicked, or did not start. */
 export class GuestError extends Error {
   override readonly name = "GuestError";
-  /** `timeout` if it had to be killed, `died` if the machine ended by itself before the command did. */
-  readonly kind: "timeout" | "died" | "killed";
+  /**
+   * `timeout` if it had to be killed, `died` if the machine ended by itself before the command did, `crashed` if QEMU
+   * was ended by a signal that is not ours.
+   */
+  readonly kind: "timeout" | "died" | "crashed" | "killed";
   /** All that the console said. */
   readonly console: string;
 

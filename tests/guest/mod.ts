@@ -5,8 +5,8 @@
  */
 
 export { type ContestPlan, type ContestRow, median, runContest } from "./contest.ts";
-export { deviceId, type GuestDevice, pciAddress } from "./devices.ts";
-export { Guest, runGuest } from "./guest.ts";
+export { deviceId, type GuestDevice, type NvmeDevice, pciAddress, portAddress } from "./devices.ts";
+export { Guest, runGuest, runGuestDespiteCrash } from "./guest.ts";
 export { GuestError, type GuestJob, type GuestResult, scriptCommand, testCommand } from "./job.ts";
 export { hostProgram } from "./programs.ts";
 export { guestReady } from "./ready.ts";

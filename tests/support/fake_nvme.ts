@@ -152,6 +152,7 @@ export class FakeNvme implements ControllerPort {
   }
 
   map(memory: OwnedMemory, iova: number): number {
+    if (this.closed) return -Errno.ENODEV;
     if (this.options.mapFailsAfter !== undefined && this.#maps >= this.options.mapFailsAfter) return -Errno.ENOMEM;
     this.#maps++;
     this.#mappings.set(iova, memory);

@@ -253,7 +253,12 @@ Deno.test("a controller that is idle is given back, too, and what comes afterwar
   assert.equal(await disk.read(own!, 0), 512);
   fake.askBack();
   while (!fake.closed) await new Promise((resolve) => setTimeout(resolve, 1));
-  assert.deepEqual([disk.broken, (await failureOf(disk.read(own!, 0))).errnoName], [true, "ENODEV"]);
+  assert.equal(disk.broken, true);
+  // Foreign memory wants a bounce buffer, which nobody maps any more.
+  for (const buffer of [own!, new Uint8Array(64 << 10)]) {
+    const error = await failureOf(disk.read(buffer, 0));
+    assert.deepEqual([error.kind, error.errnoName], ["broken", "ENODEV"]);
+  }
   await disk.close();
 });
 

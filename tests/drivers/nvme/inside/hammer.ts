@@ -1,4 +1,7 @@
-/** Keeps reads of a controller in flight, without an end. As a program it says "running" and waits to be killed. */
+/**
+ * Keeps reads of a controller in flight, without an end. As a program it waits for its standard input, says "running"
+ * and waits to be killed.
+ */
 import { openDevice } from "../../../../mod.ts";
 
 /** Opens namespace 1 and reads until the thread ends; calls `started` after the first round. */
@@ -12,6 +15,7 @@ export async function hammer(address: string, started: () => void): Promise<void
 }
 
 if (import.meta.main) {
+  Deno.stdin.readSync(new Uint8Array(1));
   await hammer(
     Deno.env.get("PLUGIO_TEST_ADDRESS")!,
     () => void Deno.stdout.writeSync(new TextEncoder().encode("running\n")),
