@@ -294,6 +294,7 @@ export const NVME_CONSTANTS = {
   NVME_IDENTIFY_CNS_NS_ACTIVE_LIST: { header: "libnvme.h", value: 2 },
   NVME_IDENTIFY_CNS_CSI_CTRL: { header: "libnvme.h", value: 6 },
   NVME_FEAT_FID_NUM_QUEUES: { header: "libnvme.h", value: 7 },
+  NVME_FEAT_FID_ASYNC_EVENT: { header: "libnvme.h", value: 0xb },
   NVME_LOG_LID_SMART: { header: "libnvme.h", value: 2 },
   NVME_CTRL_ONCS_DSM: { header: "libnvme.h", value: 4 },
   NVME_CTRL_ONCS_WRITE_ZEROES: { header: "libnvme.h", value: 8 },
