@@ -43,7 +43,7 @@ await plugio("metadata", "randread", "--driver", "nvme", `${address}/3`, "--runt
 await plugio("no such namespace", "randread", `nvme:${address}/9`, "--runtime", "1");
 await plugio("two jobs", "randread", `nvme:${address}/1`, "--numjobs", "2");
 await plugio("vfio id", "nvme", "id", address);
-await plugio("randread", "randread", "--driver", "nvme", `${address}/1`, "--runtime", "1", "--iodepth", "32");
+await plugio("randread", "randread", "--driver", "nvme", `${address}/1`, "--runtime", "200ms", "--iodepth", "32");
 {
   await using _disk = await openDevice(`nvme:${address}/1`);
   await plugio("unbind held", "nvme", "unbind", address);
