@@ -71,14 +71,12 @@ function panelTable(panel: Panel) {
   return { columns: columns.map((name) => ({ name, align: "right" as const })), rows };
 }
 
-const BEGIN = "<!-- letter: begin -->";
-const END = "<!-- letter: end -->";
-
-/** Puts the tables between the marks of a document. Throws where it has none. */
-export function replaceTables(document: string, tables: string): string {
-  const [begin, end] = [document.indexOf(BEGIN), document.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`Cannot put the tables in: wanted the marks ${BEGIN} and ${END}`);
-  return `${document.slice(0, begin + BEGIN.length)}\n\n${tables}\n${document.slice(end)}`;
+/** Puts the tables between the marks of a document, `<!-- NAME: begin -->` and its end. Throws where it has none. */
+export function replaceTables(document: string, tables: string, name = "letter"): string {
+  const marks = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`] as const;
+  const [begin, end] = [document.indexOf(marks[0]), document.indexOf(marks[1])];
+  if (begin < 0 || end < begin) throw new Error(`Cannot put the tables in: wanted the marks ${marks.join(" and ")}`);
+  return `${document.slice(0, begin + marks[0].length)}\n\n${tables}\n${document.slice(end)}`;
 }
 
 /** Results that are kept name nobody's home. */

@@ -1,4 +1,4 @@
-import { BATCH_MODES, type BatchMode } from "../../mod.ts";
+import { DEVICE_BATCH_MODES, type DeviceBatchMode } from "../../mod.ts";
 import { chosenDriver } from "../driver.ts";
 import { misuse } from "../failure.ts";
 import { choice, integer, type RawOptions, text } from "../load/raw_options.ts";
@@ -23,7 +23,7 @@ export interface ServePlan {
   readonly driver: string | null;
   readonly direct: boolean;
   readonly readOnly: boolean;
-  readonly batch: BatchMode;
+  readonly batch: DeviceBatchMode;
   readonly queueCount: number;
   readonly queueSize: number;
   readonly serial: string;
@@ -51,7 +51,7 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     driver,
     direct: flag("direct"),
     readOnly: raw["readonly"] === true,
-    batch: choice(raw, "batch", BATCH_MODES, "plug"),
+    batch: choice(raw, "batch", DEVICE_BATCH_MODES, "plug"),
     queueCount: integer(raw, "numQueues", Math.max(DEFAULT_QUEUES, workerCount), { from: 1, to: MAX_QUEUES }),
     queueSize: integer(raw, "queueSize", 256, { from: 2, to: MAX_QUEUE_SIZE }),
     serial: text(raw, "serial") ?? "plugio",

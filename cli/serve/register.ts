@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { BATCH_MODES } from "../../mod.ts";
+import { DEVICE_BATCH_MODES } from "../../mod.ts";
 import type { ExitCode } from "../exit_codes.ts";
 import type { RawOptions } from "../load/raw_options.ts";
 
@@ -25,7 +25,7 @@ export function registerServe(
     .option("--poll <0|1>", "look at the queues for a moment before sleeping (default 1)")
     .option("--merge <0|1>", "join neighbouring requests (default 1)")
     .option("--defer-notify <0|1>", "tell the guest once at the end of a plugged section (default 1)")
-    .option("--batch <mode>", `when requests are submitted: ${BATCH_MODES.join(", ")} (default plug)`)
+    .option("--batch <mode>", `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug)`)
     .action(async (target: string, raw: RawOptions) => {
       const { parseServeOptions } = await import("./options.ts");
       const { runServe } = await import("./command.ts");

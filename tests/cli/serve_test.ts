@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parseServeOptions } from "../../cli/serve/options.ts";
 import { VIRTIO_CONSTANTS as V } from "../../devices/virtio/mod.ts";
+import { openDevice } from "../../mod.ts";
 import { readRequest, writeRequest } from "../support/blk_requests.ts";
+import { LoopDevice, loopDevices } from "../support/loop_device.ts";
+import { testWhen } from "../support/skip.ts";
 import { pattern } from "../support/temp_file.ts";
 import { SharedGuest, VhostClient } from "../support/vhost_client.ts";
 import { VirtioDriver } from "../support/virtio_driver.ts";
@@ -93,6 +96,26 @@ Deno.test("what cannot be served is one line and a status", async () => {
     assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
   }
   assert.deepEqual(folder.names(), ["disk"]);
+});
+
+testWhen(loopDevices(), "a disk that somebody holds is not served, but may be with --readonly", async () => {
+  using folder = new TempFolder();
+  using loop = new LoopDevice();
+  const socket = join(folder.path, "s");
+  const holder = await openDevice(loop.path, { exclusive: true });
+  try {
+    const { code, stderr } = await runCli(["serve", "vhost-user-blk", "--socket", socket, loop.path]);
+    assert.equal(code, 1);
+    assert.match(stderr, /^Cannot open .*EBUSY/);
+    assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
+    assert.ok(!isThere(socket));
+    const child = spawnCli(["serve", "vhost-user-blk", "--readonly", "--socket", socket, loop.path]);
+    await until(() => isThere(socket), "it listens");
+    child.kill("SIGTERM");
+    assert.equal((await finished(child)).code, 0);
+  } finally {
+    await holder.close();
+  }
 });
 
 Deno.test("there are at least as many queues as Workers, unless fewer are asked for", () => {
