@@ -19,6 +19,12 @@ const RUNS_PER_SLAB = 32;
  */
 export const SHARE_REQUESTS = 8;
 
+/**
+ * Requests that a disk gets at once when it has nothing to do, the driver is polled and a share or more is there: it starts
+ * with them while the rest is prepared.
+ */
+const HEAD_START_REQUESTS = 2;
+
 /** What the queues of one disk in one Worker share. */
 export interface BlkShared {
   /** The disk. */
@@ -82,6 +88,7 @@ export class BlkQueue implements DeviceQueue {
     const { queue } = this;
     const { stats } = this.#shared;
     const toggles = queue.notificationsOn;
+    const headStart = !toggles && this.#inFlight === 0 && queue.known >= SHARE_REQUESTS ? HEAD_START_REQUESTS : 0;
     let count = 0;
     plug();
     try {
@@ -89,7 +96,9 @@ export class BlkQueue implements DeviceQueue {
         if (toggles) queue.disableNotifications();
         // A driver can go on adding for ever; so the others get their turn after one ring.
         while (count < queue.size && this.#takeOne()) {
-          if (++count % SHARE_REQUESTS === 0 && this.#instant) this.#endShare();
+          count++;
+          if (this.#instant && count % SHARE_REQUESTS === 0) this.#endShare();
+          else if (!this.#instant && count === headStart) this.#submitTaken();
         }
         if (toggles) queue.enableNotifications();
       } while (count < queue.size && queue.hasWork());
@@ -108,13 +117,18 @@ export class BlkQueue implements DeviceQueue {
    * driver waiting for its last request, and then this side for the driver: so they work at the same time.
    */
   #endShare(): void {
+    this.#submitTaken();
+    this.#instant = this.#answersInside();
+  }
+
+  /** Submits what was taken so far, in the middle of a pass. */
+  #submitTaken(): void {
     this.#merge.flush();
     try {
       unplug();
     } finally {
       plug();
     }
-    this.#instant = this.#answersInside();
   }
 
   /** Answers what the submit has completed; true when that was everything. */

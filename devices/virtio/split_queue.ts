@@ -105,6 +105,11 @@ export class SplitQueue {
     return this.#nextAvail;
   }
 
+  /** Entries of the available ring that the last look has found and that are not taken yet. */
+  get known(): number {
+    return (this.#knownAvail - this.#nextAvail) & INDEX_MASK;
+  }
+
   /** Requests left by the process before this one that have not been taken again. */
   get replaysLeft(): number {
     return this.#replay.length - this.#replayed;

@@ -39,6 +39,31 @@ Deno.test("a disk that answered a pass inside its submit gets the next in shares
   assert.deepEqual(passOver(rig, 33), { submits: shares + 1, notified: shares + 1, answered: 33 });
 });
 
+Deno.test("while polling, an idle disk gets two of a share or more at once, and the rest behind them", () => {
+  const rig = new BlkRig({ queueSize: RING });
+  rig.queue.disableNotifications();
+  const submits = (count: number) => {
+    const before = rig.disk.submits;
+    offerReads(rig, count);
+    assert.ok(rig.queue.hasWork(), "as the poller asks");
+    assert.equal(rig.blk.pass(), count);
+    return rig.disk.submits - before;
+  };
+  const complete = () => {
+    rig.disk.completeAll();
+    rig.driver.reap();
+  };
+  assert.equal(submits(SHARE_REQUESTS), 2);
+  assert.equal(submits(SHARE_REQUESTS), 1, "the disk is busy");
+  complete();
+  assert.equal(submits(SHARE_REQUESTS - 1), 1, "not worth it");
+  complete();
+  assert.equal(submits(32), 2);
+  complete();
+  rig.queue.enableNotifications();
+  assert.equal(submits(32), 1, "not polled");
+});
+
 Deno.test("a share that the disk did not answer at once is the last one", () => {
   const rig = new BlkRig({ queueSize: RING });
   rig.disk.instant = true;
