@@ -20,8 +20,8 @@ const RUNS_PER_SLAB = 32;
 export const SHARE_REQUESTS = 8;
 
 /**
- * Requests that a disk gets at once when it has nothing to do, the driver is polled and a share or more is there: it starts
- * with them while the rest is prepared.
+ * Requests that an idle disk gets at once, to start with while the rest is prepared, when a pass finds between one share
+ * and two. With fewer a second submit costs what it wins; with more it has won nothing.
  */
 const HEAD_START_REQUESTS = 2;
 
@@ -88,7 +88,7 @@ export class BlkQueue implements DeviceQueue {
     const { queue } = this;
     const { stats } = this.#shared;
     const toggles = queue.notificationsOn;
-    const headStart = !toggles && this.#inFlight === 0 && queue.known >= SHARE_REQUESTS ? HEAD_START_REQUESTS : 0;
+    const headStart = this.#headStart();
     let count = 0;
     plug();
     try {
@@ -110,6 +110,13 @@ export class BlkQueue implements DeviceQueue {
     stats.passes++;
     stats.requests += count;
     return count;
+  }
+
+  /** Requests after which this pass submits for the first time; 0 for at its end. */
+  #headStart(): number {
+    const { queue } = this;
+    if (this.#inFlight > 0 || !queue.hasWork()) return 0;
+    return queue.known >= SHARE_REQUESTS && queue.known < 2 * SHARE_REQUESTS ? HEAD_START_REQUESTS : 0;
   }
 
   /**
