@@ -143,8 +143,10 @@ interface Shape {
   readonly inflight: boolean;
 }
 
+const PLAIN: Shape = { eventIndex: false, indirect: false, inflight: false };
+
 const SHAPES: Readonly<Record<string, Shape>> = {
-  "plain chains": { eventIndex: false, indirect: false, inflight: false },
+  "plain chains": PLAIN,
   "event index": { eventIndex: true, indirect: false, inflight: false },
   "as Linux does: event index, indirect, in-flight file": { eventIndex: true, indirect: true, inflight: true },
 };
@@ -156,12 +158,16 @@ for (const depth of DEPTHS) {
     const guest = new Guest(depth, shape);
     let notified = 0;
     const queue: BlkQueue = model.openQueue(guest.queue, 0n, () => void notified++);
-    register(`1000 × read of a guest, depth ${depth}, ${name}`, { group: `depth ${depth}` }, () => {
-      for (let left = OPERATIONS; left > 0; left -= depth) {
-        guest.offer(depth);
-        queue.pass();
-        disk.poll();
-      }
-    });
+    register(
+      `1000 × read of a guest, depth ${depth}, ${name}`,
+      { group: `depth ${depth}`, baseline: shape === PLAIN },
+      () => {
+        for (let left = OPERATIONS; left > 0; left -= depth) {
+          guest.offer(depth);
+          queue.pass();
+          disk.poll();
+        }
+      },
+    );
   }
 }

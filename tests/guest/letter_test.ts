@@ -9,7 +9,7 @@ import { guestReady } from "./mod.ts";
 
 const READS = 640;
 
-testWhen(guestReady(), "a guest's reads are a submit each without the plug, and one a pass with it", async () => {
+testWhen(guestReady(), "a guest's reads are a submit each without the plug, and few with it", async () => {
   const [none, plug, atOnce] = await runLetter({
     disks: [
       { driver: "io_uring", batch: "none", deferNotify: true },
@@ -26,7 +26,8 @@ testWhen(guestReady(), "a guest's reads are a submit each without the plug, and 
   }
   assert.equal(none.submits, none.requests);
   for (const { submits, passes, requests } of [plug, atOnce]) {
-    assert.ok(submits <= passes && passes * 8 < requests, `${requests}: ${passes} passes, ${submits} submits`);
+    // An idle disk gets a head start of a submit in some passes.
+    assert.ok(submits <= 2 * passes && submits * 8 < requests, `${requests}: ${passes} passes, ${submits} submits`);
   }
   for (const { notifications } of [plug, atOnce]) assert.ok(notifications > 0 && notifications * 8 < READS);
 });
