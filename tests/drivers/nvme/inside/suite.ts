@@ -15,7 +15,7 @@ const ADDRESS = Deno.env.get("PLUGIO_TEST_ADDRESS")!;
 const IS_FULL = Deno.env.get("PLUGIO_TEST_FULL") === "1";
 /** The short run looks at the first namespace alone: the second one is for cases.ts. */
 const NAMESPACES = IS_FULL ? Number(Deno.env.get("PLUGIO_TEST_NAMESPACES")) : 1;
-const MODEL_MS = IS_FULL ? 10_000 : 2_000;
+const MODEL_MS = IS_FULL ? 10_000 : 1_000;
 
 /** Checks that collect garbage again and again, slow under emulation: the short run leaves them to the host's tests. */
 const SLOW = /survive collections/;
