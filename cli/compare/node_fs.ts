@@ -1,6 +1,6 @@
 import { CliError, failed, misuse } from "../failure.ts";
 import type { ExitCode } from "../exit_codes.ts";
-import { type LoadOptions, MAX_LONGER_RAMP_MS } from "../load/options.ts";
+import { type LoadOptions, longestRampMs } from "../load/options.ts";
 import { type Contender, plainToFioJson, type RunHooks, type RunResult } from "./contender.ts";
 import type { NodeFsJob, NodeFsReply } from "./node_fs_worker.ts";
 
@@ -70,7 +70,7 @@ function jobOf(options: LoadOptions, jobIndex: number): NodeFsJob {
 async function runJob(job: NodeFsJob, signal: AbortSignal): Promise<NodeFsReply> {
   const worker = new Worker(new URL("./node_fs_worker.ts", import.meta.url).href, { type: "module" });
   const { promise, resolve, reject } = Promise.withResolvers<NodeFsReply>();
-  const overdueMs = job.rampMs + (job.rampIos > 0 ? MAX_LONGER_RAMP_MS : 0) + job.runtimeMs + OVERDUE_MS;
+  const overdueMs = longestRampMs(job) + job.runtimeMs + OVERDUE_MS;
   const timer = setTimeout(() => resolve({ type: "failed", message: `no answer after ${overdueMs} ms` }), overdueMs);
   const abort = () => resolve({ type: "failed", message: "interrupted" });
   signal.addEventListener("abort", abort);

@@ -7,7 +7,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { openDevice, Random } from "../../mod.ts";
 import { processUsage } from "../load/meter.ts";
-import { MAX_LONGER_RAMP_MS } from "../load/options.ts";
+import { longestRampMs } from "../load/options.ts";
 import { type OffsetSource, RandomOffsets, SequentialOffsets } from "../load/offsets.ts";
 
 /** What one Worker does. Plain data. */
@@ -92,10 +92,10 @@ async function run(job: NodeFsJob): Promise<NodeFsReply> {
 }
 
 /** Code that is compiled while it runs gets the same ramp as plugio's own. */
-async function ramp({ rampMs, rampIos }: NodeFsJob, readFor: (ms: number) => Promise<number>): Promise<void> {
-  const limitMs = performance.now() + rampMs + MAX_LONGER_RAMP_MS;
-  let ios = rampMs > 0 ? await readFor(rampMs) : 0;
-  while (ios < rampIos && performance.now() < limitMs) ios += await readFor(RAMP_STEP_MS);
+async function ramp(job: NodeFsJob, readFor: (ms: number) => Promise<number>): Promise<void> {
+  const limitMs = performance.now() + longestRampMs(job);
+  let ios = job.rampMs > 0 ? await readFor(job.rampMs) : 0;
+  while (ios < job.rampIos && performance.now() < limitMs) ios += await readFor(RAMP_STEP_MS);
 }
 
 async function readFor(

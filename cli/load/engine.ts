@@ -2,7 +2,7 @@ import { CliError } from "../failure.ts";
 import type { ExitCode } from "../exit_codes.ts";
 import type { FromWorker, PostedFailure, ToWorker } from "./messages.ts";
 import { type JobResult, processUsage, resultWithoutWorker } from "./meter.ts";
-import { MAX_LONGER_RAMP_MS } from "./options.ts";
+import { longestRampMs } from "./options.ts";
 import type { JobPlan } from "./plan.ts";
 import { type LiveView, type Sample, SAMPLE_MS, Sampler } from "./sampler.ts";
 import { Phase, SharedState } from "./shared_state.ts";
@@ -114,10 +114,9 @@ export class LoadEngine implements Disposable {
   /** Waits for all results, but not for ever: see {@link LoadEngine.#drain}. */
   async #finish(): Promise<void> {
     const all = Promise.all(this.#handles.map((handle) => handle.done.promise));
-    const { rampMs, rampIos, runtimeMs } = this.#handles[0]!.plan;
-    const longerMs = rampIos > 0 ? MAX_LONGER_RAMP_MS : 0;
+    const { plan } = this.#handles[0]!;
     // Each job ends by its own clock, which starts a little after this one; this is for a job that does not.
-    const end = delay(rampMs + longerMs + runtimeMs + OVERDUE_MS);
+    const end = delay(longestRampMs(plan) + plan.runtimeMs + OVERDUE_MS);
     const first = await Promise.race([all, end.promise.then(() => "overdue"), this.#stopped.promise]);
     end.cancel();
     if (Array.isArray(first)) return;

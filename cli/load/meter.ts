@@ -2,7 +2,7 @@ import process from "node:process";
 import { monotonicMs, newQueueStats, type QueueStats } from "../../mod.ts";
 import { DepthCounts, type DepthSnapshot } from "./depth.ts";
 import { LatencyCounts, type LatencySnapshot } from "./latency.ts";
-import { MAX_LONGER_RAMP_MS } from "./options.ts";
+import { longestRampMs } from "./options.ts";
 import type { JobPlan } from "./plan.ts";
 import type { Verification } from "./read_back.ts";
 import { type LiveCounts, Phase, type SharedState, Total } from "./shared_state.ts";
@@ -131,7 +131,7 @@ export class Meter {
     this.now = monotonicMs();
     this.#windowStartMs = this.now;
     this.#rampEndMs = this.now + plan.rampMs;
-    this.#rampLimitMs = this.#rampEndMs + (plan.rampIos > 0 ? MAX_LONGER_RAMP_MS : 0);
+    this.#rampLimitMs = this.now + longestRampMs(plan);
     this.#endMs = this.#rampLimitMs + plan.runtimeMs;
     this.#usageAtStart = this.#usageAtEnd = processUsage();
     this.#statsAtStart = this.#statsAtEnd = { ...stats };

@@ -40,7 +40,12 @@ export const WARM_RAMP_IOS = 50_000;
 const MAX_RAMP_IOS = 1_000_000_000;
 
 /** Milliseconds that a ramp is made longer at most, for the sake of its number of I/Os. */
-export const MAX_LONGER_RAMP_MS = 10_000;
+const MAX_LONGER_RAMP_MS = 10_000;
+
+/** Milliseconds that a ramp lasts at most: it goes on for its I/Os, but not for ever. */
+export function longestRampMs({ rampMs, rampIos }: Pick<LoadOptions, "rampMs" | "rampIos">): number {
+  return rampMs + (rampIos > 0 ? MAX_LONGER_RAMP_MS : 0);
+}
 
 /** A checked command line: what can be known without looking at the target. */
 export interface LoadOptions extends WorkloadOptions {
@@ -53,7 +58,7 @@ export interface LoadOptions extends WorkloadOptions {
   readonly jobCount: number;
   readonly runtimeMs: number;
   readonly rampMs: number;
-  /** I/Os that each job does before its measurement, if {@link MAX_LONGER_RAMP_MS} are enough for them. */
+  /** I/Os that each job does before its measurement, if {@link longestRampMs} is enough for them. */
   readonly rampIos: number;
   /** Bytes of the range, or null for everything from the offset to the end. */
   readonly sizeBytes: number | null;
