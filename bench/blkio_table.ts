@@ -17,6 +17,7 @@ import { parseArgs } from "node:util";
 import { Random } from "../mod.ts";
 import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
+import { writeOutput } from "../cli/terminal.ts";
 import { kilo, measure } from "./fio_json.ts";
 import { StorageDaemon } from "./storage_daemon.ts";
 import { Yardstick } from "./yardstick.ts";
@@ -78,8 +79,10 @@ async function measureTarget(target: Target, program: Yardstick, options: Option
     ours(target, options, "callback", "poll"),
     ours(target, options, "promise", "event"),
   ];
-  say(`\n${target.driver}, ${target.direct ? "direct" : "cached"}, ${options.rounds} rounds of ${options.seconds} s\n`);
-  say("| depth | who | kIOPS, median | min–max | × blkio-bench |\n| --: | :-- | --: | --: | --: |");
+  writeOutput(
+    `\n${target.driver}, ${target.direct ? "direct" : "cached"}, ${options.rounds} rounds of ${options.seconds} s\n\n`,
+  );
+  writeOutput("| depth | who | kIOPS, median | min–max | × blkio-bench |\n| --: | :-- | --: | --: | --: |\n");
   for (const depth of options.depths) {
     const results = new Map(all.map(({ name }) => [name, [] as number[]]));
     for (let round = 0; round < options.rounds; round++) {
@@ -89,7 +92,7 @@ async function measureTarget(target: Target, program: Yardstick, options: Option
     for (const [name, iops] of results) {
       const spread = `${kilo(Math.min(...iops))}–${kilo(Math.max(...iops))}`;
       const { median } = spreadOf(iops);
-      say(`| ${depth} | ${name} | ${kilo(median)} | ${spread} | ${(median / baseline).toFixed(2)} |`);
+      writeOutput(`| ${depth} | ${name} | ${kilo(median)} | ${spread} | ${(median / baseline).toFixed(2)} |\n`);
     }
   }
 }
@@ -119,10 +122,6 @@ function readOptions(): Options {
     direct: values.direct === "1",
     seed: Number(values.seed),
   };
-}
-
-function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
 }
 
 if (import.meta.main) {

@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
+import { writeOutput } from "../cli/terminal.ts";
 import { readSystemFile } from "../ffi/sysfs.ts";
 import { Random } from "../mod.ts";
 import { kilo } from "./fio_json.ts";
@@ -210,7 +211,7 @@ function sayRow(depth: number, name: string, results: readonly Result[], best: n
     Number.isNaN(cpuUs) ? "" : cpuUs.toFixed(1),
     ...[counters?.submits.toPrecision(2) ?? "", counters?.notifications.toPrecision(2) ?? ""],
   ];
-  say(`| ${cells.join(" | ")} |`);
+  writeOutput(`| ${cells.join(" | ")} |\n`);
 }
 
 function readOptions(): Options {
@@ -246,21 +247,17 @@ function readOptions(): Options {
   };
 }
 
-function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
-}
-
 if (import.meta.main) {
   const options = readOptions();
   const folder = Deno.makeTempDirSync({ prefix: "plugio-blkio-bench-" });
   try {
     const yardstick = await Yardstick.build(folder);
     const { direct, rounds, seconds } = options;
-    say(`${direct ? "direct" : "cached"}, ${rounds} rounds of ${seconds} s\n`);
-    say(
-      "| depth | server | kIOPS, median | min–max | × the better daemon | CPU µs per request | submits | notifications |",
+    writeOutput(`${direct ? "direct" : "cached"}, ${rounds} rounds of ${seconds} s\n\n`);
+    writeOutput(
+      "| depth | server | kIOPS, median | min–max | × the better daemon | CPU µs per request | submits | notifications |\n",
     );
-    say("| --: | :-- | --: | --: | --: | --: | --: | --: |");
+    writeOutput("| --: | :-- | --: | --: | --: | --: | --: | --: |\n");
     for (const depth of options.depths) await measureDepth(depth, yardstick, options);
   } finally {
     Deno.removeSync(folder, { recursive: true });
