@@ -22,7 +22,7 @@ export const DEFAULT_DRAIN_MS = 5_000;
 export const RETRY_DELAY_MS = 1;
 
 /** Microseconds that completions may chain without a macrotask before the event loop gets its turn. */
-export const FAIRNESS_BUDGET_US = 200;
+export const FAIRNESS_BUDGET_US = 500;
 
 /** Requests of one queue with the kernel at most, unless asked otherwise. */
 export const DEFAULT_QUEUE_DEPTH = 1024;

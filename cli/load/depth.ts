@@ -13,15 +13,23 @@ export interface DepthSnapshot {
   readonly complete: readonly number[];
 }
 
+/** Passes that are noted before they are counted, and the numbers of each: see {@link DepthCounts.pass}. */
+const NOTED = 64;
+const NOTE_SIZE = 4;
+
 /**
  * Builds fio's depth distributions from the queue's counters, once a pass: what happened between two passes counts
- * with its mean, so the cost does not grow with the number of I/Os.
+ * with its mean, so the cost does not grow with the number of I/Os. As with latencies, passes are noted at once and
+ * counted together.
  */
 export class DepthCounts {
   readonly #level = new Float64Array(BUCKETS);
   readonly #submit = new Float64Array(BUCKETS);
   readonly #complete = new Float64Array(BUCKETS);
   readonly #stats: QueueStats;
+  readonly #noted = new Float64Array(NOTED * NOTE_SIZE);
+  #notedSize = 0;
+  // The counters as of the last pass that is counted.
   #submits = 0;
   #entries = 0;
   #depthSum = 0;
@@ -29,25 +37,20 @@ export class DepthCounts {
   /** Watches the live counters of one queue. */
   constructor(stats: QueueStats) {
     this.#stats = stats;
-    this.#remember();
+    this.reset();
   }
 
   /** Counts what was submitted since the last pass, and the `completed` I/Os of that pass. */
   pass(completed: number): void {
     const stats = this.#stats;
-    const submits = stats.submits - this.#submits;
-    if (submits > 0) {
-      const entries = stats.submittedEntries - this.#entries;
-      const level = levelBucket((stats.depthSum - this.#depthSum) / submits);
-      this.#level[level] = this.#level[level]! + entries;
-      const carried = batchBucket(entries / submits);
-      this.#submit[carried] = this.#submit[carried]! + submits;
-      this.#remember();
-    }
-    if (completed > 0) {
-      const found = batchBucket(completed);
-      this.#complete[found] = this.#complete[found]! + 1;
-    }
+    const noted = this.#noted;
+    const at = this.#notedSize;
+    noted[at] = stats.submits;
+    noted[at + 1] = stats.submittedEntries;
+    noted[at + 2] = stats.depthSum;
+    noted[at + 3] = completed;
+    this.#notedSize = at + NOTE_SIZE;
+    if (this.#notedSize === noted.length) this.#count();
   }
 
   /** Forgets everything so far. */
@@ -55,18 +58,42 @@ export class DepthCounts {
     this.#level.fill(0);
     this.#submit.fill(0);
     this.#complete.fill(0);
-    this.#remember();
+    this.#notedSize = 0;
+    this.#submits = this.#stats.submits;
+    this.#entries = this.#stats.submittedEntries;
+    this.#depthSum = this.#stats.depthSum;
   }
 
   /** A copy of the counts. */
   snapshot(): DepthSnapshot {
+    this.#count();
     return { level: [...this.#level], submit: [...this.#submit], complete: [...this.#complete] };
   }
 
-  #remember(): void {
-    this.#submits = this.#stats.submits;
-    this.#entries = this.#stats.submittedEntries;
-    this.#depthSum = this.#stats.depthSum;
+  #count(): void {
+    const noted = this.#noted;
+    for (let at = 0; at < this.#notedSize; at += NOTE_SIZE) {
+      this.#countPass(noted[at]!, noted[at + 1]!, noted[at + 2]!, noted[at + 3]!);
+    }
+    this.#notedSize = 0;
+  }
+
+  #countPass(submitsNow: number, entriesNow: number, depthSumNow: number, completed: number): void {
+    const submits = submitsNow - this.#submits;
+    if (submits > 0) {
+      const entries = entriesNow - this.#entries;
+      const level = levelBucket((depthSumNow - this.#depthSum) / submits);
+      this.#level[level] = this.#level[level]! + entries;
+      const carried = batchBucket(entries / submits);
+      this.#submit[carried] = this.#submit[carried]! + submits;
+      this.#submits = submitsNow;
+      this.#entries = entriesNow;
+      this.#depthSum = depthSumNow;
+    }
+    if (completed > 0) {
+      const found = batchBucket(completed);
+      this.#complete[found] = this.#complete[found]! + 1;
+    }
   }
 }
 

@@ -114,11 +114,6 @@ export class Meter {
   readonly #ramp = new Float64Array(Total.count);
   readonly #totals = new Float64Array(Total.count);
 
-  // Runs of equal latencies within a pass, recorded as one.
-  #runNs = 0;
-  #runCount = 0;
-  #runIsWrite = false;
-
   /** Starts the clock. */
   constructor(plan: JobPlan, stats: QueueStats, shared: SharedState) {
     this.#plan = plan;
@@ -141,7 +136,6 @@ export class Meter {
 
   /** Begins a completion pass: reads the clock, and opens or closes the window where its time has come. */
   startPass(): void {
-    this.#endRun();
     const before = this.now;
     this.now = monotonicMs();
     this.#depth.pass(this.#passIos);
@@ -175,21 +169,11 @@ export class Meter {
     direction.ios++;
     direction.bytes += result;
     if (result < this.#plan.range.blockBytes) direction.shortIos++;
-    // Whole nanoseconds are passed on as small integers, anything else as a new heap object.
-    const latencyNs = Math.round((this.now - this.#submittedMs[index]!) * 1e6);
-    if (latencyNs === this.#runNs && isWrite === this.#runIsWrite) {
-      this.#runCount++;
-      return;
-    }
-    this.#endRun();
-    this.#runNs = latencyNs;
-    this.#runIsWrite = isWrite;
-    this.#runCount = 1;
+    direction.latency.record((this.now - this.#submittedMs[index]!) * 1e6);
   }
 
   /** The window as it is now; to be called once nothing is in flight any more. */
   finish(): JobResult {
-    this.#endRun();
     if (this.#windowIsOpen) {
       this.now = monotonicMs();
       this.#closeWindow();
@@ -223,12 +207,6 @@ export class Meter {
   #recordError(errno: number): void {
     this.#errorCount++;
     this.#errors.set(errno, (this.#errors.get(errno) ?? 0) + 1);
-  }
-
-  #endRun(): void {
-    if (this.#runCount === 0) return;
-    (this.#runIsWrite ? this.#write : this.#read).latency.record(this.#runNs, this.#runCount);
-    this.#runCount = 0;
   }
 
   /** By time and number; what never completes does not hold the run up for ever. */
