@@ -154,7 +154,13 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 for (const depth of DEPTHS) {
   for (const [name, shape] of Object.entries(SHAPES)) {
     const disk = new InstantDisk();
-    const model = new BlkModel(disk, heapMemory, { serial: "bench", writeBack: true, merge: true, deferNotify: true });
+    const model = new BlkModel(disk, heapMemory, {
+      serial: "bench",
+      writeBack: true,
+      merge: true,
+      deferNotify: true,
+      shares: true,
+    });
     const guest = new Guest(depth, shape);
     let notified = 0;
     const queue: BlkQueue = model.openQueue(guest.queue, 0n, () => void notified++);

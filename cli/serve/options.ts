@@ -31,6 +31,7 @@ export interface ServePlan {
   readonly poll: boolean;
   readonly merge: boolean;
   readonly deferNotify: boolean;
+  readonly shares: boolean;
 }
 
 /** Checks the command line of `serve`. Throws CliError with exit code 2 that names the option and what it wants. */
@@ -59,5 +60,6 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     poll: flag("poll"),
     merge: flag("merge"),
     deferNotify: flag("deferNotify"),
+    shares: flag("shares"),
   };
 }

@@ -25,6 +25,7 @@ export function registerServe(
     .option("--poll <0|1>", "look at the queues for a moment before sleeping (default 1)")
     .option("--merge <0|1>", "join neighbouring requests (default 1)")
     .option("--defer-notify <0|1>", "tell the guest once at the end of a plugged section (default 1)")
+    .option("--shares <0|1>", "submit a pass over a queue after 1, 2, 4 … requests, not whole (default 1)")
     .option("--batch <mode>", `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug)`)
     .action(async (target: string, raw: RawOptions) => {
       const { parseServeOptions } = await import("./options.ts");

@@ -25,6 +25,8 @@ export class MergeBuffer {
   readonly #start: StartRun;
   readonly #requests: BlkRequest[] = [];
   #count = 0;
+  #growing = false;
+  #nextOffset = -1;
 
   /** Makes an empty buffer that hands its runs to `start`. */
   constructor(limits: MergeLimits, start: StartRun) {
@@ -42,9 +44,16 @@ export class MergeBuffer {
     return this.#count > 0 && this.#requests[0]!.action === BlkAction.write;
   }
 
+  /** True when the last request begins where the one before it ends, collected or started: the next may well do so, too. */
+  get growing(): boolean {
+    return this.#growing;
+  }
+
   /** Adds a read or a write; starts what was collected when it is full or of the other direction. */
   add(request: BlkRequest): void {
     if (this.#count > 0 && this.#requests[0]!.action !== request.action) this.flush();
+    this.#growing = request.offset === this.#nextOffset && this.#limits.maxRequests > 1;
+    this.#nextOffset = request.offset + request.length;
     this.#requests[this.#count++] = request;
     if (this.#count >= this.#limits.maxRequests) this.flush();
   }

@@ -16,7 +16,8 @@ export {
 export { BlkFace } from "./face.ts";
 export { MergeBuffer, type MergeLimits, type StartRun } from "./merge.ts";
 export { BlkModel, type BlkModelOptions, serialBytes, servedBlockBytes } from "./model.ts";
-export { BlkQueue, type BlkShared, SHARE_REQUESTS } from "./queue.ts";
+export { BlkQueue, type BlkShared } from "./queue.ts";
+export { INSTANT_SHARE_REQUESTS } from "./shares.ts";
 export { BlkAction, BlkRequest, type BlkRules, BlkStatus, parseRequest } from "./request.ts";
 export { MAX_RUN_SEGMENTS, type ServedDevice } from "./run.ts";
 export { type BlkStats, newBlkStats } from "./stats.ts";

@@ -20,6 +20,8 @@ export interface BlkModelOptions {
   readonly merge: boolean;
   /** Tell the guest at the end of a plugged section instead of at once. */
   readonly deferNotify: boolean;
+  /** Submit a pass over a queue in growing shares instead of whole. */
+  readonly shares: boolean;
 }
 
 /** The part of a virtio-blk device that runs queues, over one open disk of one Worker. */
@@ -36,6 +38,7 @@ export class BlkModel implements DeviceModel {
       stats: this.stats,
       serial: serialBytes(options.serial),
       deferNotify: options.deferNotify,
+      shares: options.shares,
       writeThrough: !options.writeBack,
       merge: {
         maxRequests: options.merge ? MAX_MERGED_REQUESTS : 1,

@@ -8,22 +8,11 @@ import { CopiedTransfers } from "./copying.ts";
 import { MergeBuffer, type MergeLimits } from "./merge.ts";
 import { BlkAction, BlkRequest, type BlkRules, BlkStatus, parseRequest } from "./request.ts";
 import { goesStraight, MAX_RUN_SEGMENTS, Run, type ServedDevice } from "./run.ts";
+import { PassShares } from "./shares.ts";
 import type { BlkStats } from "./stats.ts";
 
 /** Runs made when the first is needed: their tables share one piece of memory. */
 const RUNS_PER_SLAB = 32;
-
-/**
- * Requests after which a disk that answers inside the submit is submitted to within a pass. Few enough for the driver to
- * work on the first while the disk works on the next; enough to keep to one notification in eight requests.
- */
-export const SHARE_REQUESTS = 8;
-
-/**
- * Requests that an idle disk gets at once, to start with while the rest is prepared, when a pass finds between one share
- * and two. With fewer a second submit costs what it wins; with more it has won nothing.
- */
-const HEAD_START_REQUESTS = 2;
 
 /** What the queues of one disk in one Worker share. */
 export interface BlkShared {
@@ -37,6 +26,8 @@ export interface BlkShared {
   readonly merge: MergeLimits;
   /** Tell the driver at the end of a section instead of at once. */
   readonly deferNotify: boolean;
+  /** Submit a pass in growing shares instead of whole. */
+  readonly shares: boolean;
   /** Memory for tables of segments. */
   readonly memory: MemorySource;
   /** Counters. */
@@ -60,9 +51,8 @@ export class BlkQueue implements DeviceQueue {
   /** Writes are durable whatever the cache mode: the driver has no way to flush. */
   readonly #cannotFlush: boolean;
   readonly #runDone = (run: Run, result: number) => this.#finishRun(run, result);
+  readonly #shares: PassShares;
   #inFlight = 0;
-  /** The disk answered inside the last submit: as a page cache does, or memory. */
-  #instant = false;
   #onIdle: (() => void) | null = null;
 
   /** Serves `queue`; `cannotFlush` says that the driver did not negotiate a flush. */
@@ -71,6 +61,7 @@ export class BlkQueue implements DeviceQueue {
     this.#shared = shared;
     this.#notify = notify;
     this.#cannotFlush = cannotFlush;
+    this.#shares = new PassShares(shared.shares);
     this.#defer = deferCallFor(shared.deferNotify ? "plug" : "none");
     this.#requests = new Array<BlkRequest | undefined>(queue.size).fill(undefined);
     this.#merge = new MergeBuffer(shared.merge, (requests, start, count) => this.#startRun(requests, start, count));
@@ -87,9 +78,10 @@ export class BlkQueue implements DeviceQueue {
   pass(): number {
     const { queue } = this;
     const { stats } = this.#shared;
+    const shares = this.#shares;
     const toggles = queue.notificationsOn;
-    const headStart = this.#headStart();
     let count = 0;
+    shares.begin();
     plug();
     try {
       do {
@@ -97,8 +89,7 @@ export class BlkQueue implements DeviceQueue {
         // A driver can go on adding for ever; so the others get their turn after one ring.
         while (count < queue.size && this.#takeOne()) {
           count++;
-          if (this.#instant && count % SHARE_REQUESTS === 0) this.#endShare();
-          else if (!this.#instant && count === headStart) this.#submitTaken();
+          if (!this.#merge.growing && shares.endsWith(count)) this.#endShare();
         }
         if (toggles) queue.enableNotifications();
       } while (count < queue.size && queue.hasWork());
@@ -106,36 +97,21 @@ export class BlkQueue implements DeviceQueue {
     } finally {
       unplug();
     }
-    if (count >= SHARE_REQUESTS) this.#instant = this.#answersInside();
+    if (shares.tells(count)) shares.instant = this.#answersInside();
     stats.passes++;
     stats.requests += count;
     return count;
   }
 
-  /** Requests after which this pass submits for the first time; 0 for at its end. */
-  #headStart(): number {
-    const { queue } = this;
-    if (this.#inFlight > 0 || !queue.hasWork()) return 0;
-    return queue.known >= SHARE_REQUESTS && queue.known < 2 * SHARE_REQUESTS ? HEAD_START_REQUESTS : 0;
-  }
-
-  /**
-   * Submits and answers what was taken so far. While a disk answers inside the submit, a pass in one piece would keep the
-   * driver waiting for its last request, and then this side for the driver: so they work at the same time.
-   */
+  /** Submits what was taken so far, and answers it where the disk does so at once. */
   #endShare(): void {
-    this.#submitTaken();
-    this.#instant = this.#answersInside();
-  }
-
-  /** Submits what was taken so far, in the middle of a pass. */
-  #submitTaken(): void {
     this.#merge.flush();
     try {
       unplug();
     } finally {
       plug();
     }
+    if (this.#shares.instant) this.#shares.instant = this.#answersInside();
   }
 
   /** Answers what the submit has completed; true when that was everything. */

@@ -39,6 +39,11 @@ export interface ServeBlkOptions {
   readonly merge?: boolean;
   /** Tell the guest once at the end of a plugged section, not once per answer. Default true. */
   readonly deferNotify?: boolean;
+  /**
+   * Submit a pass over a queue after 1, 2, 4 … requests, so that an idle disk starts on the first while the others are
+   * prepared. False: one submit a pass. Default true.
+   */
+  readonly shares?: boolean;
   /** Look at the queues for a short, adaptive time before sleeping, while few requests are in flight. Default true. */
   readonly poll?: boolean;
   /** Receives one line for each thing worth knowing: front ends that come and go, refusals, broken queues. */
@@ -60,8 +65,8 @@ export function checkServeOptions(options: ServeBlkOptions): CheckedServeOptions
     );
   }
   serialBytes(serial);
-  const { writeBack = true, merge = true, deferNotify = true, poll = true } = options;
-  return { queueCount, queueSize, serial, writeBack, merge, deferNotify, poll };
+  const { writeBack = true, merge = true, deferNotify = true, shares = true, poll = true } = options;
+  return { queueCount, queueSize, serial, writeBack, merge, deferNotify, shares, poll };
 }
 
 /** A disk that is being served. */

@@ -131,7 +131,9 @@ async function serve(
 ): Promise<Served> {
   const socket = join(dir.path, `${index}.sock`);
   const device = stack.use(await openDevice(image, { driver, batch, direct: true, readOnly: true }));
-  const server = stack.use(serveVhostUserBlk(device, socket, { deferNotify, poll: false, merge: false }));
+  const server = stack.use(
+    serveVhostUserBlk(device, socket, { deferNotify, poll: false, merge: false, shares: false }),
+  );
   return { device, server, socket };
 }
 

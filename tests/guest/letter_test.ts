@@ -26,8 +26,7 @@ testWhen(guestReady(), "a guest's reads are a submit each without the plug, and 
   }
   assert.equal(none.submits, none.requests);
   for (const { submits, passes, requests } of [plug, atOnce]) {
-    // An idle disk gets a head start of a submit in some passes.
-    assert.ok(submits <= 2 * passes && submits * 8 < requests, `${requests}: ${passes} passes, ${submits} submits`);
+    assert.ok(submits <= passes && submits * 8 < requests, `${requests}: ${passes} passes, ${submits} submits`);
   }
   for (const { notifications } of [plug, atOnce]) assert.ok(notifications > 0 && notifications * 8 < READS);
 });

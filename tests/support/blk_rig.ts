@@ -58,7 +58,14 @@ export class BlkRig {
     if (options.startAt !== undefined) this.driver.startAt(options.startAt);
     this.queue = new SplitQueue(this.#queueOptions(options));
     this.disk = new FakeDisk(diskBytes, options);
-    const modelOptions = { serial: "rig", writeBack: true, merge: true, deferNotify: true, ...options.model };
+    const modelOptions = {
+      serial: "rig",
+      writeBack: true,
+      merge: true,
+      deferNotify: true,
+      shares: false,
+      ...options.model,
+    };
     this.model = new BlkModel(this.disk, new FakeMemorySource(), modelOptions);
     this.blk = this.model.openQueue(this.queue, options.features ?? USUAL_FEATURES, () => void this.notified++);
     this.queue.enableNotifications();

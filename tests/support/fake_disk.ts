@@ -35,6 +35,8 @@ export class FakeDisk implements ServedDevice {
   readonly calls: DiskCall[] = [];
   /** Submissions to the imagined kernel: ends of sections with something queued. */
   submits = 0;
+  /** Looks at what has completed. */
+  polls = 0;
   /** Requests that wait for `complete`. */
   readonly waiting: IoRequest[] = [];
   /** Result for requests that overlap this byte, instead of success. */
@@ -81,6 +83,7 @@ export class FakeDisk implements ServedDevice {
 
   poll(): number {
     this.#assertOpen();
+    this.polls++;
     return this.instant ? this.complete() : 0;
   }
 

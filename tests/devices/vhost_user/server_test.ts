@@ -52,8 +52,8 @@ for (const options of WAYS) {
   });
 }
 
-Deno.test("a batch of requests is one submission, and few notifications", async () => {
-  await using rig = await ServedRig.start({ poll: false, wait: "event" });
+Deno.test("without shares a batch of requests is one submission, and few notifications", async () => {
+  await using rig = await ServedRig.start({ poll: false, wait: "event", shares: false });
   using shared = new SharedGuest();
   const { client, queue } = await connect(rig, shared);
   using _client = client;
