@@ -1,6 +1,7 @@
 /**
  * The tables of docs/serve.md: random reads of 4 KiB by libblkio's blkio-bench, of a file that `cli.ts serve` serves and of
- * the same file behind qemu-storage-daemon, interleaved.
+ * the same file behind qemu-storage-daemon, interleaved; and, for how much the disk has to give, by the client itself,
+ * without a server in between.
  *
  * Each round runs every server once, in an order that is shuffled from the seed. Plugio's servers live for all rounds of a
  * depth, and their first seconds are not counted: V8's last compiler wants tens of thousands of requests. A daemon is
@@ -22,7 +23,7 @@ import { readSystemFile } from "../ffi/sysfs.ts";
 import { Random } from "../mod.ts";
 import { kilo } from "./fio_json.ts";
 import { StorageDaemon } from "./storage_daemon.ts";
-import { Yardstick } from "./yardstick.ts";
+import { Yardstick, type YardstickRun } from "./yardstick.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -41,10 +42,11 @@ interface Options {
   readonly seed: number;
 }
 
-/** A running server. */
+/** A running server, or none. */
 interface Server extends AsyncDisposable {
-  readonly pid: number;
-  readonly socket: string;
+  /** Null where the client goes to the file itself. */
+  readonly pid: number | null;
+  readonly client: Pick<YardstickRun, "driver" | "properties">;
   /** What it says of itself at its end, per request; ends it. */
   readonly counters?: () => Promise<Counters>;
 }
@@ -58,7 +60,7 @@ interface Counters {
 /** Who is measured. */
 interface Contender {
   readonly name: string;
-  readonly isOurs: boolean;
+  readonly kind: "daemon" | "ours" | "no server";
   readonly start: () => Promise<Server>;
 }
 
@@ -112,23 +114,46 @@ async function startOurs(options: Options, variant: string): Promise<Server> {
     await child.status;
     Deno.removeSync(folder, { recursive: true });
   };
-  return { pid: child.pid, socket, counters, [Symbol.asyncDispose]: end };
+  return { pid: child.pid, client: clientOf(socket), counters, [Symbol.asyncDispose]: end };
+}
+
+function clientOf(socket: string): Server["client"] {
+  return { driver: "virtio-blk-vhost-user", properties: [`path=${socket}`] };
+}
+
+async function startDaemon(options: Options, aio: "native" | "io_uring" | "threads"): Promise<Server> {
+  const daemon = await StorageDaemon.start(options.file, { writable: false, direct: options.direct, aio });
+  return {
+    pid: daemon.pid,
+    client: clientOf(daemon.socket),
+    [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
+  };
+}
+
+/** The client alone, with the ring of libblkio. */
+function noServer({ file, direct }: Options): Promise<Server> {
+  const properties = [`path=${file}`, `direct=${direct}`, "read-only=true"];
+  return Promise.resolve({
+    pid: null,
+    client: { driver: "io_uring", properties },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  });
 }
 
 function contenders(options: Options): Contender[] {
-  const { file, direct } = options;
   const daemon = (aio: "native" | "io_uring" | "threads"): Contender => ({
     name: `qemu-storage-daemon, ${aio}`,
-    isOurs: false,
-    start: () => StorageDaemon.start(file, { writable: false, direct, aio }),
+    kind: "daemon",
+    start: () => startDaemon(options, aio),
   });
+  const alone: Contender = { name: "no server: the client itself", kind: "no server", start: () => noServer(options) };
   const ours = ["", ...options.variants].map((variant): Contender => ({
-    isOurs: true,
+    kind: "ours",
     name: variant === "" ? "plugio" : `plugio ${variant}`,
     start: () => startOurs(options, variant),
   }));
   // Linux AIO bypasses the page cache or does nothing in the background.
-  const all = [daemon(direct ? "native" : "threads"), daemon("io_uring"), ...ours];
+  const all = [daemon(options.direct ? "native" : "threads"), daemon("io_uring"), ...ours, alone];
   return all.filter(({ name }) => options.only.length === 0 || options.only.includes(name));
 }
 
@@ -161,14 +186,13 @@ class Servers implements AsyncDisposable {
 
 async function runOnce(server: Server, yardstick: Yardstick, depth: number, seconds: number): Promise<Result> {
   const before = ticksOf(server.pid);
-  const client = { driver: "virtio-blk-vhost-user", properties: [`path=${server.socket}`] };
-  const iops = await yardstick.run({ ...client, depth, seconds });
+  const iops = await yardstick.run({ ...server.client, depth, seconds });
   return { iops, cpuUs: (ticksOf(server.pid) - before) * TICK_US / (iops * seconds) };
 }
 
-/** User and system time of a process, all its threads, in ticks, NaN for one that has ended; proc(5). */
-function ticksOf(pid: number): number {
-  const stat = readSystemFile(`/proc/${pid}/stat`);
+/** User and system time of a process, all its threads, in ticks, NaN for none and one that has ended; proc(5). */
+function ticksOf(pid: number | null): number {
+  const stat = pid === null ? null : readSystemFile(`/proc/${pid}/stat`);
   if (stat === null) return NaN;
   // The name in parentheses may hold spaces.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -181,7 +205,7 @@ async function measureDepth(depth: number, yardstick: Yardstick, options: Option
   const random = new Random(seed + depth);
   const results = new Map(all.map(({ name }) => [name, [] as Result[]]));
   await using servers = new Servers();
-  for (const contender of all.filter(({ isOurs }) => isOurs)) {
+  for (const contender of all.filter(({ kind }) => kind === "ours")) {
     const server = await servers.keep(contender);
     if (warmUpSeconds > 0) await runOnce(server, yardstick, depth, warmUpSeconds);
   }
@@ -193,7 +217,8 @@ async function measureDepth(depth: number, yardstick: Yardstick, options: Option
   }
   const median = (name: string, pick: (result: Result) => number) =>
     spreadOf(results.get(name)!.map(pick).filter(Number.isFinite)).median;
-  const best = Math.max(...all.filter(({ isOurs }) => !isOurs).map(({ name }) => median(name, ({ iops }) => iops)));
+  const daemons = all.filter(({ kind }) => kind === "daemon");
+  const best = Math.max(...daemons.map(({ name }) => median(name, ({ iops }) => iops)));
   for (const { name } of all) {
     const counters = await servers.counters(name);
     sayRow(depth, name, results.get(name)!, best, counters);
