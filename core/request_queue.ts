@@ -27,6 +27,11 @@ export interface RequestQueueOptions {
   readonly events: QueueEvents;
   /** Leaves submitting to the wait that follows, which takes both in one system call. Default false. */
   readonly lazy?: boolean;
+  /**
+   * False where nothing ever completes inside a submit, because somebody else has to run first: then submitting and
+   * waiting are one call with any number in flight. Default true.
+   */
+  readonly answersInSubmit?: boolean;
 }
 
 /** What a queue tells the rest of its Worker. */
@@ -54,20 +59,23 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
   readonly #finished = new FinishedList();
   readonly #deliverOne = (request: IoRequest) => this.#deliver(request);
   readonly #lazy: boolean;
+  readonly #looksBeforeWaitFrom: number;
   readonly #shares = new Shares();
   #observer: QueueObserver | null = null;
   #active = 0;
   #reaping = false;
+  #cut = false;
   #holdSubmits = false;
   #retryTimer: ReturnType<typeof setTimeout> | null = null;
   #errno = 0;
 
   /** Makes an empty queue. */
-  constructor({ maxInflight, events, lazy = false }: RequestQueueOptions) {
+  constructor({ maxInflight, events, lazy = false, answersInSubmit = true }: RequestQueueOptions) {
     this.maxInflight = maxInflight;
     this.inflight = new InflightTable(maxInflight);
     this.events = events;
     this.#lazy = lazy;
+    this.#looksBeforeWaitFrom = answersInSubmit ? SHARED_FROM : Infinity;
   }
 
   /** Entries that the kernel has not taken. */
@@ -195,6 +203,7 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
     try {
       const seen = this.collect();
       const count = this.#finished.count > 0 ? this.#finished.drainPlugged(this.#deliverOne, limit) : 0;
+      this.#cut = count >= limit && this.#finished.count > 0;
       if (seen) this.blocked = false;
       // Completion paths submit leftovers even inside a section: nobody else might, for as long as it lasts.
       const left = this.queued + this.#waiting.size;
@@ -208,6 +217,11 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
   /** True while callbacks are owed: no time to wait for more completions. */
   protected get owesCallbacks(): boolean {
     return this.#finished.count > 0;
+  }
+
+  /** True while shares of a delivery are owed. */
+  protected get owesShares(): boolean {
+    return this.#cut;
   }
 
   /** Forgets the timer; to be called before the kernel's queue is closed. */
@@ -283,14 +297,14 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
 
   /**
    * Submits what is queued and waits for completions; true when the Worker slept. With few in flight that is one system
-   * call. With many it is two and a look in between, so that a batch that completed inside the submit is told from one
-   * that was waited for.
+   * call. With many it is two and a look in between, where a batch that completed inside the submit has to be told from
+   * one that was waited for.
    */
   #enterAndWait(minCompletions: number): boolean {
     const expected = this.inflight.size;
     const least = Math.min(minCompletions, expected);
     const owed = this.#finished.count > 0;
-    if (owed || expected >= SHARED_FROM) {
+    if (owed || expected >= this.#looksBeforeWaitFrom) {
       if (!this.blocked && this.queued > 0) this.enterAll();
       if (owed || this.available() >= least) return false;
     }

@@ -63,9 +63,14 @@ class BlkioDevice implements Backend, QueueOwner {
     this.target = `blkio:${target}`;
     this.#session = session;
     this.info = session.info;
-    const { disk, link, maxIovecs } = session;
-    const lazy = wait === "block";
-    this.#queue = new BlkioQueue(session.queue, disk, { maxInflight: queueDepth, lazy, link });
+    const { disk, link, maxIovecs, file } = session;
+    this.#queue = new BlkioQueue(session.queue, disk, {
+      maxInflight: queueDepth,
+      lazy: wait === "block",
+      // A server or a device has to run first; libblkio's own io_uring may read from the page cache at once.
+      answersInSubmit: file !== null,
+      link,
+    });
     this.stats = this.#queue.stats;
     this.limits = { maxInflight: queueDepth, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs };
     this.memory = new RegionMemorySource(session.blkio, this.target, session.needs, () => this.#queue.checkLink());

@@ -3,7 +3,7 @@ import { addHigh, addLow } from "../../core/memory.ts";
 import { pause } from "../../core/pause.ts";
 import { isUnknownOperation } from "../../core/range_ways.ts";
 import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
-import { type QueueOwner, RequestQueue } from "../../core/request_queue.ts";
+import { type QueueOwner, RequestQueue, type RequestQueueOptions } from "../../core/request_queue.ts";
 import { BLKIO_EVENTS } from "../../core/trace.ts";
 import {
   BLKIO_CONSTANTS as B,
@@ -39,6 +39,12 @@ export interface Disk {
   growTo(byteLength: number): number;
 }
 
+/** How a queue is set up: see {@link RequestQueueOptions}. */
+export interface BlkioQueueOptions extends Omit<RequestQueueOptions, "events"> {
+  /** The other end that can die; null where there is none. */
+  readonly link: Link | null;
+}
+
 /**
  * The requests of one device on one queue of libblkio. libblkio answers 0 or −errno for each; bytes, the end of a file
  * and of a disk, and lengths beyond the other end's limits are dealt with here, by pieces.
@@ -57,12 +63,13 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
   #event = true;
   #armed = false;
 
-  /** Makes the queue behind `port`, which it uses alone; `link` is the other end that can die, where there is one. */
-  constructor(port: QueuePort, disk: Disk, options: { maxInflight: number; lazy: boolean; link: Link | null }) {
-    super({ maxInflight: options.maxInflight, events: BLKIO_EVENTS, lazy: options.lazy });
+  /** Makes the queue behind `port`, which it uses alone. */
+  constructor(port: QueuePort, disk: Disk, options: BlkioQueueOptions) {
+    const { link, ...rest } = options;
+    super({ ...rest, events: BLKIO_EVENTS });
     this.#port = port;
     this.#disk = disk;
-    this.#link = options.link;
+    this.#link = link;
     this.#pieces = new Float64Array(this.maxInflight);
   }
 
@@ -139,7 +146,8 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
   }
 
   protected collect(): boolean {
-    if (this.#found === 0) this.enterOnce();
+    // Between two shares of a delivery nobody looks: a look costs a call, and what it would find comes after them.
+    if (this.#found === 0 && !this.owesShares) this.enterOnce();
     const count = this.#found;
     if (count === 0) return false;
     this.#found = 0;

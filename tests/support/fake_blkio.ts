@@ -36,6 +36,8 @@ export class FakePort implements QueuePort {
   eventEnabled = false;
   /** Called when a completion fires the descriptor. */
   onEvent: (() => void) | null = null;
+  /** Called while a caller waits, when what was queued is pending: what it completes ends the wait. */
+  onWait: (() => void) | null = null;
   /** Message of every failed completion. */
   message: string | null = null;
   #done: { tag: number; result: number }[] = [];
@@ -99,7 +101,7 @@ export class FakePort implements QueuePort {
   }
 
   wait(): number {
-    return this.#enter(true);
+    return this.#enter(true, this.onWait);
   }
 
   messageAt(): string | null {
@@ -110,7 +112,7 @@ export class FakePort implements QueuePort {
     this.eventEnabled = enabled;
   }
 
-  #enter(takes: boolean): number {
+  #enter(takes: boolean, onPending: (() => void) | null = null): number {
     const failure = this.failures.shift();
     if (failure !== undefined) {
       this.calls.push({ submitted: 0, takes });
@@ -119,6 +121,7 @@ export class FakePort implements QueuePort {
     this.calls.push({ submitted: this.queued.length, takes });
     this.pending.push(...this.queued);
     this.queued = [];
+    onPending?.();
     if (!takes) return 0;
     const taken = this.#done.splice(0, MAX_COMPLETIONS);
     for (const [index, { tag, result }] of taken.entries()) {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Errno } from "../../../core/errno.ts";
 import { plug, plugged } from "../../../core/plug.ts";
-import { RequestFlag } from "../../../core/request.ts";
+import { type IoRequest, RequestFlag } from "../../../core/request.ts";
 import { QueueWatch } from "../../../drivers/blkio/watch.ts";
 import { BLKIO_CONSTANTS as B } from "../../../ffi/libblkio/mod.ts";
 import { macrotask, Rig } from "./rig.ts";
@@ -114,6 +114,32 @@ Deno.test("B6: two devices in one section are two calls, in order of first use",
   assert.deepEqual(order, ["right", "left"]);
   assert.deepEqual([left.port.pending.length, right.port.pending.length], [1, 2]);
 });
+
+for (const answersInSubmit of [false, true]) {
+  const first = answersInSubmit ? "looks between submitting and waiting" : "submits and waits in one call";
+  Deno.test(`run ${first}, and submits once a share without looking for more`, () => {
+    using rig = new Rig({ answersInSubmit });
+    rig.port.onWait = () => rig.port.completeAll();
+    const resubmit = (request: IoRequest, result: number) => {
+      rig.results.push(result);
+      if (rig.results.length <= 8) rig.send(request);
+    };
+    plugged(() => {
+      for (let index = 0; index < 8; index++) {
+        const request = rig.request("read", index * 4096);
+        request.onComplete = resubmit;
+        rig.queue.enqueue(request, rig.owner);
+      }
+    });
+    rig.queue.run(() => rig.results.length >= 8, 1);
+    const calls = rig.port.calls.map(({ submitted, takes }) => `${submitted}${takes ? " takes" : ""}`);
+    const wait = answersInSubmit ? ["8", "0 takes", "0 takes"] : ["8 takes"];
+    assert.deepEqual(calls, [...wait, "2", "2", "2", "2"]);
+    rig.queue.run(() => false, 1);
+    assert.equal(rig.results.length, 16);
+    rig.assertEmpty();
+  });
+}
 
 Deno.test("requests beyond the depth wait and go out as others complete, in order", () => {
   using rig = new Rig({ maxInflight: 2 });

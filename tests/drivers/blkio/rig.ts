@@ -17,6 +17,8 @@ export interface RigOptions {
   readonly pumped?: boolean;
   /** The other end can die. */
   readonly remote?: boolean;
+  /** Completions may be there right after a submit. Default true. */
+  readonly answersInSubmit?: boolean;
 }
 
 /** A queue under test. */
@@ -31,7 +33,8 @@ export class Rig implements Disposable {
   /** Whether the other end is gone. */
   hungUp = false;
 
-  constructor({ disk = {}, maxInflight = 1024, pumped = false, remote = false }: RigOptions = {}) {
+  constructor(options: RigOptions = {}) {
+    const { disk = {}, maxInflight = 1024, pumped = false, remote = false, answersInSubmit = true } = options;
     const whole: Disk = {
       capacityBytes: 1 << 20,
       maxPieceBytes: Infinity,
@@ -42,7 +45,7 @@ export class Rig implements Disposable {
       ...disk,
     };
     const link = remote ? { hasHungUp: () => this.hungUp } : null;
-    this.queue = new BlkioQueue(this.port, whole, { maxInflight, lazy: false, link });
+    this.queue = new BlkioQueue(this.port, whole, { maxInflight, lazy: false, answersInSubmit, link });
     this.pump = pumped ? new CompletionPump(this.queue, "event", null) : null;
     if (this.pump === null) return;
     this.queue.observe(this.pump);
