@@ -53,6 +53,8 @@ class InstantDisk implements ServedDevice {
     return Promise.reject(new Error("Reads of the bench go straight"));
   }
 
+  readonly completionFd = -1;
+
   /** Completes everything in one pass. */
   poll(): number {
     const count = this.#count;

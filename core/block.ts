@@ -78,6 +78,8 @@ export interface Backend {
   readonly notes: readonly string[];
   /** True once the queue is unusable: nothing succeeds any more. */
   readonly broken: boolean;
+  /** See BlockDevice.completionFd. Absent means that there is none. */
+  readonly completionFd?: number;
   /** Current size in bytes. */
   size(): number;
   /** What driver or device say of a request that has just failed, for its error; nothing where an errno is all. */

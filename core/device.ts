@@ -116,6 +116,16 @@ export class BlockDevice implements AsyncDisposable {
   }
 
   /**
+   * The eventfd that is signalled when requests complete while some are in flight, for a thread that sleeps in a way of its
+   * own (epoll(7), edge-triggered: nothing is to be read from it) and calls `poll` when it wakes up. −1 where there is
+   * none: with `wait` other than `"event"`, for drivers without a descriptor, and where the runtime has to wait in another
+   * way. The device's own: it closes it.
+   */
+  get completionFd(): number {
+    return this.#backend.completionFd ?? -1;
+  }
+
+  /**
    * Allocates `count` aligned buffers of `byteLength` bytes in one piece of memory, registered with the kernel
    * where it allows. They live until `release` or `close`, whichever is first, and have length 0 afterwards.
    */

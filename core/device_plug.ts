@@ -110,6 +110,10 @@ export class DevicePlug implements Backend {
     return this.#inner.broken;
   }
 
+  get completionFd(): number {
+    return this.#inner.completionFd ?? -1;
+  }
+
   size(): number {
     return this.#inner.size();
   }

@@ -34,6 +34,8 @@ export interface FileDeviceParts<Queue> {
   readonly queue: Queue;
   /** What delivers the queue's completions. */
   readonly pump: CompletionPump;
+  /** The eventfd that they signal, or −1. */
+  readonly completionFd: number;
   /** Identity of the queue for which memory is registered. */
   readonly registrar: unknown;
   /** Memory that the driver reaches straight. */
@@ -51,6 +53,7 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
   readonly info: TargetInfo;
   readonly limits: BlockLimits;
   readonly stats: QueueStats;
+  readonly completionFd: number;
   readonly registrar: unknown;
   readonly memory: MemorySource;
   readonly reachesAllMemory = true;
@@ -71,9 +74,11 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
   #closing: Promise<void> | null = null;
 
   /** Makes the device; `batch` decides when its requests are submitted. */
-  constructor({ file, queue, pump, registrar, memory }: FileDeviceParts<Queue>, { batch = "auto" }: OpenOptions) {
+  constructor(parts: FileDeviceParts<Queue>, { batch = "auto" }: OpenOptions) {
+    const { file, queue, pump, completionFd, registrar, memory } = parts;
     this.#file = file;
     this.#pump = pump;
+    this.completionFd = completionFd;
     this.#defer = deferCallFor(batch);
     this.#submit = DEFERRED_SUBMITS[batch];
     this.queue = queue;

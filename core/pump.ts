@@ -99,9 +99,14 @@ export class CompletionPump {
     this.#pass(true);
   }
 
-  /** Delivers what is there, for a caller that waits in its own way; no event stays armed for it. */
+  /**
+   * To be called after each pass of a caller that waits in its own way: what it left is delivered, and from then on
+   * completions fire the event, whoever waits for it.
+   */
   settle(): void {
     if (this.#queue.active() === 0) this.#release();
+    else if (this.#running) return;
+    else if (this.#wait === "event" && !this.#queue.ready()) this.#armOrPass();
     else this.submitted();
   }
 

@@ -29,6 +29,7 @@ export interface ServePlan {
   readonly serial: string;
   readonly writeBack: boolean;
   readonly poll: boolean;
+  readonly block: boolean;
   readonly merge: boolean;
   readonly deferNotify: boolean;
   readonly shares: boolean;
@@ -40,7 +41,7 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path without NUL characters`);
   }
   const driver = chosenDriver(text(raw, "driver"), target);
-  const flag = (key: string) => choice(raw, key, ["0", "1"], "1") === "1";
+  const flag = (key: string, usual = true) => choice(raw, key, ["0", "1"], usual ? "1" : "0") === "1";
   const workerCount = integer(raw, "workers", 1, { from: 1, to: MAX_WORKERS });
   if (driver === "memory" && workerCount > 1) {
     throw misuse(`Cannot serve a memory disk with --workers ${workerCount}: it belongs to one Worker, wanted 1`);
@@ -57,7 +58,8 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     queueSize: integer(raw, "queueSize", 256, { from: 2, to: MAX_QUEUE_SIZE }),
     serial: text(raw, "serial") ?? "plugio",
     writeBack: flag("wce"),
-    poll: flag("poll"),
+    poll: flag("poll", false),
+    block: flag("block"),
     merge: flag("merge"),
     deferNotify: flag("deferNotify"),
     shares: flag("shares"),

@@ -20,8 +20,7 @@ export class CopiedTransfers {
   readonly #done: CopyDone;
   readonly #waiting = new Fifo<{ readonly request: BlkRequest; readonly durable: boolean }>();
   #usedBytes = 0;
-  /** Requests copied so far. */
-  count = 0;
+  #active = 0;
 
   /** Copies for `device`; `done` is told of each request. */
   constructor(device: ServedDevice, done: CopyDone) {
@@ -29,9 +28,14 @@ export class CopiedTransfers {
     this.#done = done;
   }
 
+  /** Requests that are not done: they go on in microtasks. */
+  get active(): number {
+    return this.#active;
+  }
+
   /** Reads or writes `request`; a durable write is done only once it is on the medium. */
   start(request: BlkRequest, durable: boolean): void {
-    this.count++;
+    this.#active++;
     this.#waiting.push({ request, durable });
     this.#startWaiting();
   }
@@ -68,6 +72,7 @@ export class CopiedTransfers {
 
   #finish(request: BlkRequest, succeeded: boolean): void {
     this.#usedBytes -= request.length;
+    this.#active--;
     this.#done(request, succeeded);
     this.#startWaiting();
   }

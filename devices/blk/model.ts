@@ -4,7 +4,7 @@ import { hasFeature, MAX_SERIAL_BYTES, SECTOR_BYTES, sectorsOf, WCE_OFFSET } fro
 import { VIRTIO_BLK_CONSTANTS as B } from "./layout.ts";
 import { MAX_MERGED_REQUESTS } from "./merge.ts";
 import { BlkQueue, type BlkShared } from "./queue.ts";
-import { MAX_RUN_SEGMENTS, type ServedDevice } from "./run.ts";
+import { deliver, MAX_RUN_SEGMENTS, type ServedDevice } from "./run.ts";
 import { type BlkStats, newBlkStats } from "./stats.ts";
 
 /** Bytes of one joined run: large enough for any disk, small enough for its answer not to wait for long. */
@@ -59,7 +59,11 @@ export class BlkModel implements DeviceModel {
   }
 
   poll(): number {
-    return this.#shared.device.poll();
+    return deliver(this.#shared.device);
+  }
+
+  get completionFd(): number {
+    return this.#shared.device.completionFd;
   }
 
   configured(config: Uint8Array): void {

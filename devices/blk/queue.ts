@@ -7,7 +7,7 @@ import { IOVEC_BYTES } from "../../core/iovec.ts";
 import { CopiedTransfers } from "./copying.ts";
 import { MergeBuffer, type MergeLimits } from "./merge.ts";
 import { BlkAction, BlkRequest, type BlkRules, BlkStatus, parseRequest } from "./request.ts";
-import { goesStraight, MAX_RUN_SEGMENTS, Run, type ServedDevice } from "./run.ts";
+import { deliver, goesStraight, MAX_RUN_SEGMENTS, Run, type ServedDevice } from "./run.ts";
 import { PassShares } from "./shares.ts";
 import type { BlkStats } from "./stats.ts";
 
@@ -75,6 +75,10 @@ export class BlkQueue implements DeviceQueue {
     return this.#inFlight;
   }
 
+  get copying(): number {
+    return this.#copies.active;
+  }
+
   pass(): number {
     const { queue } = this;
     const { stats } = this.#shared;
@@ -116,11 +120,7 @@ export class BlkQueue implements DeviceQueue {
 
   /** Answers what the submit has completed; true when that was everything. */
   #answersInside(): boolean {
-    try {
-      this.#shared.device.poll();
-    } catch {
-      // The disk is closed, and what was submitted to it is answered already.
-    }
+    deliver(this.#shared.device);
     return this.#inFlight === 0;
   }
 

@@ -11,7 +11,7 @@ export const MAX_RUN_SEGMENTS = 256;
 /** What a queue needs of the disk it serves. */
 export type ServedDevice = Pick<
   BlockDevice,
-  "submit" | "read" | "write" | "poll" | "alignment" | "reachesAllMemory" | "size" | "info" | "target"
+  "submit" | "read" | "write" | "poll" | "completionFd" | "alignment" | "reachesAllMemory" | "size" | "info" | "target"
 >;
 
 /** A piece that is refilled for one request after the other. */
@@ -106,6 +106,15 @@ export class Run {
     const piece = this.#spare.pop() ?? { memory: this.#table.memory, byteOffset: 0, byteLength: 0 };
     this.#pieces.push(piece);
     return piece;
+  }
+}
+
+/** Delivers what the disk has completed; returns how many. A closed disk has done so, or does it by itself. */
+export function deliver(device: Pick<ServedDevice, "poll">): number {
+  try {
+    return device.poll();
+  } catch {
+    return 0;
   }
 }
 

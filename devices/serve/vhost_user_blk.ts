@@ -44,8 +44,17 @@ export interface ServeBlkOptions {
    * prepared. False: one submit a pass. Default true.
    */
   readonly shares?: boolean;
-  /** Look at the queues for a short, adaptive time before sleeping, while few requests are in flight. Default true. */
+  /**
+   * Look at the queues for a short, adaptive time before sleeping, while few requests are in flight. Pays where a look is
+   * cheaper than a wake-up, and costs a processor. Default false.
+   */
   readonly poll?: boolean;
+  /**
+   * While the guest is at work, sleep for it and for the disk in one system call, at most a millisecond at a time, instead of
+   * in the event loop: the way to serve, for a Worker that does little else. It is left out while the same Worker
+   * serves two disks. Default true.
+   */
+  readonly block?: boolean;
   /** Receives one line for each thing worth knowing: front ends that come and go, refusals, broken queues. */
   readonly log?: (line: string) => void;
 }
@@ -65,8 +74,8 @@ export function checkServeOptions(options: ServeBlkOptions): CheckedServeOptions
     );
   }
   serialBytes(serial);
-  const { writeBack = true, merge = true, deferNotify = true, shares = true, poll = true } = options;
-  return { queueCount, queueSize, serial, writeBack, merge, deferNotify, shares, poll };
+  const { writeBack = true, merge = true, deferNotify = true, shares = true, poll = false, block = true } = options;
+  return { queueCount, queueSize, serial, writeBack, merge, deferNotify, shares, poll, block };
 }
 
 /** A disk that is being served. */
@@ -112,7 +121,7 @@ export function serveVhostUserBlk(
   });
   if (device.size % SECTOR_BYTES !== 0) log(`the last ${device.size % SECTOR_BYTES} bytes are no sector and not shown`);
   const model = new BlkModel(device, pageMemory, checked);
-  const host = workers.length > 0 ? new WorkerHosts(workers) : new LocalHost(model, { poll: checked.poll, log });
+  const host = workers.length > 0 ? new WorkerHosts(workers) : new LocalHost(model, { ...checked, log });
   const server = new VhostUserServer(socketPath, { face, host, log });
   const checkSize = async () => {
     if (face.resize(device.size)) await server.configChanged();
@@ -136,6 +145,6 @@ export function serveVhostUserBlk(
 export function serveBlkQueues(device: BlockDevice, port: HostPort, options: ServeBlkOptions = {}): BlkStats {
   const checked = checkServeOptions(options);
   const model = new BlkModel(device, pageMemory, checked);
-  offerHost(port, new LocalHost(model, { poll: checked.poll, log: options.log ?? (() => {}) }));
+  offerHost(port, new LocalHost(model, { ...checked, log: options.log ?? (() => {}) }));
   return model.stats;
 }

@@ -1,6 +1,7 @@
 import { StorageError } from "../../core/errors.ts";
 import { closeFile, duplicateFile, signalEventFd } from "../../ffi/libc/mod.ts";
 import { SharedMemory } from "../../ffi/shared_memory.ts";
+import { WaitSet } from "../../ffi/wait_set.ts";
 import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { DirtyLog, GuestMemory, type GuestRegion } from "../guest_memory/mod.ts";
@@ -9,8 +10,9 @@ import {
   type DeviceQueue,
   InflightLog,
   mapRing,
-  QueuePoller,
+  QueueLoop,
   SplitQueue,
+  TURN_MS,
   VIRTIO_CONSTANTS as V,
 } from "../virtio/mod.ts";
 import type { FileRange, QueueHost, QueueSpec, RegionSpec } from "./host.ts";
@@ -22,6 +24,7 @@ export type Log = (line: string) => void;
 interface Running {
   readonly spec: QueueSpec;
   readonly device: DeviceQueue;
+  readonly kickFd: number;
   readonly wakeup: Wakeup;
   readonly inflight: SharedMemory | null;
   readonly errFd: number;
@@ -31,31 +34,40 @@ interface Running {
 
 /** How a host serves. */
 export interface LocalHostOptions {
-  /** Poll for a while before sleeping. */
+  /** Look for a while before sleeping. */
   readonly poll: boolean;
+  /** Sleep for kicks and completions in one call, instead of in the event loop. */
+  readonly block: boolean;
   /** Where lines go. */
   readonly log: Log;
 }
+
+/** Hosts of this Worker that have queues: one that sleeps would keep the others from their work. */
+let hostsAtWork = 0;
 
 /** Serves queues in this Worker: maps the guest's memory, listens to kicks, tells the driver. */
 export class LocalHost implements QueueHost {
   onBroken: ((index: number) => void) | null = null;
   readonly #model: DeviceModel;
   readonly #log: Log;
-  readonly #poller: QueuePoller;
+  readonly #block: boolean;
+  readonly #loop: QueueLoop;
   readonly #queues = new Map<number, Running>();
   readonly #regions = new Map<number, GuestRegion>();
   #memory: GuestMemory | null = null;
   #dirtyLog: DirtyLog | null = null;
+  #waitSet: WaitSet | null = null;
   #notedUnsealed = false;
 
   /** Serves the queues of `model`. */
   constructor(model: DeviceModel, options: LocalHostOptions) {
     this.#model = model;
     this.#log = options.log;
-    this.#poller = new QueuePoller({
+    this.#block = options.block;
+    this.#loop = new QueueLoop({
       model,
-      enabled: options.poll,
+      spin: options.poll,
+      sleeper: () => hostsAtWork === 1 ? this.#waitSet : null,
       nowMs: monotonicMs,
       soon: (run) => void setImmediate(run),
       onBroken: (queue) => this.#reportBroken(queue),
@@ -107,30 +119,33 @@ export class LocalHost implements QueueHost {
       const queue = this.#newQueue(spec, memory, inflight);
       const device = this.#model.openQueue(queue, spec.features, () => {
         this.#tell(spec.index);
-        this.#poller.answered();
+        this.#loop.answered();
       });
-      const wakeup = stack.use(this.#listen(spec.index, spec.kickFd));
+      if (this.#queues.size === 0) this.#beginWork(stack);
+      const { kickFd, wakeup } = this.#listen(stack, spec);
       const callFd = adoptCopy(stack, spec.callFd);
       const errFd = adoptCopy(stack, spec.errFd);
       stack.move();
-      this.#queues.set(spec.index, { spec, device, wakeup, inflight, errFd, callFd, reported: false });
+      this.#queues.set(spec.index, { spec, device, kickFd, wakeup, inflight, errFd, callFd, reported: false });
       if (queue.replaysLeft > 0) {
         this.#log(`queue ${spec.index}: ${queue.replaysLeft} requests of the last server are done again`);
       }
       // What the server before this one answered without getting to say so would be waited for for ever.
       this.#tell(spec.index);
-      this.#poller.add(device);
+      this.#loop.add(device);
     });
   }
 
   async stopQueue(index: number): Promise<number> {
     const running = this.#queues.get(index);
     if (running === undefined) throw new RangeError(`Cannot stop queue ${index}: it does not run`);
-    this.#poller.remove(running.device);
+    this.#loop.remove(running.device);
+    this.#waitSet?.remove(running.kickFd);
     running.wakeup[Symbol.dispose]();
     await running.device.drain();
     running.device.close();
     this.#queues.delete(index);
+    if (this.#queues.size === 0) this.#endWork();
     running.inflight?.[Symbol.dispose]();
     for (const fd of [running.callFd, running.errFd]) if (fd >= 0) closeFile(fd, `queue ${index}`);
     return running.device.queue.nextAvail;
@@ -174,13 +189,34 @@ export class LocalHost implements QueueHost {
     });
   }
 
-  #listen(index: number, kickFd: number): Wakeup {
+  #beginWork(stack: DisposableStack): void {
+    hostsAtWork++;
+    stack.defer(() => this.#endWork());
+    if (!this.#block) return;
+    this.#waitSet = new WaitSet(TURN_MS);
+    const { completionFd } = this.#model;
+    if (completionFd >= 0) this.#waitSet.add(completionFd);
+  }
+
+  #endWork(): void {
+    hostsAtWork--;
+    this.#waitSet?.[Symbol.dispose]();
+    this.#waitSet = null;
+  }
+
+  #listen(stack: DisposableStack, { index, kickFd }: QueueSpec): Pick<Running, "kickFd" | "wakeup"> {
     const copy = duplicateFile(kickFd, `kick descriptor of queue ${index}`);
     const wakeup = eventFdWakeup(copy, () => {
       const running = this.#queues.get(index);
-      if (running !== undefined) this.#poller.kicked(running.device);
+      if (running !== undefined) this.#loop.kicked(running.device);
     });
-    if (wakeup !== null) return wakeup;
+    if (wakeup !== null) {
+      stack.use(wakeup);
+      this.#waitSet?.add(copy);
+      // Others have copies of the descriptor, so closing ours would leave it in the set.
+      stack.defer(() => this.#waitSet?.remove(copy));
+      return { kickFd: copy, wakeup };
+    }
     closeFile(copy, `queue ${index}`);
     throw new StorageError({
       kind: "unsupported",

@@ -7,6 +7,8 @@ export type NotifyDriver = () => void;
 export interface DeviceQueue {
   /** Requests taken and not answered. */
   readonly inFlight: number;
+  /** Of those, the ones that go on in microtasks: nobody may block while there are some. */
+  readonly copying: number;
   /** The virtqueue. */
   readonly queue: SplitQueue;
   /** Takes and starts what is available, as one plugged section; returns how many requests. */
@@ -21,8 +23,10 @@ export interface DeviceQueue {
 export interface DeviceModel {
   /** Starts to serve a queue. `notify` tells the driver; it is called when the queue's answers call for it. */
   openQueue(queue: SplitQueue, features: bigint, notify: NotifyDriver): DeviceQueue;
-  /** Submits and delivers without blocking: while queues are polled. Returns how many requests completed. */
+  /** Submits and delivers without blocking: while the event loop is not waited in. Returns how many requests completed. */
   poll(): number;
+  /** A descriptor that is signalled when `poll` has something to deliver; −1 where there is none. */
+  readonly completionFd: number;
   /** The driver changed the configuration space. */
   configured(config: Uint8Array): void;
 }

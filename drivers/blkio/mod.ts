@@ -46,6 +46,7 @@ class BlkioDevice implements Backend, QueueOwner {
   readonly stats: QueueStats;
   readonly registrar: unknown = this;
   readonly memory: RegionMemorySource;
+  readonly completionFd: number;
   readonly notes: string[] = [];
   active = 0;
   onIdle: (() => void) | null = null;
@@ -78,6 +79,7 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#submit = DEFERRED_SUBMITS[batch];
     this.#wakeup = wait === "block" ? null : this.#openWakeup(options);
     if (this.#wakeup === null) this.#queue.withoutEvent();
+    this.completionFd = wait === "event" && this.#wakeup !== null ? session.queue.completionFd : -1;
     this.#pump = new CompletionPump(this.#queue, wait, this.#wakeup);
     this.#queue.observe(this.#pump);
     this.#watch = new QueueWatch(this.#queue, () => this.stats.wakeups, () => this.#missed());

@@ -36,8 +36,8 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
   readonly #memories = new Set<OwnedMemory>();
 
   constructor(file: FileTarget, shared: SharedQueue, options: OpenOptions) {
-    const { queue, pump, ring } = shared;
-    super({ file, queue, pump, registrar: ring, memory: pageMemory }, options);
+    const { queue, pump, completionFd, ring } = shared;
+    super({ file, queue, pump, completionFd, registrar: ring, memory: pageMemory }, options);
     this.#shared = shared;
     this.discardWay = this.isDevice && ring.supports(U.IORING_OP_URING_CMD.value) ? "command" : "punch";
     const index = ring.addFile(file.fd);

@@ -93,7 +93,8 @@ export class IoUringQueue extends RequestQueue<QueueFile> {
   }
 
   protected enterOnce(): void {
-    if (this.#submission.queued > 0 || this.#ring.deferred) this.#submission.enter(0, true);
+    // Whether the kernel has completions to make is said by a flag of the ring, which `collect` looks at.
+    if (this.#submission.queued > 0) this.#submission.enter(0, true);
   }
 
   /** Takes all completion entries and gives them back to the kernel before any callback runs. */

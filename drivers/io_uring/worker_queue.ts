@@ -38,6 +38,8 @@ export interface SharedQueue {
   readonly queue: IoUringQueue;
   /** Its deliveries. */
   readonly pump: CompletionPump;
+  /** The eventfd that its completions signal; −1 where there is none. */
+  readonly completionFd: number;
 }
 
 interface Entry extends SharedQueue {
@@ -86,7 +88,8 @@ function openQueue(key: QueueKey): Entry {
     LURING_EVENTS.initState.publish({ setupFlags: ring.setupFlags, registered: key.registered });
   }
   stack.move();
-  return { ring, queue, pump, wakeup };
+  const completionFd = key.wait === "event" && event !== null ? event.fd : -1;
+  return { ring, queue, pump, completionFd, wakeup };
 }
 
 function closeQueue(entry: Entry): void {

@@ -34,6 +34,7 @@ export class AioQueue extends RequestQueue<AioFile> {
   readonly #submission: AioSubmission;
   readonly #calls = new Fifo<IoRequest>(16);
   #unwaitedPasses = 0;
+  #armed = false;
   /** Completions that `getEvents` has taken and nobody has collected. */
   #taken = 0;
 
@@ -59,11 +60,14 @@ export class AioQueue extends RequestQueue<AioFile> {
   arm(): boolean {
     this.#unwaitedPasses = 0;
     this.#submission.signals = true;
-    return this.#port.signals && this.#submission.silent === 0;
+    this.#armed = this.#port.signals && this.#submission.silent === 0;
+    return this.#armed;
   }
 
   /** The eventfd fires for each completion; one that is found by looking costs a spurious wake-up at most. */
-  disarm(): void {}
+  disarm(): void {
+    this.#armed = false;
+  }
 
   protected prepare(request: IoRequest): boolean {
     if (request.slot < 0) {
@@ -145,7 +149,7 @@ export class AioQueue extends RequestQueue<AioFile> {
     }
     if (!seen) return false;
     this.stats.reapPasses++;
-    if (++this.#unwaitedPasses >= UNWAITED_PASSES) this.#submission.signals = false;
+    if (++this.#unwaitedPasses >= UNWAITED_PASSES && !this.#armed) this.#submission.signals = false;
     return true;
   }
 

@@ -25,6 +25,8 @@ export interface SharedQueue {
   readonly pump: CompletionPump;
   /** How it wakes the event loop up, or null for one that only blocks. */
   readonly wakeup: Wakeup | null;
+  /** The eventfd that its completions signal; −1 where there is none to wait for. */
+  readonly completionFd: number;
 }
 
 const contexts = new SharedTable<SharedQueue>();
@@ -75,7 +77,9 @@ function openQueue(key: QueueKey): SharedQueue {
     LAIO_EVENTS.initState.publish({ queueDepth: key.queueDepth, readsRing: context.ring !== null });
   }
   stack.move();
-  return { context, queue, pump, wakeup };
+  // A thread that waits in read(2) for it empties it.
+  const completionFd = key.wait === "event" && wakeup?.way === "pipe handle" ? event!.fd : -1;
+  return { context, queue, pump, wakeup, completionFd };
 }
 
 function openEvent(way: QueueKey["wakeup"], onWake: () => void): { readonly fd: number; readonly wakeup: Wakeup } {

@@ -36,6 +36,8 @@ export const DEFAULT_TIMING: NvmeTiming = {
 export interface Interrupt extends Disposable {
   /** The eventfd. */
   readonly fd: number;
+  /** The same for a thread that sleeps in a way of its own; −1 where somebody else empties it, or nobody wakes up. */
+  readonly completionFd: number;
   /** Holds the event loop open while I/O is in flight; null where the event loop is not woken. */
   readonly hold: LoopHold | null;
   /** Sees to it that the next signal wakes the event loop; false where nothing does. */
@@ -89,13 +91,14 @@ export function openInterrupt(onWake: (() => void) | null): Interrupt {
       if (open) closeFile(fd, "eventfd");
       open = false;
     };
-    return { fd, hold: null, arm: () => false, [Symbol.dispose]: close };
+    return { fd, completionFd: -1, hold: null, arm: () => false, [Symbol.dispose]: close };
   }
   const event = openEventWakeup(onWake);
   if (event !== null) {
     const { fd, wakeup } = event;
-    return { fd, hold: wakeup, arm: () => true, [Symbol.dispose]: () => wakeup[Symbol.dispose]() };
+    return { fd, completionFd: fd, hold: wakeup, arm: () => true, [Symbol.dispose]: () => wakeup[Symbol.dispose]() };
   }
   const thread = threadWakeup(onWake);
-  return { fd: thread.fd, hold: thread, arm: () => true, [Symbol.dispose]: () => thread[Symbol.dispose]() };
+  const { fd } = thread;
+  return { fd, completionFd: -1, hold: thread, arm: () => true, [Symbol.dispose]: () => thread[Symbol.dispose]() };
 }

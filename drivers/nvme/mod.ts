@@ -163,6 +163,11 @@ class NvmeDevice implements Backend, NamespaceTarget {
     return this.#shared.queue.broken;
   }
 
+  get completionFd(): number {
+    const { wait = "event" } = this.#options;
+    return wait === "event" ? this.#shared.interrupt.completionFd : -1;
+  }
+
   size(): number {
     return this.sizeBytes;
   }

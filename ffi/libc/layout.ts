@@ -40,6 +40,14 @@ export const POLLFD = struct("struct pollfd", "poll.h", 8, {
   revents: ["revents", "i16", 6],
 });
 
+/** When a timer expires, and how often (timerfd_settime(2)). */
+export const ITIMERSPEC = struct("struct itimerspec", "sys/timerfd.h", 32, {
+  intervalSeconds: ["it_interval.tv_sec", "i64", 0],
+  intervalNanoseconds: ["it_interval.tv_nsec", "i64", 8],
+  seconds: ["it_value.tv_sec", "i64", 16],
+  nanoseconds: ["it_value.tv_nsec", "i64", 24],
+});
+
 /** What getrlimit(2) fills. */
 export const RLIMIT = struct("struct rlimit", "sys/resource.h", 16, {
   soft: ["rlim_cur", "u64", 0],
@@ -129,6 +137,13 @@ export const LIBC_CONSTANTS = {
   POLLHUP: { header: "poll.h", value: 0x10 },
   EFD_CLOEXEC: { header: "sys/eventfd.h", value: 0o2000000 },
   EFD_NONBLOCK: { header: "sys/eventfd.h", value: 0o4000 },
+  EPOLL_CLOEXEC: { header: "sys/epoll.h", value: 0o2000000 },
+  EPOLL_CTL_ADD: { header: "sys/epoll.h", value: 1 },
+  EPOLL_CTL_DEL: { header: "sys/epoll.h", value: 2 },
+  EPOLLIN: { header: "sys/epoll.h", value: 1 },
+  EPOLLET: { header: "sys/epoll.h", value: 0x8000_0000 },
+  TFD_CLOEXEC: { header: "sys/timerfd.h", value: 0o2000000 },
+  TFD_NONBLOCK: { header: "sys/timerfd.h", value: 0o4000 },
   AF_UNIX: { header: "sys/socket.h", value: 1 },
   SOCK_STREAM: { header: "sys/socket.h", value: 1 },
   SOCK_CLOEXEC: { header: "sys/socket.h", value: 0o2000000 },

@@ -70,6 +70,40 @@ export const LIBC_SYMBOLS = {
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   // int getpeername(int sockfd, struct sockaddr *addr, socklen_t *addrlen);
   getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  // int epoll_create1(int flags);
+  epoll_create1: { parameters: ["i32"], result: "i32" },
+  // int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
+  epoll_ctl: {
+    parameters: [
+      "i32", // epfd
+      "i32", // op
+      "i32", // fd
+      "buffer", // event
+    ],
+    result: "i32",
+  },
+  // int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout);
+  epoll_wait: {
+    parameters: [
+      "i32", // epfd
+      "buffer", // events
+      "i32", // maxevents
+      "i32", // timeout
+    ],
+    result: "i32",
+  },
+  // int timerfd_create(int clockid, int flags);
+  timerfd_create: { parameters: ["i32", "i32"], result: "i32" },
+  // int timerfd_settime(int fd, int flags, const struct itimerspec *new_value, struct itimerspec *old_value);
+  timerfd_settime: {
+    parameters: [
+      "i32", // fd
+      "i32", // flags
+      "buffer", // new_value
+      "pointer", // old_value
+    ],
+    result: "i32",
+  },
   // int poll(struct pollfd *fds, nfds_t nfds, int timeout);
   poll: { parameters: ["buffer", "u64", "i32"], result: "i32" },
   // int getrlimit(int resource, struct rlimit *rlim);

@@ -46,8 +46,6 @@ export interface RingPort extends Disposable {
   readonly cqFlagsAt: number;
   /** Index of the first completion entry in `cqWords`; 4 words each. */
   readonly cqesAt: number;
-  /** True when completions appear only inside `enter` with GETEVENTS (DEFER_TASKRUN). */
-  readonly deferred: boolean;
   /** io_uring_enter(2): entries consumed, or −errno. */
   enter(toSubmit: number, minComplete: number, getEvents: boolean): number;
   /** True when the kernel knows the operation. */
@@ -114,7 +112,6 @@ export class Ring implements RingPort {
   readonly cqTailAt: number;
   readonly cqFlagsAt: number;
   readonly cqesAt: number;
-  readonly deferred: boolean;
   /** IORING_SETUP flags that the kernel accepted. */
   readonly setupFlags: number;
   readonly #lib = loadLibrary(LIBURING, LIBURING_SYMBOLS).symbols;
@@ -131,7 +128,6 @@ export class Ring implements RingPort {
     const { handle, params, flags } = initialise(this.#lib, options);
     this.#handle = handle;
     this.setupFlags = flags;
-    this.deferred = (flags & U.IORING_SETUP_DEFER_TASKRUN.value) !== 0;
     const p = (field: keyof typeof IO_URING_PARAMS.fields) => params[wordIndex(IO_URING_PARAMS, field)]!;
     this.sqEntries = p("sqEntries");
     this.cqEntries = p("cqEntries");

@@ -125,6 +125,7 @@ Deno.test("there are at least as many queues as Workers, unless fewer are asked 
   assert.equal(parse({ workers: "2", numQueues: "8" }).queueCount, 8);
   assert.throws(() => parse({ numQueues: "257" }), /--num-queues 257/);
   assert.throws(() => parse({ poll: "2" }), /--poll 2/);
+  assert.throws(() => parse({ block: "yes" }), /--block yes/);
   assert.throws(() => parse({ serial: "" }), /--serial/);
 });
 

@@ -37,6 +37,8 @@ export class FakeDisk implements ServedDevice {
   submits = 0;
   /** Looks at what has completed. */
   polls = 0;
+  /** What a device says that has a descriptor; nobody looks at it. */
+  completionFd = -1;
   /** Requests that wait for `complete`. */
   readonly waiting: IoRequest[] = [];
   /** Result for requests that overlap this byte, instead of success. */

@@ -56,6 +56,7 @@ interface Cqe {
 }
 
 const OVERFLOW = U.IORING_SQ_CQ_OVERFLOW.value;
+const TASKRUN = U.IORING_SQ_TASKRUN.value;
 const EVENTFD_DISABLED = U.IORING_CQ_EVENTFD_DISABLED.value;
 const INTERNAL_SLOT = -1;
 const TWO_32 = 0x1_0000_0000;
@@ -76,7 +77,6 @@ export class FakeRing implements RingPort {
   readonly cqTailAt = 1;
   readonly cqFlagsAt = 2;
   readonly cqesAt = 4;
-  readonly deferred: boolean;
   /** Every enter so far. */
   readonly enters: EnterCall[] = [];
   /** Answers to the next enters: entries taken at most, or −errno. An empty list takes all. */
@@ -95,6 +95,7 @@ export class FakeRing implements RingPort {
   onEvent: (() => void) | null = null;
   /** What the enter after this many does is throw: see MAX_ENTERS. */
   maxEnters = MAX_ENTERS;
+  readonly #deferred: boolean;
   #sqHead = 0;
   #held: Cqe[] = [];
   #overflowed: Cqe[] = [];
@@ -102,7 +103,7 @@ export class FakeRing implements RingPort {
   constructor({ sqEntries = 256, cqEntries = 1024, deferred = false }: FakeRingOptions = {}) {
     this.sqEntries = sqEntries;
     this.cqEntries = cqEntries;
-    this.deferred = deferred;
+    this.#deferred = deferred;
     this.sqes = new Int32Array(sqEntries * SQE_WORDS).fill(-0x5a5a5a5a);
     this.cqWords = new Int32Array(this.cqesAt + cqEntries * CQE_WORDS);
   }
@@ -151,8 +152,9 @@ export class FakeRing implements RingPort {
 
   /** Posts a completion with any tag. */
   post(slot: number, generation: number, result: number): void {
-    if (this.deferred) this.#held.push({ slot, generation, result });
-    else this.#append({ slot, generation, result });
+    if (!this.#deferred) return this.#append({ slot, generation, result });
+    this.#held.push({ slot, generation, result });
+    this.setSqFlags(this.sqWords[this.sqFlagsAt]! | TASKRUN);
   }
 
   /** Sets or clears flags that the kernel owns in the submission ring. */
@@ -209,6 +211,7 @@ export class FakeRing implements RingPort {
 
   #flushHeld(): void {
     for (const cqe of this.#held.splice(0)) this.#append(cqe);
+    if (this.#deferred) this.setSqFlags(this.sqWords[this.sqFlagsAt]! & ~TASKRUN);
     for (const cqe of this.#overflowed.splice(0)) this.#append(cqe);
     if (this.#overflowed.length === 0) this.setSqFlags(this.sqWords[this.sqFlagsAt]! & ~OVERFLOW);
   }

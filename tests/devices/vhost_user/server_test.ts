@@ -25,7 +25,8 @@ async function connect(rig: ServedRig, shared: SharedGuest, size = 64, features 
 
 const WAYS = [
   {},
-  { poll: false },
+  { poll: true },
+  { block: false },
   { direct: true },
   { merge: false, deferNotify: false },
   { driver: "linux_aio", direct: true },
@@ -53,7 +54,7 @@ for (const options of WAYS) {
 }
 
 Deno.test("without shares a batch of requests is one submission, and few notifications", async () => {
-  await using rig = await ServedRig.start({ poll: false, wait: "event", shares: false });
+  await using rig = await ServedRig.start({ wait: "event", shares: false });
   using shared = new SharedGuest();
   const { client, queue } = await connect(rig, shared);
   using _client = client;

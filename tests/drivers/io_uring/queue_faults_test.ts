@@ -382,7 +382,9 @@ Deno.test("poll() submits and delivers without waiting, also on a ring that defe
     rig.queue.enqueue(rig.request("read"), rig.file);
     assert.equal(rig.queue.poll(), 0);
     assert.equal(rig.ring.pending.length, 1);
+    const { length } = rig.ring.enters;
     assert.equal(rig.queue.poll(), 0);
+    assert.equal(rig.ring.enters.length, length, "with nothing to submit or deliver it is no system call");
     rig.ring.completeAll();
     assert.equal(rig.queue.poll(), 1);
     assert.ok(rig.ring.enters.every((call) => call.minComplete === 0));
