@@ -138,6 +138,12 @@ export interface OpenOptions {
   /** How the event loop is woken: by Node's pipe handle where the runtime has it, or through documented API only. */
   readonly wakeup?: "auto" | "socketpair";
   /**
+   * Keep the processor's tick going while requests are in flight, by a timer of a millisecond that nobody waits for: on
+   * a virtual machine that spares up to a fifth of the time of a read at depth 1 (docs/io_uring.md, "The tick"). Default
+   * true. Not of the drivers nvme and memory.
+   */
+  readonly keepTick?: boolean;
+  /**
    * Properties of libblkio by name, such as `{ "queue-size": 256 }`, each set in the state that it wants. Only of the
    * driver blkio; docs/blkio.md has the list.
    */

@@ -17,6 +17,8 @@ export interface PumpedQueue {
   arm(): boolean;
   /** Keeps the completion event from firing while completions are found without it. */
   disarm(): void;
+  /** Called each time when nothing is left to do but to wait for the event. */
+  waits?(): void;
 }
 
 /** The event-loop half of a wake-up: see ffi/wakeup.ts. */
@@ -197,6 +199,8 @@ export class CompletionPump {
     if (this.#queue.ready()) {
       this.#disarm();
       this.#schedule();
+    } else {
+      this.#queue.waits?.();
     }
   }
 

@@ -49,6 +49,8 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
   readonly stats: QueueStats = newQueueStats();
   /** Requests with the kernel at most. */
   readonly maxInflight: number;
+  /** Called each time before the thread sleeps for completions, in whatever way. */
+  onWait: (() => void) | null = null;
   /** Requests that are queued or with the kernel, by tag. */
   protected readonly inflight: InflightTable;
   /** Trace events. */
@@ -166,6 +168,10 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
 
   active(): number {
     return this.#active;
+  }
+
+  waits(): void {
+    this.onWait?.();
   }
 
   block(): boolean {
@@ -309,6 +315,7 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
       if (owed || this.available() >= least) return false;
     }
     if (expected === 0) return false;
+    this.onWait?.();
     this.enterAndWait(least);
     return true;
   }

@@ -34,6 +34,7 @@ export interface JobPlan {
   readonly readOnly: boolean;
   readonly batch: DeviceBatchMode;
   readonly wait: WaitMode;
+  readonly keepTick: boolean;
   readonly api: Api;
   readonly ioDepth: number;
   readonly batchCompleteMin: number;
@@ -125,6 +126,7 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     readOnly: !writes(options.mode),
     batch: options.batch,
     wait: options.wait,
+    keepTick: options.keepTick,
     api: options.api,
     ioDepth: options.ioDepth,
     batchCompleteMin: options.batchCompleteMin,

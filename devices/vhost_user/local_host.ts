@@ -1,6 +1,7 @@
 import { StorageError } from "../../core/errors.ts";
 import { closeFile, duplicateFile, signalEventFd } from "../../ffi/libc/mod.ts";
 import { SharedMemory } from "../../ffi/shared_memory.ts";
+import { Timer } from "../../ffi/timer.ts";
 import { WaitSet } from "../../ffi/wait_set.ts";
 import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
@@ -11,6 +12,7 @@ import {
   InflightLog,
   mapRing,
   QueueLoop,
+  type Sleeper,
   SplitQueue,
   TURN_MS,
   VIRTIO_CONSTANTS as V,
@@ -42,6 +44,37 @@ export interface LocalHostOptions {
   readonly log: Log;
 }
 
+/** Sleeps for kicks, completions and the end of the turn. */
+class HostSleeper implements Sleeper, Disposable {
+  readonly #set = new WaitSet();
+  readonly #turn = new Timer(TURN_MS);
+
+  constructor() {
+    this.#set.add(this.#turn.fd);
+  }
+
+  add(fd: number): void {
+    this.#set.add(fd);
+  }
+
+  remove(fd: number): void {
+    this.#set.remove(fd);
+  }
+
+  startTurn(): void {
+    this.#turn.start();
+  }
+
+  sleep(): void {
+    this.#set.sleep();
+  }
+
+  [Symbol.dispose](): void {
+    this.#set[Symbol.dispose]();
+    this.#turn[Symbol.dispose]();
+  }
+}
+
 /** Hosts of this Worker that have queues: one that sleeps would keep the others from their work. */
 let hostsAtWork = 0;
 
@@ -56,7 +89,7 @@ export class LocalHost implements QueueHost {
   readonly #regions = new Map<number, GuestRegion>();
   #memory: GuestMemory | null = null;
   #dirtyLog: DirtyLog | null = null;
-  #waitSet: WaitSet | null = null;
+  #sleeper: HostSleeper | null = null;
   #notedUnsealed = false;
 
   /** Serves the queues of `model`. */
@@ -67,7 +100,7 @@ export class LocalHost implements QueueHost {
     this.#loop = new QueueLoop({
       model,
       spin: options.poll,
-      sleeper: () => hostsAtWork === 1 ? this.#waitSet : null,
+      sleeper: () => hostsAtWork === 1 ? this.#sleeper : null,
       nowMs: monotonicMs,
       soon: (run) => void setImmediate(run),
       onBroken: (queue) => this.#reportBroken(queue),
@@ -140,7 +173,7 @@ export class LocalHost implements QueueHost {
     const running = this.#queues.get(index);
     if (running === undefined) throw new RangeError(`Cannot stop queue ${index}: it does not run`);
     this.#loop.remove(running.device);
-    this.#waitSet?.remove(running.kickFd);
+    this.#sleeper?.remove(running.kickFd);
     running.wakeup[Symbol.dispose]();
     await running.device.drain();
     running.device.close();
@@ -193,15 +226,15 @@ export class LocalHost implements QueueHost {
     hostsAtWork++;
     stack.defer(() => this.#endWork());
     if (!this.#block) return;
-    this.#waitSet = new WaitSet(TURN_MS);
+    this.#sleeper = new HostSleeper();
     const { completionFd } = this.#model;
-    if (completionFd >= 0) this.#waitSet.add(completionFd);
+    if (completionFd >= 0) this.#sleeper.add(completionFd);
   }
 
   #endWork(): void {
     hostsAtWork--;
-    this.#waitSet?.[Symbol.dispose]();
-    this.#waitSet = null;
+    this.#sleeper?.[Symbol.dispose]();
+    this.#sleeper = null;
   }
 
   #listen(stack: DisposableStack, { index, kickFd }: QueueSpec): Pick<Running, "kickFd" | "wakeup"> {
@@ -212,9 +245,9 @@ export class LocalHost implements QueueHost {
     });
     if (wakeup !== null) {
       stack.use(wakeup);
-      this.#waitSet?.add(copy);
+      this.#sleeper?.add(copy);
       // Others have copies of the descriptor, so closing ours would leave it in the set.
-      stack.defer(() => this.#waitSet?.remove(copy));
+      stack.defer(() => this.#sleeper?.remove(copy));
       return { kickFd: copy, wakeup };
     }
     closeFile(copy, `queue ${index}`);

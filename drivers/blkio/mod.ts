@@ -10,9 +10,12 @@ import { CompletionPump } from "../../core/pump.ts";
 import type { IoRequest } from "../../core/request.ts";
 import type { QueueOwner } from "../../core/request_queue.ts";
 import type { QueueStats } from "../../core/stats.ts";
+import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { BLKIO_EVENTS } from "../../core/trace.ts";
-import { duplicateFile } from "../../ffi/libc/mod.ts";
-import { closeFile } from "../../ffi/libc/mod.ts";
+import { monotonicMs } from "../../ffi/libc/clock.ts";
+import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
+import { Timer } from "../../ffi/timer.ts";
+import { WaitSet } from "../../ffi/wait_set.ts";
 import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { RegionMemorySource } from "./memory.ts";
 import { planProperties } from "./properties.ts";
@@ -55,6 +58,8 @@ class BlkioDevice implements Backend, QueueOwner {
   readonly #pump: CompletionPump;
   readonly #watch: QueueWatch;
   readonly #wakeup: Wakeup | null;
+  readonly #waitSet: WaitSet | null;
+  readonly #timer: Timer | null;
   readonly #defer: DeferCall;
   readonly #submit: DeferredSubmit;
   #closing: Promise<void> | null = null;
@@ -65,13 +70,18 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#session = session;
     this.info = session.info;
     const { disk, link, maxIovecs, file } = session;
+    using stack = new DisposableStack();
+    this.#waitSet = wait === "block" && session.info.kind === "remote" ? stack.use(waitSetOf(session)) : null;
+    this.#timer = options.keepTick ?? true ? stack.use(new Timer(KEEP_TICK_MS)) : null;
     this.#queue = new BlkioQueue(session.queue, disk, {
       maxInflight: queueDepth,
       lazy: wait === "block",
       // A server or a device has to run first; libblkio's own io_uring may read from the page cache at once.
       answersInSubmit: file !== null,
       link,
+      sleeper: this.#waitSet,
     });
+    if (this.#timer !== null) this.#queue.onWait = keepTick(this.#timer, monotonicMs);
     this.stats = this.#queue.stats;
     this.limits = { maxInflight: queueDepth, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs };
     this.memory = new RegionMemorySource(session.blkio, this.target, session.needs, () => this.#queue.checkLink());
@@ -89,6 +99,7 @@ class BlkioDevice implements Backend, QueueOwner {
     if (BLKIO_EVENTS.initState.hasSubscribers) {
       BLKIO_EVENTS.initState.publish({ driver: session.blkio.driver, needsRegions: session.needs.regions });
     }
+    stack.move();
   }
 
   get broken(): boolean {
@@ -166,6 +177,8 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#pump.stop();
     this.memory.unmapAll();
     this.#wakeup?.[Symbol.dispose]();
+    this.#waitSet?.[Symbol.dispose]();
+    this.#timer?.[Symbol.dispose]();
     this.#session[Symbol.dispose]();
     if (BLKIO_EVENTS.cleanupState.hasSubscribers) BLKIO_EVENTS.cleanupState.publish({});
   }
@@ -194,5 +207,18 @@ class BlkioDevice implements Backend, QueueOwner {
       this.notes.push("Completions came without an event: they are looked for ten times a second");
     }
     this.#pump.woken();
+  }
+}
+
+/** What a thread sleeps for that does nothing else: completions, and the end of the server. */
+function waitSetOf({ queue, link }: Session): WaitSet {
+  const set = new WaitSet();
+  try {
+    set.add(queue.completionFd);
+    if (link !== null) set.add(link.fd);
+    return set;
+  } catch (error) {
+    set[Symbol.dispose]();
+    throw error;
   }
 }

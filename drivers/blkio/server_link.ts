@@ -20,6 +20,11 @@ export class ServerLink implements Link, Disposable {
     this.#fd = fd;
   }
 
+  /** The descriptor, which becomes readable when the other end is gone. */
+  get fd(): number {
+    return this.#fd;
+  }
+
   /** Runs `connect` and finds the socket to `path` that it opened; null where this process may not look. */
   static around(path: string, connect: () => void): ServerLink | null {
     const before = socketsTo(path);

@@ -2,11 +2,14 @@ import type { OpenOptions, WaitMode } from "../../core/block.ts";
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
 import { CompletionPump } from "../../core/pump.ts";
+import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { DEFAULT_QUEUE_DEPTH, MAX_QUEUE_DEPTH } from "../../core/limits.ts";
 import { pause } from "../../core/pause.ts";
 import { SharedTable } from "../../core/shared_table.ts";
 import { LURING_EVENTS } from "../../core/trace.ts";
 import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
+import { monotonicMs } from "../../ffi/libc/clock.ts";
+import { Timer } from "../../ffi/timer.ts";
 import { openEventWakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import { IoUringQueue } from "./queue.ts";
@@ -28,6 +31,7 @@ interface QueueKey {
   readonly queueDepth: number;
   readonly registered: boolean;
   readonly wakeup: "auto" | "socketpair";
+  readonly keepTick: boolean;
 }
 
 /** The ring that all devices of a Worker with one configuration share, so that one section over two is one submit. */
@@ -44,6 +48,7 @@ export interface SharedQueue {
 
 interface Entry extends SharedQueue {
   readonly wakeup: Disposable | null;
+  readonly timer: Timer | null;
 }
 
 const entries = new SharedTable<Entry>();
@@ -55,6 +60,7 @@ export function acquireQueue(options: OpenOptions): SharedQueue {
     queueDepth: options.queueDepth ?? DEFAULT_QUEUE_DEPTH,
     registered: options.registered ?? true,
     wakeup: options.wakeup ?? "auto",
+    keepTick: options.keepTick ?? true,
   };
   return entries.acquire(JSON.stringify(key), () => openQueue(key));
 }
@@ -84,12 +90,14 @@ function openQueue(key: QueueKey): Entry {
   if (event !== null) ring.registerEventFd(event.fd);
   const wakeup = chain ?? event?.wakeup ?? null;
   if (wakeup !== null) pump.setHold(wakeup);
+  const timer = key.keepTick ? stack.use(new Timer(KEEP_TICK_MS)) : null;
+  if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
   if (LURING_EVENTS.initState.hasSubscribers) {
     LURING_EVENTS.initState.publish({ setupFlags: ring.setupFlags, registered: key.registered });
   }
   stack.move();
   const completionFd = key.wait === "event" && event !== null ? event.fd : -1;
-  return { ring, queue, pump, completionFd, wakeup };
+  return { ring, queue, pump, completionFd, wakeup, timer };
 }
 
 function closeQueue(entry: Entry): void {
@@ -98,6 +106,7 @@ function closeQueue(entry: Entry): void {
   // The eventfd closes after the ring that signals it.
   entry.ring[Symbol.dispose]();
   entry.wakeup?.[Symbol.dispose]();
+  entry.timer?.[Symbol.dispose]();
   if (LURING_EVENTS.cleanupState.hasSubscribers) LURING_EVENTS.cleanupState.publish({});
 }
 

@@ -1,9 +1,12 @@
 import type { OpenOptions, WaitMode } from "../../core/block.ts";
 import { DEFAULT_QUEUE_DEPTH } from "../../core/limits.ts";
 import { CompletionPump } from "../../core/pump.ts";
+import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { SharedTable } from "../../core/shared_table.ts";
 import { LAIO_EVENTS } from "../../core/trace.ts";
 import { AioContext } from "../../ffi/libaio/mod.ts";
+import { monotonicMs } from "../../ffi/libc/clock.ts";
+import { Timer } from "../../ffi/timer.ts";
 import { openEventWakeup, threadWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import { AioQueue } from "./queue.ts";
@@ -13,6 +16,7 @@ interface QueueKey {
   readonly wait: WaitMode;
   readonly queueDepth: number;
   readonly wakeup: "auto" | "socketpair";
+  readonly keepTick: boolean;
 }
 
 /** The context that all devices of a Worker with one configuration share, so that one section over two is one submit. */
@@ -27,6 +31,8 @@ export interface SharedQueue {
   readonly wakeup: Wakeup | null;
   /** The eventfd that its completions signal; −1 where there is none to wait for. */
   readonly completionFd: number;
+  /** Keeps the tick going, or null. */
+  readonly timer: Timer | null;
 }
 
 const contexts = new SharedTable<SharedQueue>();
@@ -37,6 +43,7 @@ export function acquireQueue(options: OpenOptions): SharedQueue {
     wait: options.wait ?? "event",
     queueDepth: options.queueDepth ?? DEFAULT_QUEUE_DEPTH,
     wakeup: options.wakeup ?? "auto",
+    keepTick: options.keepTick ?? true,
   };
   return contexts.acquire(JSON.stringify(key), () => openQueue(key));
 }
@@ -47,13 +54,14 @@ export function acquireQueue(options: OpenOptions): SharedQueue {
  */
 export async function releaseQueue(shared: SharedQueue, leaked = false): Promise<void> {
   if (!contexts.release(shared, leaked)) return;
-  const { queue, pump, context, wakeup } = shared;
+  const { queue, pump, context, wakeup, timer } = shared;
   queue.stop();
   pump.stop();
   try {
     await context.close();
   } finally {
     wakeup?.[Symbol.dispose]();
+    timer?.[Symbol.dispose]();
     if (LAIO_EVENTS.cleanupState.hasSubscribers) LAIO_EVENTS.cleanupState.publish({});
   }
 }
@@ -67,6 +75,8 @@ function openQueue(key: QueueKey): SharedQueue {
   if (wakeup !== null) stack.use(wakeup);
   const context = openContext(key.queueDepth, event?.fd ?? -1);
   const queue = new AioQueue(context);
+  const timer = key.keepTick ? stack.use(new Timer(KEEP_TICK_MS)) : null;
+  if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
   const pump = new CompletionPump(queue, key.wait, wakeup);
   queue.observe(pump);
   onWake = () => {
@@ -79,7 +89,7 @@ function openQueue(key: QueueKey): SharedQueue {
   stack.move();
   // A thread that waits in read(2) for it empties it.
   const completionFd = key.wait === "event" && wakeup?.way === "pipe handle" ? event!.fd : -1;
-  return { context, queue, pump, wakeup, completionFd };
+  return { context, queue, pump, wakeup, completionFd, timer };
 }
 
 function openEvent(way: QueueKey["wakeup"], onWake: () => void): { readonly fd: number; readonly wakeup: Wakeup } {

@@ -16,6 +16,8 @@ class ManualQueue implements PumpedQueue {
   onBlock: (() => void) | null = null;
   /** Called when the event is armed. */
   onArm: (() => void) | null = null;
+  /** Times that nothing was left to do but to wait for the event. */
+  waitCount = 0;
 
   ready(): boolean {
     return this.done > 0;
@@ -49,6 +51,10 @@ class ManualQueue implements PumpedQueue {
 
   disarm(): void {
     this.log.push("disarm");
+  }
+
+  waits(): void {
+    this.waitCount++;
   }
 }
 
@@ -250,4 +256,42 @@ Deno.test("settling for a caller that waits in its own way lets the process go, 
   pump.settle();
   await Promise.resolve();
   assert.deepEqual(log.slice(4), ["ref", "reap 1", "unref"]);
+});
+
+Deno.test("settling arms the event also while a delivery is scheduled: a sleeper has nothing else to wake it", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 2;
+  queue.done = 1;
+  pump.started();
+  pump.submitted();
+  // The caller takes what is there before the microtask does, and sleeps for the other one.
+  queue.reap();
+  pump.settle();
+  assert.deepEqual(log, ["ref", "reap 1", "arm"]);
+  await Promise.resolve();
+  assert.equal(log.filter((line) => line === "arm").length, 1);
+});
+
+Deno.test("settling inside a pass leaves the rest to the pass", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 2;
+  queue.done = 1;
+  queue.onReap = () => pump.settle();
+  pump.started();
+  pump.submitted();
+  await Promise.resolve();
+  assert.deepEqual(log, ["ref", "reap 1", "arm"]);
+});
+
+Deno.test("a queue is told each time that nothing is left but to wait, and not when something is ready", async () => {
+  const { queue, pump } = newPump("event");
+  queue.owed = 2;
+  queue.done = 1;
+  pump.started();
+  pump.submitted();
+  assert.equal(queue.waitCount, 0);
+  await Promise.resolve();
+  assert.equal(queue.waitCount, 1);
+  pump.submitted();
+  assert.equal(queue.waitCount, 2);
 });

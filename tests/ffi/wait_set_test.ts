@@ -1,10 +1,8 @@
-/** Sleeping for several descriptors at once, with real ones. */
+/** Sleeping for several descriptors at once, with real ones; timers. */
 import assert from "node:assert/strict";
 import { closeFile, listFolder, newEventFd, signalEventFd } from "../../ffi/libc/mod.ts";
+import { Timer } from "../../ffi/timer.ts";
 import { WaitSet } from "../../ffi/wait_set.ts";
-
-/** Long enough that no test ends by it. */
-const LONG_TURN_MS = 60_000;
 
 function withEventFds(count: number, run: (...fds: number[]) => void): void {
   const fds = Array.from({ length: count }, () => newEventFd());
@@ -15,12 +13,18 @@ function withEventFds(count: number, run: (...fds: number[]) => void): void {
   }
 }
 
+/** Milliseconds that `run` takes. */
+function timeOf(run: () => void): number {
+  const startMs = performance.now();
+  run();
+  return performance.now() - startMs;
+}
+
 Deno.test("a sleep ends with each signal of each descriptor, although nothing is read from them", () => {
   withEventFds(2, (first, second) => {
-    using set = new WaitSet(LONG_TURN_MS);
-    set.add(first);
-    set.add(second);
-    set.startTurn();
+    using set = new WaitSet();
+    set.add(first!);
+    set.add(second!);
     for (const fd of [first, second, first, first]) {
       signalEventFd(fd!);
       set.sleep();
@@ -28,47 +32,30 @@ Deno.test("a sleep ends with each signal of each descriptor, although nothing is
   });
 });
 
-Deno.test("a descriptor that is ready when it is added ends the next sleep", () => {
+Deno.test("a descriptor that is ready when it is added ends the next sleep, and only that", () => {
   withEventFds(1, (fd) => {
-    using set = new WaitSet(LONG_TURN_MS);
+    using set = new WaitSet();
     signalEventFd(fd!);
     set.add(fd!);
-    set.startTurn();
     set.sleep();
-  });
-});
-
-Deno.test("the end of the turn ends a sleep, and another turn may follow", () => {
-  withEventFds(1, (fd) => {
-    using set = new WaitSet(2.5);
-    set.add(fd!);
-    for (let turn = 0; turn < 3; turn++) {
-      const startMs = performance.now();
-      set.startTurn();
-      // One that was signalled already sleeps no more; what was taken out does not count.
-      set.sleep();
-      assert.ok(performance.now() - startMs >= 2);
-    }
+    assert.ok(timeOf(() => set.sleep(3)) >= 2);
   });
 });
 
 Deno.test("a descriptor that was taken out ends no sleep", () => {
   withEventFds(2, (fd, other) => {
-    using set = new WaitSet(1);
+    using set = new WaitSet();
     set.add(fd!);
     set.add(other!);
     set.remove(fd!);
     signalEventFd(fd!);
-    const startMs = performance.now();
-    set.startTurn();
-    set.sleep();
-    assert.ok(performance.now() - startMs >= 0.5);
+    assert.ok(timeOf(() => set.sleep(3)) >= 2);
   });
 });
 
 Deno.test("a descriptor that is none, or in the set already, is refused in words", () => {
   withEventFds(1, (fd) => {
-    using set = new WaitSet(1);
+    using set = new WaitSet();
     set.add(fd!);
     assert.throws(() => set.add(fd!), /Cannot wait for descriptor .*EEXIST/);
     assert.throws(() => set.add(1 << 20), /EBADF/);
@@ -76,12 +63,26 @@ Deno.test("a descriptor that is none, or in the set already, is refused in words
   });
 });
 
-Deno.test("a set leaves no descriptor behind", () => {
+Deno.test("a timer ends a sleep after its time, each time that it is started", () => {
+  using timer = new Timer(2.5);
+  using set = new WaitSet();
+  set.add(timer.fd);
+  for (let turn = 0; turn < 3; turn++) {
+    const ms = timeOf(() => {
+      timer.start();
+      set.sleep();
+    });
+    assert.ok(ms >= 2, `${ms}`);
+  }
+});
+
+Deno.test("sets and timers leave no descriptor behind", () => {
   const openDescriptors = () => listFolder("/proc/self/fd", 65_536).length;
   const before = openDescriptors();
   for (let count = 0; count < 10; count++) {
-    using set = new WaitSet(1);
-    set.startTurn();
+    using _set = new WaitSet();
+    using timer = new Timer(1);
+    timer.start();
   }
   assert.equal(openDescriptors(), before);
 });

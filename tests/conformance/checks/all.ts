@@ -10,6 +10,15 @@ import { ENDS } from "./ends.ts";
 import { LIFETIMES } from "./lifetimes.ts";
 import { MISTAKES } from "./mistakes.ts";
 import { REQUESTS } from "./requests.ts";
+import { SLEEPING } from "./sleeping.ts";
 
 /** All checks, by idea. */
-export const ALL_CHECKS: readonly Check[] = [...CONTENTS, ...ENDS, ...BATCHES, ...REQUESTS, ...LIFETIMES, ...MISTAKES];
+export const ALL_CHECKS: readonly Check[] = [
+  ...CONTENTS,
+  ...ENDS,
+  ...BATCHES,
+  ...REQUESTS,
+  ...SLEEPING,
+  ...LIFETIMES,
+  ...MISTAKES,
+];

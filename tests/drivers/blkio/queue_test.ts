@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Errno } from "../../../core/errno.ts";
 import { plug, plugged } from "../../../core/plug.ts";
 import { type IoRequest, RequestFlag } from "../../../core/request.ts";
+import { WATCH_MS } from "../../../drivers/blkio/queue.ts";
 import { QueueWatch } from "../../../drivers/blkio/watch.ts";
 import { BLKIO_CONSTANTS as B } from "../../../ffi/libblkio/mod.ts";
 import { macrotask, Rig } from "./rig.ts";
@@ -321,4 +322,47 @@ Deno.test("a cancel is granted to what waits; what libblkio has completes when i
   rig.queue.reap();
   assert.deepEqual(rig.results.toSorted(), [-Errno.ECANCELED, 4096].toSorted());
   rig.assertEmpty();
+});
+
+Deno.test("a queue that sleeps by itself submits, sleeps once for a completion, and takes it", () => {
+  using rig = new Rig({ sleeps: ({ port }) => port.complete() });
+  assert.ok(rig.port.eventEnabled, "nothing else would end the sleep");
+  rig.port.onWait = () => assert.fail("libblkio does not wait");
+  rig.send(rig.request("read"));
+  rig.queue.run(() => false, 1);
+  assert.deepEqual(rig.results, [4096]);
+  assert.equal(rig.sleeps.length, 1);
+  rig.assertEmpty();
+});
+
+Deno.test("a queue that sleeps by itself does not sleep for what is there already", () => {
+  using rig = new Rig({ sleeps: () => assert.fail("it slept") });
+  rig.send(rig.request("read"));
+  rig.port.completeAll();
+  rig.queue.run(() => false, 1);
+  assert.deepEqual(rig.results, [4096]);
+});
+
+Deno.test("a queue that sleeps by itself leaves waits for several completions to libblkio", () => {
+  using rig = new Rig({ sleeps: () => assert.fail("it slept") });
+  for (const offset of [0, 4096]) rig.send(rig.request("read", offset));
+  rig.port.onWait = () => rig.port.completeAll();
+  rig.queue.run(() => false, 2);
+  assert.deepEqual(rig.results, [4096, 4096]);
+});
+
+Deno.test("the end of a server ends a sleep, and every request", () => {
+  let slept = 0;
+  using rig = new Rig({
+    remote: true,
+    sleeps: (each) => {
+      // The first sleep ends by its time-out.
+      if (++slept === 2) each.hungUp = true;
+      assert.ok(slept < 4);
+    },
+  });
+  for (const offset of [0, 4096]) rig.send(rig.request("read", offset));
+  rig.queue.run(() => false, 1);
+  assert.deepEqual(rig.results, [-Errno.ECONNRESET, -Errno.ECONNRESET]);
+  assert.deepEqual(rig.sleeps, [WATCH_MS, WATCH_MS]);
 });

@@ -19,6 +19,8 @@ export interface RigOptions {
   readonly remote?: boolean;
   /** Completions may be there right after a submit. Default true. */
   readonly answersInSubmit?: boolean;
+  /** Waits by sleeping in a way of its own, and what happens during each sleep. */
+  readonly sleeps?: (rig: Rig) => void;
 }
 
 /** A queue under test. */
@@ -30,11 +32,13 @@ export class Rig implements Disposable {
   readonly memory = new FakeMemorySource();
   /** Results in order of completion. */
   readonly results: number[] = [];
+  /** Milliseconds of each sleep. */
+  readonly sleeps: number[] = [];
   /** Whether the other end is gone. */
   hungUp = false;
 
   constructor(options: RigOptions = {}) {
-    const { disk = {}, maxInflight = 1024, pumped = false, remote = false, answersInSubmit = true } = options;
+    const { disk = {}, maxInflight = 1024, pumped = false, remote = false, answersInSubmit = true, sleeps } = options;
     const whole: Disk = {
       capacityBytes: 1 << 20,
       maxPieceBytes: Infinity,
@@ -45,7 +49,13 @@ export class Rig implements Disposable {
       ...disk,
     };
     const link = remote ? { hasHungUp: () => this.hungUp } : null;
-    this.queue = new BlkioQueue(this.port, whole, { maxInflight, lazy: false, answersInSubmit, link });
+    const sleeper = sleeps === undefined ? null : {
+      sleep: (timeoutMs: number) => {
+        this.sleeps.push(timeoutMs);
+        sleeps(this);
+      },
+    };
+    this.queue = new BlkioQueue(this.port, whole, { maxInflight, lazy: false, answersInSubmit, link, sleeper });
     this.pump = pumped ? new CompletionPump(this.queue, "event", null) : null;
     if (this.pump === null) return;
     this.queue.observe(this.pump);

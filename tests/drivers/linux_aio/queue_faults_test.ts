@@ -315,3 +315,16 @@ Deno.test("silent requests that are refused, cancelled or taken back leave nobod
   await until(() => rig.results.length === 303, "all have ended");
   assert.equal(rig.queue.arm(), true);
 });
+
+Deno.test("completions go on signalling while somebody waits for that, however many are found by looking", () => {
+  using rig = new Rig();
+  rig.sendReads(1);
+  assert.ok(rig.queue.arm());
+  // A thread that sleeps for the signals and looks by itself when it wakes up, and never comes to the event loop.
+  for (let round = 0; round < 400; round++) {
+    rig.sendReads(1);
+    assert.equal(rig.port.pending.at(-1)!.signals, true, `round ${round}`);
+    rig.complete();
+    rig.queue.poll();
+  }
+});

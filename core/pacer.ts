@@ -1,0 +1,41 @@
+/** Share of the period after which it counts as over: what is renewed is renewed before it ends. */
+const EARLY = 0.9;
+
+/** Most questions that are answered without a reading of the clock. */
+const MAX_UNREAD = 31;
+
+/**
+ * Says about once a period that it is time for something, to a caller that asks much more often. The clock is read only as
+ * often as that needs: a caller that asks every microsecond pays for a reading in 32.
+ */
+export class Pacer {
+  readonly #periodMs: number;
+  readonly #nowMs: () => number;
+  #lastMs = -Infinity;
+  #readMs = -Infinity;
+  #unread = 0;
+  #left = 0;
+
+  /** Paces by `nowMs`, a monotonic clock in milliseconds. */
+  constructor(periodMs: number, nowMs: () => number) {
+    this.#periodMs = periodMs;
+    this.#nowMs = nowMs;
+  }
+
+  /** Whether it is time. */
+  due(): boolean {
+    if (this.#left > 0) {
+      this.#left--;
+      return false;
+    }
+    const nowMs = this.#nowMs();
+    const passedMs = nowMs - this.#readMs;
+    this.#readMs = nowMs;
+    if (passedMs < this.#periodMs / 8) this.#unread = Math.min(MAX_UNREAD, this.#unread * 2 + 1);
+    else if (passedMs > this.#periodMs / 4) this.#unread >>= 1;
+    this.#left = this.#unread;
+    if (nowMs - this.#lastMs < this.#periodMs * EARLY) return false;
+    this.#lastMs = nowMs;
+    return true;
+  }
+}

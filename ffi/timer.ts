@@ -1,0 +1,31 @@
+import { StorageError } from "../core/errors.ts";
+import { ITIMERSPEC, LIBC_CONSTANTS as C } from "./libc/layout.ts";
+import { closeFile, lastErrno, libc } from "./libc/mod.ts";
+
+/** A timer of the kernel (timerfd_create(2)) that expires once, a fixed time after each start. */
+export class Timer implements Disposable {
+  /** The descriptor, readable once it has expired. */
+  readonly fd: number;
+  readonly #spec: Uint8Array<ArrayBuffer>;
+
+  /** Makes a timer of `periodMs` milliseconds, which does not run yet. Throws StorageError. */
+  constructor(periodMs: number) {
+    const spec = new BigInt64Array(ITIMERSPEC.byteLength / 8);
+    spec[ITIMERSPEC.fields.seconds.offset / 8] = BigInt(Math.floor(periodMs / 1000));
+    spec[ITIMERSPEC.fields.nanoseconds.offset / 8] = BigInt(Math.round((periodMs % 1000) * 1e6));
+    this.#spec = new Uint8Array(spec.buffer);
+    this.fd = libc().timerfd_create(C.CLOCK_MONOTONIC.value, C.TFD_CLOEXEC.value | C.TFD_NONBLOCK.value);
+    if (this.fd >= 0) return;
+    throw new StorageError({ kind: "resource", op: "create", target: "timer", errno: lastErrno() });
+  }
+
+  /** Starts it, or starts it anew. */
+  start(): void {
+    libc().timerfd_settime(this.fd, 0, this.#spec, null);
+  }
+
+  /** Ends and closes it. */
+  [Symbol.dispose](): void {
+    closeFile(this.fd, "timer");
+  }
+}
