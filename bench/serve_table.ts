@@ -4,11 +4,12 @@
  * without a server in between.
  *
  * Each round runs every server once, in an order that is shuffled from the seed. Plugio's servers live for all rounds of a
- * depth, and their first seconds are not counted: V8's last compiler wants tens of thousands of requests. A daemon is
- * compiled already, and each run has one of its own. The time that a server's processors spend is that between start and
+ * depth. Their first seconds are not counted, for V8's last compiler wants tens of thousands of requests, and neither are
+ * the first rounds: once a server has been idle for the first time, V8 frees memory and compiles part of the code anew. A
+ * daemon is compiled already, and each run has one of its own. The time that a server's processors spend is that between start and
  * end of the counted run. Prints Markdown.
  *
- * deno task bench:serve --file FILE [--rounds N] [--seconds S] [--warm-up S] [--depths 1,8,32,128] [--direct 0|1]
+ * deno task bench:serve --file FILE [--rounds N] [--seconds S] [--warm-up S] [--warm-rounds N] [--depths 1,8,32,128] [--direct 0|1]
  *   [--with="--driver=linux_aio --poll=0"]... [--only="NAME;NAME"] [--seed N]
  *
  * @module
@@ -35,6 +36,8 @@ interface Options {
   readonly rounds: number;
   readonly seconds: number;
   readonly warmUpSeconds: number;
+  /** Rounds before those that count. */
+  readonly warmRounds: number;
   readonly depths: readonly number[];
   readonly direct: boolean;
   readonly variants: readonly string[];
@@ -200,7 +203,7 @@ function ticksOf(pid: number | null): number {
 }
 
 async function measureDepth(depth: number, yardstick: Yardstick, options: Options): Promise<void> {
-  const { seconds, rounds, seed, warmUpSeconds } = options;
+  const { seconds, rounds, seed, warmUpSeconds, warmRounds } = options;
   const all = contenders(options);
   const random = new Random(seed + depth);
   const results = new Map(all.map(({ name }) => [name, [] as Result[]]));
@@ -209,10 +212,10 @@ async function measureDepth(depth: number, yardstick: Yardstick, options: Option
     const server = await servers.keep(contender);
     if (warmUpSeconds > 0) await runOnce(server, yardstick, depth, warmUpSeconds);
   }
-  for (let round = 0; round < rounds; round++) {
+  for (let round = -warmRounds; round < rounds; round++) {
     for (const contender of shuffled(all, random)) {
       const result = await servers.use(contender, (server) => runOnce(server, yardstick, depth, seconds));
-      results.get(contender.name)!.push(result);
+      if (round >= 0) results.get(contender.name)!.push(result);
     }
   }
   const median = (name: string, pick: (result: Result) => number) =>
@@ -247,6 +250,7 @@ function readOptions(): Options {
       rounds: { type: "string", default: "5" },
       seconds: { type: "string", default: "1" },
       "warm-up": { type: "string", default: "6" },
+      "warm-rounds": { type: "string", default: "4" },
       depths: { type: "string", default: "1,8,32,128" },
       direct: { type: "string", default: "1" },
       with: { type: "string", multiple: true, default: [] },
@@ -264,6 +268,7 @@ function readOptions(): Options {
     rounds: Number(values.rounds),
     seconds: Number(values.seconds),
     warmUpSeconds: Number(values["warm-up"]),
+    warmRounds: Number(values["warm-rounds"]),
     depths: values.depths.split(",").map(Number),
     direct: values.direct === "1",
     variants: values.with,
