@@ -93,7 +93,7 @@ function addLoadCommand(
       `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug, promise face auto)`,
     )
     .option("--wait <mode>", `how completions are awaited: ${WAIT_MODES.join(", ")} (default block)`)
-    .option("--keep-tick <0|1>", "keep the processor's tick going while I/O is in flight (default 1)")
+    .option("--keep-tick <0|1>", "keep the processor's tick going while I/O is in flight (default: as the driver)")
     .option("--api <face>", `face of the library: ${APIS.join(", ")} (default callback)`)
     .option("--output-format <format>", `${OUTPUT_FORMATS.join(" or ")} (default normal)`)
     .option("--output <file>", "write the result to a file, too")

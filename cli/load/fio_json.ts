@@ -176,7 +176,7 @@ function plugioFields(
     driver: options.driver,
     batch: options.batch,
     wait: options.wait,
-    keep_tick: options.keepTick,
+    ...options.keepTick === null ? {} : { keep_tick: options.keepTick },
     api: options.api,
     submits: result.stats.submits,
     sqes: result.stats.submittedEntries,

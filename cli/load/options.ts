@@ -67,8 +67,8 @@ export interface LoadOptions extends WorkloadOptions {
   readonly seed: number;
   readonly batch: DeviceBatchMode;
   readonly wait: WaitMode;
-  /** Keep the processor's tick going while I/O is in flight. */
-  readonly keepTick: boolean;
+  /** Keep the processor's tick going while I/O is in flight; null for what is usual for the driver. */
+  readonly keepTick: boolean | null;
   readonly api: Api;
   /** Completions that one blocking wait asks for. */
   readonly batchCompleteMin: number;
@@ -108,7 +108,7 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     // The promise face gives nobody a place for a plugged section, so it batches by the turn of the event loop.
     batch: choice(raw, "batch", DEVICE_BATCH_MODES, api === "promise" ? "auto" : "plug"),
     wait: choice(raw, "wait", WAIT_MODES, "block"),
-    keepTick: choice(raw, "keepTick", ["0", "1"], "1") === "1",
+    keepTick: text(raw, "keepTick") === null ? null : choice(raw, "keepTick", ["0", "1"], "1") === "1",
     api,
     batchCompleteMin: integer(raw, "iodepthBatchCompleteMin", 1, { from: 1, to: ioDepth }),
     readPercent: readPercent(mode, raw),

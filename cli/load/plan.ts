@@ -34,7 +34,7 @@ export interface JobPlan {
   readonly readOnly: boolean;
   readonly batch: DeviceBatchMode;
   readonly wait: WaitMode;
-  readonly keepTick: boolean;
+  readonly keepTick: boolean | null;
   readonly api: Api;
   readonly ioDepth: number;
   readonly batchCompleteMin: number;

@@ -58,7 +58,7 @@ function configuration(options: LoadOptions): string {
     options.direct ? "direct" : "buffered",
     `batch ${options.batch}`,
     `wait ${options.wait}`,
-    ...options.keepTick ? [] : ["keep-tick 0"],
+    ...options.keepTick === null ? [] : [`keep-tick ${options.keepTick ? 1 : 0}`],
     `${options.api} face`,
     ...options.mode === "randrw" ? [`${options.readPercent} % reads`] : [],
     ...options.distribution.kind === "random" ? [] : [distributionText(options.distribution)],

@@ -61,7 +61,7 @@ function openForJob(plan: JobPlan): Promise<BlockDevice> {
     readOnly: plan.readOnly,
     batch: plan.batch,
     wait: plan.wait,
-    keepTick: plan.keepTick,
+    ...plan.keepTick === null ? {} : { keepTick: plan.keepTick },
     queueDepth: plan.ioDepth,
     blkio: plan.blkio,
   });

@@ -72,7 +72,9 @@ class BlkioDevice implements Backend, QueueOwner {
     const { disk, link, maxIovecs, file } = session;
     using stack = new DisposableStack();
     this.#waitSet = wait === "block" && session.info.kind === "remote" ? stack.use(waitSetOf(session)) : null;
-    this.#timer = options.keepTick ?? true ? stack.use(new Timer(KEEP_TICK_MS)) : null;
+    // With a server on the other side the event loop loses by it: the two are then kept on two processors.
+    const usual = wait === "block" || session.info.kind !== "remote";
+    this.#timer = options.keepTick ?? usual ? stack.use(new Timer(KEEP_TICK_MS)) : null;
     this.#queue = new BlkioQueue(session.queue, disk, {
       maxInflight: queueDepth,
       lazy: wait === "block",

@@ -35,7 +35,7 @@ Deno.test("the defaults are those that the documentation names", () => {
     seed: 1,
     batch: "plug",
     wait: "block",
-    keepTick: true,
+    keepTick: null,
     api: "callback",
     batchCompleteMin: 1,
     readPercent: 100,
