@@ -132,9 +132,7 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
   }
 
   poll(): number {
-    const count = this.queue.poll();
-    this.#pump.settle();
-    return count;
+    return this.#pump.poll();
   }
 
   close(drainMs: number = DEFAULT_DRAIN_MS): Promise<void> {

@@ -9,6 +9,8 @@ export interface PumpedQueue {
   ready(): boolean;
   /** Reaps completions and delivers at most `limit`; returns how many. Never nests. What is left stays `ready`. */
   reap(limit?: number): number;
+  /** Submits and delivers without waiting; returns how many requests completed. */
+  poll(): number;
   /** Submits what is queued and blocks in the kernel until one completion is there; true when that was waited for. */
   block(): boolean;
   /** Number of requests whose completion is owed. */
@@ -34,6 +36,9 @@ const COMPLETIONS_PER_CLOCK_READING = 16;
 
 /** Looks at the queue between two clock readings while polling; a look costs about a tenth of a reading. */
 const LOOKS_PER_CLOCK_READING = 16;
+
+/** Looks of one `poll` at completions that come while it arms the event; more only where a look brings nothing. */
+const LOOKS_PER_POLL = 16;
 
 /**
  * Decides when completions are delivered: brings together the wake-up of the event loop, polling, blocking and the
@@ -102,14 +107,30 @@ export class CompletionPump {
   }
 
   /**
-   * To be called after each pass of a caller that waits in its own way: what it left is delivered, and from then on
-   * completions fire the event, whoever waits for it.
+   * A pass of a caller that waits in its own way. After an answer of 0 it may sleep for the event: what completed before
+   * that could fire was delivered, or is looked for once more.
    */
-  settle(): void {
-    if (this.#queue.active() === 0) this.#release();
-    else if (this.#running) return;
-    else if (this.#wait === "event" && !this.#queue.ready()) this.#armOrPass();
-    else this.submitted();
+  poll(): number {
+    for (let look = 1;; look++) {
+      const count = this.#queue.poll();
+      if (this.settle() || count > 0 || look === LOOKS_PER_POLL) return count;
+    }
+  }
+
+  /**
+   * To be called after a pass of a caller that waits in its own way: from then on completions fire the event, whoever
+   * waits for it, and what is there already is delivered by the event loop. False when that is so.
+   */
+  settle(): boolean {
+    if (this.#queue.active() === 0) {
+      this.#release();
+    } else if (!this.#running) {
+      const watches = this.#wait === "event";
+      if (watches && !this.#queue.ready()) return this.#armOrPass();
+      this.submitted();
+      return !watches;
+    }
+    return true;
   }
 
   /** The queue is gone: what is still scheduled does nothing. */
@@ -185,13 +206,15 @@ export class CompletionPump {
     else queueMicrotask(this.#microPass);
   }
 
-  #armOrPass(): void {
+  /** False when there are completions after all, of which no event tells. */
+  #armOrPass(): boolean {
     if (!this.#armed) {
       this.#armed = this.#queue.arm();
       if (!this.#armed) {
         // No event will tell: the queue is looked at once a turn of the event loop until one can.
         this.#yieldDue = true;
-        return this.#schedule();
+        this.#schedule();
+        return true;
       }
       if (this.#wait === "poll") this.#armedAtMs = performance.now();
     }
@@ -199,9 +222,10 @@ export class CompletionPump {
     if (this.#queue.ready()) {
       this.#disarm();
       this.#schedule();
-    } else {
-      this.#queue.waits?.();
+      return false;
     }
+    this.#queue.waits?.();
+    return true;
   }
 
   #disarm(): void {

@@ -154,13 +154,12 @@ class BlkioDevice implements Backend, QueueOwner {
   }
 
   poll(): number {
-    let count = this.#queue.poll();
+    let count = this.#pump.poll();
     // Who only polls gives no timer a chance, and so not the watch either.
     if (count === 0 && this.active > 0 && this.#watch.isDue()) {
       this.#watch.look();
-      count = this.#queue.poll();
+      count = this.#pump.poll();
     }
-    this.#pump.settle();
     return count;
   }
 

@@ -112,7 +112,11 @@ export class AioQueue extends RequestQueue<AioFile> {
     this.blocked = false;
   }
 
+  /** Whoever polls may sleep for the signal next, in a way of its own: what is silent by now may not be waited for. */
   protected enterOnce(): void {
+    this.#unwaitedPasses = 0;
+    this.#submission.signals = true;
+    if (this.#submission.silent > 0) this.#port.signal();
     if (this.queued === 0) return;
     // Whoever polls may give no timer a chance to end a refusal.
     this.blocked = false;

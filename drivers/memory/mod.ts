@@ -106,7 +106,7 @@ class MemoryDevice implements Backend {
   }
 
   poll(): number {
-    return this.#queue.poll();
+    return this.#queue.look();
   }
 
   async close(drainMs: number): Promise<void> {

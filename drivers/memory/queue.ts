@@ -136,12 +136,14 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
     this.#pump.settle();
   }
 
-  /** Submits and delivers without waiting; returns how many requests completed. */
   poll(): number {
     this.#submitAll();
-    const count = this.reap();
-    this.#pump.settle();
-    return count;
+    return this.reap();
+  }
+
+  /** The same for a caller that waits in its own way. */
+  look(): number {
+    return this.#pump.poll();
   }
 
   reap(limit = Infinity): number {

@@ -204,9 +204,7 @@ class NvmeDevice implements Backend, NamespaceTarget {
   }
 
   poll(): number {
-    const count = this.#shared.queue.poll();
-    this.#shared.pump.settle();
-    return count;
+    return this.#shared.pump.poll();
   }
 
   close(drainMs: number = DEFAULT_DRAIN_MS): Promise<void> {

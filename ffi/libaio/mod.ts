@@ -1,6 +1,7 @@
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
 import { wordIndex } from "../../core/layout.ts";
+import { signalEventFd } from "../libc/mod.ts";
 import { loadLibrary } from "../loader.ts";
 import { AlignedMemory } from "../memory.ts";
 import { AIO_RING, AIO_RING_MAGIC, IO_EVENT, IOCB } from "./layout.ts";
@@ -53,6 +54,8 @@ export interface AioPort {
   submit(count: number): number;
   /** io_getevents(2) without a time-out: takes at least `min` completions and as many as fit; −errno. */
   getEvents(min: number): number;
+  /** Signals the eventfd by hand. */
+  signal(): void;
 }
 
 /** How a context is set up. */
@@ -81,6 +84,7 @@ export class AioContext implements AioPort {
   readonly #eventMemory: AlignedMemory;
   readonly #table: Deno.PointerObject;
   readonly #eventsPointer: Deno.PointerObject;
+  readonly #eventFd: number;
   #closed = false;
 
   /** Sets a context up. Throws StorageError with the errno of io_setup(2), or `library`. */
@@ -88,6 +92,7 @@ export class AioContext implements AioPort {
     using stack = new DisposableStack();
     this.capacity = entries;
     this.signals = eventFd >= 0;
+    this.#eventFd = eventFd;
     this.#entryMemory = stack.use(new AlignedMemory(entries * IOCB.byteLength));
     this.#tableMemory = stack.use(new AlignedMemory(entries * POINTER_BYTES));
     this.#eventMemory = stack.use(new AlignedMemory(entries * IO_EVENT.byteLength));
@@ -111,6 +116,10 @@ export class AioContext implements AioPort {
 
   getEvents(min: number): number {
     return this.#lib.io_getevents(this.#context, long(min), long(this.capacity), this.#eventsPointer, null);
+  }
+
+  signal(): void {
+    signalEventFd(this.#eventFd);
   }
 
   /**

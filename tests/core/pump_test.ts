@@ -32,6 +32,10 @@ class ManualQueue implements PumpedQueue {
     return count;
   }
 
+  poll(): number {
+    return this.reap();
+  }
+
   block(): boolean {
     this.log.push("block");
     this.done++;
@@ -270,6 +274,49 @@ Deno.test("settling arms the event also while a delivery is scheduled: a sleeper
   assert.deepEqual(log, ["ref", "reap 1", "arm"]);
   await Promise.resolve();
   assert.equal(log.filter((line) => line === "arm").length, 1);
+});
+
+Deno.test("a poll that says 0 has armed the event: what came meanwhile is delivered by the same poll", () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 2;
+  pump.started();
+  let arms = 0;
+  queue.onArm = () => void (arms++ === 0 && queue.done++);
+  assert.equal(pump.poll(), 1);
+  assert.deepEqual(log, ["ref", "reap 0", "arm", "disarm", "reap 1", "arm"]);
+  // The same between the look and the question whether there is anything to wait for.
+  queue.onReap = () => {
+    queue.onReap = null;
+    queue.done++;
+  };
+  assert.equal(pump.poll(), 1);
+  assert.deepEqual(log.slice(6), ["reap 0", "reap 1", "disarm", "unref"]);
+});
+
+Deno.test("a poll ends also where completions are promised for ever and none comes", () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 1;
+  queue.ready = () => true;
+  assert.equal(pump.poll(), 0);
+  assert.ok(log.length < 100);
+});
+
+Deno.test("a poll in the middle of a pass, or where no event can tell, looks once", async () => {
+  const { queue, pump, log } = newPump("event");
+  queue.owed = 2;
+  queue.done = 1;
+  queue.onReap = (count) => {
+    if (count > 0) assert.equal(pump.poll(), 0);
+  };
+  pump.submitted();
+  await Promise.resolve();
+  assert.deepEqual(log, ["reap 1", "reap 0", "arm"]);
+  const silent = newPump("event");
+  silent.queue.owed = 1;
+  silent.queue.arm = () => false;
+  assert.equal(silent.pump.poll(), 0);
+  assert.deepEqual(silent.log, ["reap 0"]);
+  silent.pump.stop();
 });
 
 Deno.test("settling inside a pass leaves the rest to the pass", async () => {

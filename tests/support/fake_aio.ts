@@ -64,6 +64,8 @@ export class FakeAio implements AioPort {
   readonly iocbs: Int32Array<ArrayBuffer>;
   readonly events: Int32Array<ArrayBuffer>;
   readonly signals = true;
+  /** Times that the driver signalled by hand. */
+  signalCount = 0;
   readonly ring: EventRing | null;
   /** Every io_submit so far. */
   readonly submits: SubmitCall[] = [];
@@ -142,6 +144,10 @@ export class FakeAio implements AioPort {
       this.#words[HEAD] = (this.#words[HEAD]! + 1) % this.#entries;
     }
     return count;
+  }
+
+  signal(): void {
+    this.signalCount++;
   }
 
   /** Posts the completion of an entry: bytes or −errno. */

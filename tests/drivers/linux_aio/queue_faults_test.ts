@@ -261,25 +261,32 @@ Deno.test("a file's last completion is told once, and memory is held until the c
   assert.deepEqual(rig.port.taken.map((iocb) => iocb.opcode), [OP.read, OP.read]);
 });
 
-Deno.test("completions that nobody has to wait for stop signalling, and signal again once somebody waits", async () => {
-  using rig = new Rig({ pumped: true });
+/** Completes 401 reads inside their submits, so that the next one is told not to signal. */
+async function readSilently(rig: Rig): Promise<void> {
   const submit = rig.port.submit.bind(rig.port);
   rig.port.submit = (count) => {
     const result = submit(count);
     rig.port.completeAll();
     return result;
   };
+  const { onEach } = rig;
   let left = 400;
   rig.onEach = (request) => {
     if (left-- > 0) rig.send(request);
   };
   rig.sendReads(1);
   await until(() => rig.results.length === 401, "the device that completes inside the submit is done");
+  rig.port.submit = submit;
+  rig.onEach = onEach;
+}
+
+Deno.test("completions that nobody has to wait for stop signalling, and signal again once somebody waits", async () => {
+  using rig = new Rig({ pumped: true });
+  await readSilently(rig);
   const { taken } = rig.port;
   assert.equal(taken[0]!.signals, true);
   assert.equal(taken.at(-1)!.signals, false);
   // Now the device takes its time: what is under way without a signal is looked for, what follows signals.
-  rig.port.submit = submit;
   rig.sendReads(1);
   assert.equal(rig.port.pending[0]!.signals, false);
   await macrotask(3);
@@ -299,12 +306,7 @@ Deno.test("completions that nobody has to wait for stop signalling, and signal a
 Deno.test("silent requests that are refused, cancelled or taken back leave nobody polling for them", async () => {
   using rig = new Rig({ pumped: true });
   rig.onEach = null;
-  for (let pass = 0; pass < 300; pass++) {
-    rig.queue.enqueue(rig.request("read"), rig.file);
-    rig.queue.poll();
-    rig.port.completeAll();
-    rig.queue.poll();
-  }
+  await readSilently(rig);
   rig.port.verdict = () => -Errno.EBADF;
   rig.sendReads(2);
   rig.port.verdict = null;
@@ -312,8 +314,29 @@ Deno.test("silent requests that are refused, cancelled or taken back leave nobod
   const [cancelled] = rig.sendReads(1);
   rig.queue.cancel(cancelled!);
   rig.port.refusal = null;
-  await until(() => rig.results.length === 303, "all have ended");
+  await until(() => rig.results.length === 404, "all have ended");
   assert.equal(rig.queue.arm(), true);
+});
+
+Deno.test("whoever polls with silent requests in flight is signalled at once, and what follows signals by itself", async () => {
+  using rig = new Rig({ pumped: true });
+  await readSilently(rig);
+  rig.sendReads(1);
+  assert.equal(rig.port.pending[0]!.signals, false);
+  assert.equal(rig.pump!.poll(), 0);
+  assert.equal(rig.port.signalCount, 1);
+  rig.sendReads(1);
+  assert.equal(rig.port.pending[1]!.signals, true);
+  rig.port.completeAll();
+  assert.equal(rig.pump!.poll(), 2);
+  for (let round = 0; round < 400; round++) {
+    rig.sendReads(1);
+    assert.equal(rig.port.pending[0]!.signals, true, `round ${round}`);
+    rig.port.completeAll();
+    assert.equal(rig.pump!.poll(), 1);
+  }
+  assert.equal(rig.port.signalCount, 2);
+  rig.assertEmpty();
 });
 
 Deno.test("completions go on signalling while somebody waits for that, however many are found by looking", () => {
