@@ -103,6 +103,7 @@ export const LIBC_CONSTANTS = {
   O_EXCL: { header: "fcntl.h", value: 0o200 },
   O_TRUNC: { header: "fcntl.h", value: 0o1000 },
   O_NONBLOCK: { header: "fcntl.h", value: 0o4000 },
+  O_NOATIME: { header: "fcntl.h", value: 0o1000000 },
   O_CLOEXEC: { header: "fcntl.h", value: 0o2000000 },
   O_PATH: { header: "fcntl.h", value: 0o10000000 },
   AT_FDCWD: { header: "fcntl.h", value: -100 },
