@@ -82,6 +82,9 @@ function autoCall<T>(fn: DeferredCall<T>, arg: T): void {
  */
 let recording: CallList = newCallList();
 let idle: CallList = newCallList();
+/** What the running round leads to. */
+const followUps: CallList = newCallList();
+let inRound = false;
 
 function dispatchCall<T>(fn: DeferredCall<T>, arg: T): void {
   // The list is empty exactly when no microtask is pending: that one detaches it before it runs anything.
@@ -98,6 +101,18 @@ function dispatch(): void {
   const total = list.count;
   recording = idle;
   idle = list;
+  inRound = true;
   const errors = runCalls(list);
-  if (errors !== null) throwCollected(errors, total);
+  inRound = false;
+  const followErrors = followUps.count > 0 ? runCalls(followUps) : null;
+  if (errors !== null || followErrors !== null) throwCollected([...errors ?? [], ...followErrors ?? []], total);
+}
+
+/**
+ * Runs `fn` soon, behind the running job: what a round of `dispatch` leads to runs at the end of its microtask, which
+ * saves another one, everything else in a microtask of its own.
+ */
+export function soon(fn: () => void): void {
+  if (inRound) recordCall(followUps, fn, undefined);
+  else queueMicrotask(fn);
 }

@@ -1,4 +1,5 @@
 import { PollBudget } from "./adaptive.ts";
+import { soon } from "./batching.ts";
 import type { WaitMode } from "./block.ts";
 import { FAIRNESS_BUDGET_US } from "./limits.ts";
 import { Shares } from "./share.ts";
@@ -203,7 +204,7 @@ export class CompletionPump {
     if (this.#scheduled) return;
     this.#scheduled = true;
     if (this.#yieldDue) setImmediate(this.#macroPass);
-    else queueMicrotask(this.#microPass);
+    else soon(this.#microPass);
   }
 
   /** False when there are completions after all, of which no event tells. */

@@ -1,6 +1,6 @@
 /** Counts and order of the batching modes of core/batching.ts. */
 import assert from "node:assert/strict";
-import { BATCH_MODES, type BatchMode, deferCallFor } from "../../core/batching.ts";
+import { BATCH_MODES, type BatchMode, deferCallFor, soon } from "../../core/batching.ts";
 import { plug, plugCall, plugged, unplug } from "../../core/plug.ts";
 import { heapBytesPerCall } from "../support/heap.ts";
 import { recorder } from "./plug_support.ts";
@@ -142,6 +142,40 @@ Deno.test("several dispatched calls that throw become one AggregateError, and th
   assert.ok(errors[0] instanceof AggregateError);
   assert.deepEqual(errors[0].errors, [first, second]);
   assert.deepEqual(await countRuns("dispatch", false), EXPECTED_RUNS.dispatch.outside);
+});
+
+Deno.test("what a round leads to runs at its end, once, in the same microtask; all else in one of its own", async () => {
+  const log: string[] = [];
+  let passes = 0;
+  const pass = () => {
+    log.push("pass");
+    if (++passes < 2) soon(pass);
+  };
+  const submit = (name: string) => {
+    log.push(name);
+    soon(pass);
+  };
+  for (const name of ["a", "b"]) deferCallFor("dispatch")(submit, name);
+  queueMicrotask(() => void log.push("behind the round"));
+  await Promise.resolve();
+  assert.deepEqual(log, ["a", "b", "pass", "behind the round"]);
+  await Promise.resolve();
+  assert.deepEqual(log.slice(4), ["pass"]);
+});
+
+Deno.test("a pass that throws is uncaught as a call is, and keeps no other from running", async () => {
+  const log: string[] = [];
+  const error = new Error("from a pass");
+  const submit = (name: string) => {
+    soon(() => {
+      log.push(name);
+      if (name === "a") throw error;
+    });
+  };
+  const errors = await uncaughtDuring(() => {
+    for (const name of ["a", "b"]) deferCallFor("dispatch")(submit, name);
+  });
+  assert.deepEqual([log, errors], [["a", "b"], [error]]);
 });
 
 Deno.test("a repeat in mode dispatch and auto allocates nothing", () => {
