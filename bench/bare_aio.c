@@ -44,7 +44,7 @@ int main(int argc, char **argv)
         return 2;
     }
     int depth = atoi(argv[2]), batch = atoi(argv[3]);
-    int fd = open(argv[1], O_RDONLY | O_DIRECT);
+    int fd = open(argv[1], O_RDONLY | O_DIRECT | O_NOATIME);
     if (fd < 0) fail("open");
     uint64_t blocks = lseek(fd, 0, SEEK_END) / BLOCK_BYTES;
     aio_context_t context = 0;
