@@ -45,8 +45,8 @@ export class SharedMemory implements OwnedMemory {
     // From the start of the file: huge pages want offsets that are multiples of a size nobody has told.
     this.#mappedBytes = Math.ceil((fileOffset + byteLength) / PAGE_BYTES) * PAGE_BYTES;
     const prot = C.PROT_READ.value | C.PROT_WRITE.value;
-    const flags = C.MAP_SHARED.value | C.MAP_NORESERVE.value;
-    const pointer = libc().mmap(null, BigInt(this.#mappedBytes), prot, flags, fd, 0n);
+    // Reserved: huge pages that are not there are refused here, where touching them would end the process.
+    const pointer = libc().mmap(null, BigInt(this.#mappedBytes), prot, C.MAP_SHARED.value, fd, 0n);
     const start = Deno.UnsafePointer.value(pointer);
     if (pointer === null || start >= 0xffff_ffff_ffff_f000n) {
       throw new StorageError({ kind: "resource", op: "map", target: name, errno: lastErrno() });
@@ -59,7 +59,9 @@ export class SharedMemory implements OwnedMemory {
     const buffer = Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength, fileOffset);
     this.bytes = new Uint8Array(buffer);
     this.words = new Int32Array(buffer, 0, Math.floor(byteLength / Int32Array.BYTES_PER_ELEMENT));
-    this.sealed = (libc().fcntl(fd, C.F_GET_SEALS.value, 0n) & C.F_SEAL_SHRINK.value) !== 0;
+    // −1 where files have no seals: on everything but tmpfs and hugetlbfs.
+    const seals = libc().fcntl(fd, C.F_GET_SEALS.value, 0n);
+    this.sealed = seals >= 0 && (seals & C.F_SEAL_SHRINK.value) !== 0;
   }
 
   /** Detaches and unmaps; harmless when done twice. Throws an InvariantError while a request holds the memory. */

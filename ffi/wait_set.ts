@@ -1,12 +1,10 @@
+import { Errno } from "../core/errno.ts";
 import { StorageError } from "../core/errors.ts";
-import { LIBC_CONSTANTS as C } from "./libc/layout.ts";
+import { EPOLL_EVENT, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc } from "./libc/mod.ts";
 
 /** Descriptors that one wait can find ready; what is left over is found by the next. */
 const MAX_EVENTS = 16;
-
-/** Bytes of the largest `struct epoll_event`: 12 on x86-64, 16 elsewhere. */
-const EVENT_BYTES = 16;
 
 /**
  * Descriptors that a thread sleeps for together, in one system call (epoll(7)), until one of them is signalled. For a thread
@@ -20,7 +18,7 @@ const EVENT_BYTES = 16;
  */
 export class WaitSet implements Disposable {
   /** Filled by the kernel, read by nobody: whoever wakes up looks at everything. */
-  readonly #events = new Uint8Array(MAX_EVENTS * EVENT_BYTES);
+  readonly #events = new Uint8Array(MAX_EVENTS * EPOLL_EVENT.byteLength);
   readonly #fd: number;
 
   /** Makes an empty set. Throws StorageError. */
@@ -35,14 +33,18 @@ export class WaitSet implements Disposable {
     this.#control(C.EPOLL_CTL_ADD.value, fd);
   }
 
-  /** Takes a descriptor out. */
+  /** Takes a descriptor out; harmless where it is not in, or closed. */
   remove(fd: number): void {
-    this.#control(C.EPOLL_CTL_DEL.value, fd);
+    this.#control(C.EPOLL_CTL_DEL.value, fd, [Errno.ENOENT, Errno.EBADF]);
   }
 
   /** Sleeps until a descriptor is signalled, a signal comes, or `timeoutMs` are over (−1: no time-out). */
   sleep(timeoutMs = -1): void {
-    libc().epoll_wait(this.#fd, this.#events, MAX_EVENTS, timeoutMs);
+    if (libc().epoll_wait(this.#fd, this.#events, MAX_EVENTS, timeoutMs) >= 0) return;
+    const errno = lastErrno();
+    // A signal of the process: whoever sleeps looks at everything, as after any wake-up.
+    if (errno === Errno.EINTR) return;
+    throw new StorageError({ kind: "io", op: "wait for", target: "descriptors", errno });
   }
 
   /** Closes the set; the descriptors in it are not its own. */
@@ -50,10 +52,13 @@ export class WaitSet implements Disposable {
     closeFile(this.#fd, "epoll instance");
   }
 
-  #control(operation: number, fd: number): void {
-    const event = new Uint8Array(EVENT_BYTES);
-    new DataView(event.buffer).setUint32(0, (C.EPOLLIN.value | C.EPOLLET.value) >>> 0, true);
+  #control(operation: number, fd: number, harmless: readonly number[] = []): void {
+    const event = new Uint8Array(EPOLL_EVENT.byteLength);
+    const interest = (C.EPOLLIN.value | C.EPOLLET.value) >>> 0;
+    new DataView(event.buffer).setUint32(EPOLL_EVENT.fields.events.offset, interest, true);
     if (libc().epoll_ctl(this.#fd, operation, fd, event) === 0) return;
-    throw new StorageError({ kind: "io", op: "wait for", target: `descriptor ${fd}`, errno: lastErrno() });
+    const errno = lastErrno();
+    if (harmless.includes(errno)) return;
+    throw new StorageError({ kind: "io", op: "wait for", target: `descriptor ${fd}`, errno });
   }
 }

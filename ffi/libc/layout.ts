@@ -40,6 +40,11 @@ export const POLLFD = struct("struct pollfd", "poll.h", 8, {
   revents: ["revents", "i16", 6],
 });
 
+/** What epoll_ctl(2) is told and epoll_wait(2) tells; packed on x86-64 alone. */
+export const EPOLL_EVENT = struct("struct epoll_event", "sys/epoll.h", Deno.build.arch === "x86_64" ? 12 : 16, {
+  events: ["events", "u32", 0],
+});
+
 /** When a timer expires, and how often (timerfd_settime(2)). */
 export const ITIMERSPEC = struct("struct itimerspec", "sys/timerfd.h", 32, {
   intervalSeconds: ["it_interval.tv_sec", "i64", 0],
@@ -124,7 +129,6 @@ export const LIBC_CONSTANTS = {
   MAP_SHARED: { header: "sys/mman.h", value: 1 },
   MAP_PRIVATE: { header: "sys/mman.h", value: 2 },
   MAP_ANONYMOUS: { header: "sys/mman.h", value: 0x20 },
-  MAP_NORESERVE: { header: "sys/mman.h", value: 0x4000 },
   MAP_POPULATE: { header: "sys/mman.h", value: 0x8000 },
   MFD_CLOEXEC: { header: "sys/mman.h", value: 1 },
   F_DUPFD_CLOEXEC: { header: "fcntl.h", value: 1030 },
@@ -156,6 +160,8 @@ export const LIBC_CONSTANTS = {
   MSG_NOSIGNAL: { header: "sys/socket.h", value: 0x4000 },
   MSG_CMSG_CLOEXEC: { header: "sys/socket.h", value: 0x40000000 },
   SHUT_RDWR: { header: "sys/socket.h", value: 2 },
+  F_GETFL: { header: "fcntl.h", value: 3 },
+  F_SETFL: { header: "fcntl.h", value: 4 },
   F_ADD_SEALS: { header: "fcntl.h", value: 1033 },
   F_GET_SEALS: { header: "fcntl.h", value: 1034 },
   F_SEAL_SHRINK: { header: "fcntl.h", value: 2 },
