@@ -27,13 +27,11 @@ export class FileTarget {
   fd: number;
   /** What was found. */
   readonly info: TargetInfo;
-  #deviceBytes: number;
 
-  private constructor(path: string, fd: number, info: TargetInfo, deviceBytes: number) {
+  private constructor(path: string, fd: number, info: TargetInfo) {
     this.path = path;
     this.fd = fd;
     this.info = info;
-    this.#deviceBytes = deviceBytes;
   }
 
   /** Opens `path`. Throws StorageError of kind `open` or `unsupported`; nothing stays open then. */
@@ -46,18 +44,17 @@ export class FileTarget {
     try {
       const status = statFile(fd, path);
       assertServable(path, status);
-      const isDevice = status.type === C.S_IFBLK.value;
-      const info = describe(fd, path, status, options);
-      return new FileTarget(path, fd, info, isDevice ? ioctlNumber(fd, C.BLKGETSIZE64.value, 8, path) : -1);
+      return new FileTarget(path, fd, describe(fd, path, status, options));
     } catch (error) {
       closeFile(fd, path);
       throw error;
     }
   }
 
-  /** Size in bytes now; a regular file is asked each time. */
+  /** Size in bytes now: both kinds change it while they are open. */
   size(): number {
-    return this.#deviceBytes >= 0 ? this.#deviceBytes : statFile(this.fd, this.path).size;
+    const { fd, path } = this;
+    return this.info.kind === "file" ? statFile(fd, path).size : ioctlNumber(fd, C.BLKGETSIZE64.value, 8, path);
   }
 
   /** Grows (with a hole) or truncates a regular file. */
