@@ -80,7 +80,12 @@ export function listenAt(path: string): Listener {
       replacedStale = true;
       errno = bindTo(fd, address);
     }
-    if (errno !== 0) throw new StorageError({ kind: "open", op: "listen at", target: path, errno });
+    if (errno !== 0) {
+      const detail = errno === Errno.ENOENT
+        ? "its folder does not exist; wanted one that takes new sockets"
+        : undefined;
+      throw new StorageError({ kind: "open", op: "listen at", target: path, errno, detail });
+    }
     const inode = statPath(path)?.inode;
     if (libc().listen(fd, BACKLOG) < 0) {
       throw new StorageError({ kind: "open", op: "listen at", target: path, errno: lastErrno() });
@@ -115,10 +120,13 @@ function removeStale(path: string): void {
   if (errno === 0 || errno === Errno.EAGAIN) {
     throw refuse("it is in use by a live server; wanted a free path or the end of that server");
   }
-  if (errno !== Errno.ECONNREFUSED && errno !== Errno.ENOENT) {
-    throw new StorageError({ kind: "open", op: "listen at", target: path, errno, detail: "a socket stands there" });
+  // Nothing to connect to, and yet no room: a link that leads nowhere.
+  if (errno === Errno.ENOENT) throw refuse("a link without an end stands there; wanted a free path");
+  if (errno !== Errno.ECONNREFUSED) {
+    const detail = "a socket of another kind stands there; wanted a free path";
+    throw new StorageError({ kind: "open", op: "listen at", target: path, errno, detail });
   }
-  if (errno === Errno.ECONNREFUSED && libc().unlink(pathString(path)) < 0) {
+  if (libc().unlink(pathString(path)) < 0) {
     throw new StorageError({ kind: "open", op: "replace the stale socket", target: path, errno: lastErrno() });
   }
 }

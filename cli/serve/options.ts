@@ -15,6 +15,9 @@ const DEFAULT_QUEUES = 16;
 /** Largest ring. */
 const MAX_QUEUE_SIZE = 1024;
 
+/** What a guest can be shown as serial number. */
+const SERIAL = /^[\x20-\x7e]{0,20}$/;
+
 /** A disk to be served, as the command line says it. Plain data: Workers get it as it is. */
 export interface ServePlan {
   readonly target: string;
@@ -55,8 +58,8 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     readOnly: raw["readonly"] === true,
     batch: choice(raw, "batch", DEVICE_BATCH_MODES, "plug"),
     queueCount: integer(raw, "numQueues", Math.max(DEFAULT_QUEUES, workerCount), { from: 1, to: MAX_QUEUES }),
-    queueSize: integer(raw, "queueSize", 256, { from: 2, to: MAX_QUEUE_SIZE }),
-    serial: text(raw, "serial") ?? "plugio",
+    queueSize: parseQueueSize(raw),
+    serial: parseSerial(raw),
     writeBack: flag("wce"),
     poll: flag("poll", false),
     block: flag("block"),
@@ -64,4 +67,16 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     deferNotify: flag("deferNotify"),
     shares: flag("shares"),
   };
+}
+
+function parseQueueSize(raw: RawOptions): number {
+  const size = integer(raw, "queueSize", 256, { from: 2, to: MAX_QUEUE_SIZE });
+  if (Number.isInteger(Math.log2(size))) return size;
+  throw misuse(`Cannot use --queue-size ${size}: wanted a power of two from 2 to ${MAX_QUEUE_SIZE}`);
+}
+
+function parseSerial(raw: RawOptions): string {
+  const serial = text(raw, "serial") ?? "plugio";
+  if (SERIAL.test(serial)) return serial;
+  throw misuse(`Cannot use --serial ${JSON.stringify(serial)}: wanted at most 20 ASCII characters`);
 }
