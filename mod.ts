@@ -79,7 +79,7 @@ export {
   serveVhostUserBlk,
 } from "./devices/serve/vhost_user_blk.ts";
 export type { BlkStats } from "./devices/blk/stats.ts";
-export type { HostPort } from "./devices/vhost_user/worker_hosts.ts";
+export { type HostPort, workerIsGone } from "./devices/vhost_user/worker_hosts.ts";
 export {
   type BindOutcome,
   type Diagnosis,

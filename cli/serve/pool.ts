@@ -1,4 +1,4 @@
-import type { HostPort } from "../../mod.ts";
+import { type HostPort, workerIsGone } from "../../mod.ts";
 import { failed } from "../failure.ts";
 import type { FromServeWorker, ServeCounters, ToServeWorker } from "./messages.ts";
 import type { ServePlan } from "./options.ts";
@@ -49,9 +49,11 @@ function startWorker(plan: ServePlan, log: (line: string) => void, onFailure: (e
   const channel = new MessageChannel();
   const ready = Promise.withResolvers<void>();
   const closed = Promise.withResolvers<ServeCounters>();
+  const port = channel.port1 as unknown as HostPort;
   const fail = (error: Error) => {
     ready.reject(error);
     closed.reject(error);
+    workerIsGone(port, error.message);
     onFailure(error);
   };
   // Whoever waits hears of it; that nobody does any more is no error of its own.
@@ -68,5 +70,5 @@ function startWorker(plan: ServePlan, log: (line: string) => void, onFailure: (e
     fail(failed(`A Worker that serves queues has ended: ${event.message}`));
   };
   worker.postMessage({ type: "open", plan, port: channel.port2 } satisfies ToServeWorker, [channel.port2]);
-  return { worker, port: channel.port1 as unknown as HostPort, ready, closed };
+  return { worker, port, ready, closed };
 }

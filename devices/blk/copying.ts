@@ -2,9 +2,6 @@ import { Fifo } from "../../core/fifo.ts";
 import { BlkAction, type BlkRequest } from "./request.ts";
 import type { ServedDevice } from "./run.ts";
 
-/** Bytes that one copied request may have: what the limits in the configuration space allow, rounded up. */
-export const MAX_COPIED_BYTES = 128 * 1024 * 1024;
-
 /** Bytes of all copies of one queue at a time; more wait in order. Bounds what a guest can make this process allocate. */
 export const COPY_POOL_BYTES = 128 * 1024 * 1024;
 
@@ -57,9 +54,6 @@ export class CopiedTransfers {
 
   async #transfer(request: BlkRequest, durable: boolean): Promise<void> {
     const { data, offset, length } = request;
-    if (length > MAX_COPIED_BYTES) {
-      throw new RangeError(`Cannot copy ${length} bytes: wanted at most ${MAX_COPIED_BYTES}`);
-    }
     const copy = new Uint8Array(length);
     if (request.action === BlkAction.write) {
       data.read(0, copy);

@@ -1,6 +1,6 @@
 import { closeFile } from "../../ffi/libc/mod.ts";
 import { endSocket, receive, send, waitReadable } from "../../ffi/unix_socket.ts";
-import { HEADER, HeaderFlag, MAX_PAYLOAD_BYTES, messageType } from "./wire.ts";
+import { HEADER, HeaderFlag, MAX_MESSAGE_FDS, MAX_PAYLOAD_BYTES, type MessageType, messageType } from "./wire.ts";
 
 /** What the other side did is no vhost-user: the connection is of no use any more. */
 export class ProtocolError extends Error {
@@ -56,11 +56,14 @@ export class Channel {
       const flags = header.getUint32(HEADER.fields.flags.offset, true);
       const size = header.getUint32(HEADER.fields.size.offset, true);
       assertHeader(request, flags, size);
+      const type = messageType(request);
+      // Before the rest is read: who announces nonsense is not waited for.
+      if (type !== null) assertSize(type, size);
       const payload = new DataView(new ArrayBuffer(size));
       if (await this.#fill(payload, fds) < size) {
         throw new ProtocolError(`The connection ended in the middle of ${nameOf(request)}`);
       }
-      assertShape(request, size, fds.length);
+      if (type !== null) assertFds(type, fds.length);
       const needReply = (flags & HeaderFlag.needReply) !== 0;
       return { request, name: nameOf(request), needReply, payload, fds };
     } catch (error) {
@@ -109,7 +112,7 @@ export class Channel {
     }
   }
 
-  /** Fills `view`; returns the bytes read, fewer only at the end. */
+  /** Fills `view`; returns the bytes read, fewer only at the end. Throws for more descriptors than any message has. */
   async #fill(view: DataView<ArrayBuffer>, fds: number[]): Promise<number> {
     let done = 0;
     while (done < view.byteLength) {
@@ -121,6 +124,9 @@ export class Channel {
       }
       fds.push(...received.fds);
       if (received.truncated) throw new ProtocolError("More descriptors came than this process may have open");
+      if (fds.length > MAX_MESSAGE_FDS) {
+        throw new ProtocolError(`A message has ${fds.length} descriptors; wanted at most ${MAX_MESSAGE_FDS}`);
+      }
       if (received.byteLength === 0) return done;
       done += received.byteLength;
     }
@@ -141,17 +147,14 @@ function assertHeader(request: number, flags: number, size: number): void {
   }
 }
 
-/** Payload and descriptors of known messages are as the table says; of unknown ones nothing is known. */
-function assertShape(request: number, size: number, fdCount: number): void {
-  const type = messageType(request);
-  if (type === null) return;
-  const { name, minBytes, maxBytes, minFds, maxFds } = type;
-  if (size < minBytes || size > maxBytes) {
-    throw new ProtocolError(`${name} has ${size} bytes; wanted ${range(minBytes, maxBytes)}`);
-  }
-  if (fdCount < minFds || fdCount > maxFds) {
-    throw new ProtocolError(`${name} has ${fdCount} descriptors; wanted ${range(minFds, maxFds)}`);
-  }
+function assertSize({ name, minBytes, maxBytes }: MessageType, size: number): void {
+  if (size >= minBytes && size <= maxBytes) return;
+  throw new ProtocolError(`${name} has ${size} bytes; wanted ${range(minBytes, maxBytes)}`);
+}
+
+function assertFds({ name, minFds, maxFds }: MessageType, count: number): void {
+  if (count >= minFds && count <= maxFds) return;
+  throw new ProtocolError(`${name} has ${count} descriptors; wanted ${range(minFds, maxFds)}`);
 }
 
 function range(min: number, max: number): string {

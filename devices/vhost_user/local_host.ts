@@ -173,14 +173,17 @@ export class LocalHost implements QueueHost {
     const running = this.#queues.get(index);
     if (running === undefined) throw new RangeError(`Cannot stop queue ${index}: it does not run`);
     this.#loop.remove(running.device);
-    this.#sleeper?.remove(running.kickFd);
-    running.wakeup[Symbol.dispose]();
-    await running.device.drain();
-    running.device.close();
-    this.#queues.delete(index);
-    if (this.#queues.size === 0) this.#endWork();
-    running.inflight?.[Symbol.dispose]();
-    for (const fd of [running.callFd, running.errFd]) if (fd >= 0) closeFile(fd, `queue ${index}`);
+    try {
+      this.#sleeper?.remove(running.kickFd);
+    } finally {
+      running.wakeup[Symbol.dispose]();
+      await running.device.drain();
+      running.device.close();
+      this.#queues.delete(index);
+      if (this.#queues.size === 0) this.#endWork();
+      running.inflight?.[Symbol.dispose]();
+      for (const fd of [running.callFd, running.errFd]) if (fd >= 0) closeFile(fd, `queue ${index}`);
+    }
     return running.device.queue.nextAvail;
   }
 
@@ -199,16 +202,22 @@ export class LocalHost implements QueueHost {
     return attempt(() => this.#model.configured(config));
   }
 
+  /** Whatever goes wrong with one queue, nothing of this front end is left for the next one. */
   async reset(): Promise<void> {
-    await Promise.all([...this.#queues.keys()].map((index) => this.stopQueue(index)));
+    const stops = await Promise.allSettled([...this.#queues.keys()].map((index) => this.stopQueue(index)));
     this.#dirtyLog?.[Symbol.dispose]();
     this.#dirtyLog = null;
     this.#regions.clear();
     this.#memory?.release();
     this.#memory = null;
+    for (const stop of stops) if (stop.status === "rejected") throw stop.reason;
   }
 
   #newQueue(spec: QueueSpec, memory: GuestMemory, inflight: SharedMemory | null): SplitQueue {
+    if (spec.inflight !== null && spec.inflight.queueSize < spec.size) {
+      const { queueSize } = spec.inflight;
+      throw new RangeError(`Cannot track a ring of ${spec.size} entries in an in-flight file for ${queueSize}`);
+    }
     const has = (bit: { readonly value: number }) => (spec.features >> BigInt(bit.value) & 1n) === 1n;
     return new SplitQueue({
       views: mapRing(memory, spec),
@@ -265,6 +274,8 @@ export class LocalHost implements QueueHost {
       device.queue.move(mapRing(memory, spec), memory);
     } catch (error) {
       device.queue.broken = `its rings are gone with the guest's memory: ${(error as Error).message}`;
+      // Its views point at memory that is unmapped once what is in flight has ended.
+      this.#loop.remove(device);
       this.#reportBroken(device);
     }
   }

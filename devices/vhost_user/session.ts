@@ -310,7 +310,7 @@ export class Session {
   }
 
   #takeFd({ fds }: Message, index: number, which: VringFd): void {
-    this.#vring(index).setFd(which, fds.length === 0 ? -1 : duplicateFile(fds[0]!, `${which} descriptor`));
+    this.#vring(index).setFd(which, fds[0] ?? -1);
   }
 
   async #start(index: number): Promise<void> {

@@ -5,14 +5,16 @@ import type { QueueHost, QueueSpec, RegionSpec } from "./host.ts";
 import { type InflightPayload, Refusal, type RegionPayload } from "./payload.ts";
 import { MAX_MEMORY_SLOTS } from "./wire.ts";
 
-/** Sum of all regions that a front end may have mapped, in bytes: more than any guest, less than the address space. */
+/** Sum of all that a front end may have mapped, in bytes: more than any guest, less than the address space. */
 export const MAX_GUEST_BYTES: number = 2 ** 44;
+
+/** Identity of the next region: no two sessions share one, so that no host takes one's memory for another's. */
+let nextRegionId = 1;
 
 /** The guest's memory as this session knows it: which regions there are. The host maps them. */
 export class SessionMemory {
   readonly #host: QueueHost;
   #regions: RegionSpec[] = [];
-  #nextId = 1;
 
   /** Starts without memory. */
   constructor(host: QueueHost) {
@@ -21,7 +23,7 @@ export class SessionMemory {
 
   /** Replaces everything. The descriptors stay the caller's. */
   async replace(regions: readonly RegionPayload[], fds: readonly number[]): Promise<void> {
-    await this.#use(regions.map((region, index) => ({ ...region, fd: fds[index]!, id: this.#nextId++ })));
+    await this.#use(regions.map((region, index) => ({ ...region, fd: fds[index]!, id: nextRegionId++ })));
   }
 
   /** Adds one region. */
@@ -29,7 +31,7 @@ export class SessionMemory {
     if (this.#regions.length >= MAX_MEMORY_SLOTS) {
       throw new Refusal(`There are ${MAX_MEMORY_SLOTS} memory regions already, as many as were offered`);
     }
-    await this.#use([...this.#regions, { ...region, fd, id: this.#nextId++ }]);
+    await this.#use([...this.#regions, { ...region, fd, id: nextRegionId++ }]);
   }
 
   /** Takes one region away. */
@@ -45,7 +47,8 @@ export class SessionMemory {
   }
 
   async #use(regions: RegionSpec[]): Promise<void> {
-    const totalBytes = regions.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    // What is mapped begins at the start of the file.
+    const totalBytes = regions.reduce((sum, { fileOffset, byteLength }) => sum + fileOffset + byteLength, 0);
     if (totalBytes > MAX_GUEST_BYTES) {
       throw new Refusal(`The memory regions have ${totalBytes} bytes; wanted at most ${MAX_GUEST_BYTES}`);
     }

@@ -1,4 +1,5 @@
-import { closeFile } from "../../ffi/libc/mod.ts";
+import { isEventFd } from "../../ffi/event_fd.ts";
+import { closeFile, duplicateFile, setNonblocking } from "../../ffi/libc/mod.ts";
 import { isQueueSize } from "../virtio/mod.ts";
 import type { QueueHost, QueueSpec } from "./host.ts";
 import { VHOST_CONSTANTS as H } from "./layout.ts";
@@ -71,10 +72,17 @@ export class Vring {
     this.#addresses = addresses;
   }
 
-  /** SET_VRING_KICK, _CALL, _ERR: takes the descriptor over; −1 for none. */
+  /** SET_VRING_KICK, _CALL, _ERR: keeps a copy of the descriptor, which has to be an eventfd; −1 for none. */
   setFd(which: VringFd, fd: number): void {
+    let copy = -1;
+    if (fd >= 0) {
+      if (!isEventFd(fd)) throw new Refusal(`The ${which} descriptor of ring ${this.#index} is no eventfd`);
+      // One that waits at its maximum would keep everybody waiting; QEMU sets this as well.
+      setNonblocking(fd, `${which} descriptor`);
+      copy = duplicateFile(fd, `${which} descriptor`);
+    }
     this.#closeFd(which);
-    this.#fds[which] = fd;
+    this.#fds[which] = copy;
   }
 
   /** SET_VRING_ENABLE. */

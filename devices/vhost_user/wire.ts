@@ -66,6 +66,9 @@ export const MAX_CONFIG_BYTES = 256;
 /** Regions in one SET_MEM_TABLE: what the message has room for. */
 export const MAX_TABLE_REGIONS = 8;
 
+/** Descriptors of one message at most: one for each region of the largest table. */
+export const MAX_MESSAGE_FDS = MAX_TABLE_REGIONS;
+
 /** Regions in all, added one by one: what this server answers GET_MAX_MEM_SLOTS with, as QEMU does for a machine. */
 export const MAX_MEMORY_SLOTS = 509;
 

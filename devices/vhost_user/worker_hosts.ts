@@ -22,7 +22,8 @@ interface Call {
 type FromHost =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly error: string }
-  | { readonly broken: number };
+  | { readonly broken: number }
+  | { readonly gone: string };
 
 /** Serves `host` to the other end of `port`, in the Worker whose queues it serves. */
 export function offerHost(port: HostPort, host: QueueHost): void {
@@ -37,17 +38,27 @@ export function offerHost(port: HostPort, host: QueueHost): void {
   };
 }
 
+/**
+ * To be called by the owner of a Worker that has ended in the middle, with this end of its channel: nothing else tells. What
+ * its queues were asked for fails, now and from then on.
+ */
+export function workerIsGone(port: HostPort, reason: string): void {
+  port.onmessage?.(new MessageEvent("message", { data: { gone: reason } satisfies FromHost }));
+}
+
 /** A host in another Worker. */
 class FarHost {
   readonly #port: HostPort;
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
   #lastId = 0;
+  #gone: Error | null = null;
 
   constructor(port: HostPort, onBroken: (index: number) => void) {
     this.#port = port;
     port.onmessage = ({ data }) => {
       const message = data as FromHost;
       if ("broken" in message) return onBroken(message.broken);
+      if ("gone" in message) return this.#end(new Error(message.gone));
       const pending = this.#pending.get(message.id);
       this.#pending.delete(message.id);
       if ("error" in message) pending?.reject(new Error(message.error));
@@ -56,11 +67,18 @@ class FarHost {
   }
 
   call(method: HostMethod, ...args: readonly unknown[]): Promise<unknown> {
+    if (this.#gone !== null) return Promise.reject(this.#gone);
     const id = ++this.#lastId;
     const pending = Promise.withResolvers<unknown>();
     this.#pending.set(id, pending);
     this.#port.postMessage({ id, method, args } satisfies Call);
     return pending.promise;
+  }
+
+  #end(gone: Error): void {
+    this.#gone = gone;
+    for (const { reject } of this.#pending.values()) reject(gone);
+    this.#pending.clear();
   }
 }
 
@@ -102,8 +120,10 @@ export class WorkerHosts implements QueueHost {
     return this.#all("reset");
   }
 
+  /** Waits for all of them, also where one fails: what follows may rely on the others having done it. */
   async #all(method: HostMethod, ...args: readonly unknown[]): Promise<void> {
-    await Promise.all(this.#hosts.map((host) => host.call(method, ...args)));
+    const results = await Promise.allSettled(this.#hosts.map((host) => host.call(method, ...args)));
+    for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
   #hostOf(index: number): FarHost {

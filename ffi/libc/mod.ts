@@ -180,9 +180,19 @@ export function duplicateFile(fd: number, target: string): number {
   return copy;
 }
 
+/** Lets reads and writes of an open file answer EAGAIN instead of waiting, for all who have descriptors of it. */
+export function setNonblocking(fd: number, target: string): void {
+  const flags = libc().fcntl(fd, C.F_GETFL.value, 0n);
+  if (flags >= 0 && libc().fcntl(fd, C.F_SETFL.value, BigInt(flags | C.O_NONBLOCK.value)) >= 0) return;
+  throw new StorageError({ kind: "io", op: "use", target, errno: lastErrno() });
+}
+
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
 
-/** Adds 1 to an eventfd: wakes whoever waits for it. */
+/**
+ * Adds 1 to an eventfd: wakes whoever waits for it. What a nonblocking one answers is of no interest: it refuses only at
+ * its maximum, where it is signalled already.
+ */
 export function signalEventFd(fd: number): void {
   libc().write(fd, ONE, 8n);
 }

@@ -1,0 +1,166 @@
+/** Front ends that follow the protocol and mean harm: the server lives on, and the next one finds it clean. */
+import assert from "node:assert/strict";
+import { BlkStatus } from "../../../devices/blk/mod.ts";
+import { MAX_REQUEST_BYTES } from "../../../devices/blk/config.ts";
+import { inflightPayload, u64Payload, vringStatePayload } from "../../../devices/vhost_user/payload.ts";
+import { messageNumber } from "../../../devices/vhost_user/wire.ts";
+import { closeFile, libc, newEventFd, newSocketPair } from "../../../ffi/libc/mod.ts";
+import { newSharedFile } from "../../../ffi/shared_memory.ts";
+import { WaitSet } from "../../../ffi/wait_set.ts";
+import { inflightBytes } from "../../../devices/virtio/mod.ts";
+import { readRequest } from "../../support/blk_requests.ts";
+import { pattern } from "../../support/temp_file.ts";
+import { memoryTable, messageBytes, regionBytes, SharedGuest, VhostClient } from "../../support/vhost_client.ts";
+import { VirtioDriver } from "../../support/virtio_driver.ts";
+import { ALL_PROTOCOL, FEATURES, openDescriptors, ServedRig, until } from "./rig.ts";
+
+/** A front end with memory and a queue that is enabled. */
+async function connect(rig: ServedRig, shared: SharedGuest) {
+  const client = new VhostClient(rig.socket);
+  await client.negotiate(FEATURES, ALL_PROTOCOL);
+  client.setMemory(shared);
+  return { client, queue: client.startQueue(new VirtioDriver(shared.guest, 64)) };
+}
+
+/** A front end that behaves reads what is on the disk. */
+async function assertServes(rig: ServedRig): Promise<void> {
+  using shared = new SharedGuest();
+  const { client, queue } = await connect(rig, shared);
+  using _client = client;
+  const read = readRequest(shared.guest, 2, 4096);
+  assert.deepEqual(await client.run(queue, read), { status: BlkStatus.ok, length: 4097 });
+  assert.deepEqual(shared.guest.at(read.data, 4096), pattern(1024, 4096));
+}
+
+const OPTIONS = [{}, { block: false }, { poll: true }] as const;
+
+for (const which of ["SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR"] as const) {
+  Deno.test(`${which} takes eventfds alone: what else is readable, or blocks, is refused`, async () => {
+    await using rig = await ServedRig.start();
+    {
+      using client = new VhostClient(rig.socket);
+      await client.negotiate(FEATURES, ALL_PROTOCOL);
+      const [left, right] = newSocketPair();
+      const memory = newSharedFile("no eventfd", 4096);
+      using _set = new WaitSet();
+      for (const fd of [left, right, memory, client.fd]) {
+        assert.equal(await client.try(which, u64Payload(0n), [fd]), false);
+      }
+      for (const fd of [left, right, memory]) closeFile(fd, "no eventfd");
+      const event = newEventFd();
+      assert.equal(await client.try(which, u64Payload(0n), [event]), true);
+      closeFile(event, "eventfd");
+    }
+    await rig.logged(/descriptor of ring 0 is no eventfd/);
+    await assertServes(rig);
+  });
+}
+
+for (const options of OPTIONS) {
+  const name = JSON.stringify(options);
+  Deno.test(`rings that leave the guest's memory stop their queue, and a kick after it harms nobody (${name})`, async () => {
+    for (const take of ["another", "none", "removed"] as const) {
+      await using rig = await ServedRig.start(options);
+      {
+        using shared = new SharedGuest();
+        using other = new SharedGuest(1 << 16, 0x8000_0000, 0x7e00_0000_0000);
+        const { client, queue } = await connect(rig, shared);
+        using _client = client;
+        await client.run(queue, readRequest(shared.guest, 0, 512));
+        if (take === "another") client.setMemory(other);
+        else if (take === "none") client.tell("SET_MEM_TABLE", memoryTable());
+        else client.tell("REM_MEM_REG", removal(shared));
+        await rig.logged(/queue 0 is stopped.*its rings are gone/);
+        for (let kick = 0; kick < 3; kick++) {
+          client.submit(queue, readRequest(shared.guest, 0, 512));
+          assert.equal(await client.number("GET_QUEUE_NUM"), 1n);
+        }
+      }
+      await assertServes(rig);
+    }
+  });
+}
+
+/** Payload of REM_MEM_REG. */
+function removal(shared: SharedGuest): Uint8Array<ArrayBuffer> {
+  const region = regionBytes(shared.guest);
+  const bytes = new Uint8Array(8 + region.length);
+  bytes.set(region, 8);
+  return bytes;
+}
+
+Deno.test("an in-flight file for fewer entries than the ring has is refused before the queue starts", async () => {
+  await using rig = await ServedRig.start();
+  using shared = new SharedGuest();
+  for (const queueSize of [2, 32]) {
+    using client = new VhostClient(rig.socket);
+    await client.negotiate(FEATURES, ALL_PROTOCOL);
+    const layout = { byteLength: inflightBytes(queueSize), fileOffset: 0, queueCount: 1, queueSize };
+    const fd = newSharedFile("in-flight", layout.byteLength);
+    client.tell("SET_INFLIGHT_FD", inflightPayload(layout), [fd]);
+    closeFile(fd, "in-flight");
+    client.setMemory(shared);
+    client.startQueue(new VirtioDriver(shared.guest, 64), 0, { enable: false });
+    assert.equal(await client.try("SET_VRING_ENABLE", vringStatePayload(0, 1)), false);
+    await rig.logged(new RegExp(`ring of 64 entries in an in-flight file for ${queueSize}`));
+  }
+  await assertServes(rig);
+});
+
+Deno.test("a call descriptor that is full and would block stops nobody", async () => {
+  await using rig = await ServedRig.start();
+  using shared = new SharedGuest();
+  const call = newEventFd({ nonblocking: false });
+  const most = new Uint8Array(new BigUint64Array([0xffff_ffff_ffff_fffen]).buffer);
+  libc().write(call, most, 8n);
+  {
+    const { client, queue } = await connect(rig, shared);
+    using _client = client;
+    client.tell("SET_VRING_CALL", u64Payload(0n), [call]);
+    for (let index = 0; index < 3; index++) await client.run(queue, readRequest(shared.guest, index, 512));
+  }
+  closeFile(call, "call");
+  await assertServes(rig);
+});
+
+Deno.test("a request longer than the limits that were offered is an I/O error at once, one within them is done", async () => {
+  await using rig = await ServedRig.start();
+  await rig.device.resize(2 ** 32);
+  await rig.server.checkSize();
+  using shared = new SharedGuest(1 << 24);
+  const { client, queue } = await connect(rig, shared);
+  using _client = client;
+  const { buffers: [header, data, end], status } = readRequest(shared.guest, 0, 1 << 23);
+  // The same memory again and again: a guest needs not have it.
+  const times = MAX_REQUEST_BYTES / data!.length;
+  for (const [count, answer] of [[times, BlkStatus.ok], [times + 1, BlkStatus.ioError]] as const) {
+    const buffers = [header!, ...Array.from({ length: count }, () => data!), end!];
+    assert.equal((await client.run(queue, { buffers, status, data: 0 })).status, answer);
+  }
+});
+
+Deno.test("a message whose payload nobody would want is not waited for, and no pile of descriptors is taken", async () => {
+  await using rig = await ServedRig.start();
+  const before = openDescriptors();
+  {
+    using client = new VhostClient(rig.socket);
+    client.raw(messageBytes(messageNumber("GET_FEATURES"), 1, new Uint8Array(0), 4096));
+    await client.closed();
+  }
+  await rig.logged(/GET_FEATURES has 4096 bytes; wanted 0/);
+  {
+    using client = new VhostClient(rig.socket);
+    const fd = newEventFd();
+    client.raw(messageBytes(99, 1, new Uint8Array(0), 4096));
+    try {
+      for (let byte = 0; byte < 4096; byte++) client.raw(Uint8Array.of(0), [fd, fd, fd]);
+    } catch {
+      // It has hung up.
+    }
+    closeFile(fd, "eventfd");
+    await client.closed().catch(() => {});
+  }
+  await rig.logged(/has 9 descriptors; wanted at most 8/);
+  await until(() => openDescriptors() <= before, "all descriptors are closed");
+  await assertServes(rig);
+});
