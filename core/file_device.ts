@@ -61,6 +61,7 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
   readonly isDevice: boolean;
   abstract discardWay: "command" | "punch";
   zeroWay: "zero range" | "punch" = "zero range";
+  readonly granularity: number;
   active = 0;
   onIdle: (() => void) | null = null;
   /** The queue of the requests. */
@@ -84,6 +85,7 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
     this.queue = queue;
     this.target = file.path;
     this.info = file.info;
+    this.granularity = file.info.alignment.offset;
     this.isDevice = file.info.kind === "block device";
     this.registrar = registrar;
     this.memory = memory;

@@ -14,18 +14,20 @@ export const MAX_REQUEST_RETRIES = 10_000;
  * to be submitted again.
  *
  * - A short read or write continues at `offset + done`.
- * - A read that meets the end fills the rest with zeroes and succeeds with the bytes that were there.
+ * - A read that meets the end fills the rest with zeroes and succeeds with the bytes that were there. Where offsets have to
+ *   be multiples of `granularity` bytes, as with direct I/O, an answer that ends elsewhere has met it: a file that grew
+ *   meanwhile could not be read on from there.
  * - A write that makes no progress is ENOSPC.
  * - EAGAIN and EINTR are submitted again, and EBUSY of a discard or zeroes; the caller is not told. A cancelled request
  *   ends with ECANCELED instead.
  */
-export function applyResult(request: IoRequest, result: number, stats: QueueStats): boolean {
+export function applyResult(request: IoRequest, result: number, stats: QueueStats, granularity = 1): boolean {
   if (result < 0) return applyError(request, result, stats);
   if (request.op > Opcode.write) return finish(request, 0);
   request.done += result;
   if (request.done >= request.length) return finish(request, request.done);
-  if (result === 0) {
-    if (request.op === Opcode.write) return finish(request, -Errno.ENOSPC);
+  if (result === 0 && request.op === Opcode.write) return finish(request, -Errno.ENOSPC);
+  if (result === 0 || (request.op === Opcode.read && request.done % granularity !== 0)) {
     zeroTail(request);
     return finish(request, request.done);
   }

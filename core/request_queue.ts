@@ -17,6 +17,8 @@ export interface QueueOwner {
   active: number;
   /** Called when `active` is back to 0 and somebody waits for that. */
   onIdle: (() => void) | null;
+  /** Bytes that offsets are multiples of. Absent: 1. */
+  readonly granularity?: number;
 }
 
 /** How a queue is set up. */
@@ -265,7 +267,7 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
   protected settle(request: IoRequest, result: number): void {
     if (result === request.length && request.done === 0 && request.op <= Opcode.write && request.flags === 0) {
       this.finish(request, result);
-    } else if (!applyResult(request, result, this.stats)) {
+    } else if (!applyResult(request, result, this.stats, (request.owner as Owner).granularity)) {
       const { resubmitShort } = this.events;
       if (resubmitShort.hasSubscribers) resubmitShort.publish({ request, done: request.done });
       this.#resubmit(request);

@@ -51,6 +51,7 @@ class BlkioDevice implements Backend, QueueOwner {
   readonly memory: RegionMemorySource;
   readonly completionFd: number;
   readonly notes: string[] = [];
+  readonly granularity: number;
   active = 0;
   onIdle: (() => void) | null = null;
   readonly #session: Session;
@@ -69,6 +70,7 @@ class BlkioDevice implements Backend, QueueOwner {
     this.target = `blkio:${target}`;
     this.#session = session;
     this.info = session.info;
+    this.granularity = session.info.alignment.offset;
     const { disk, link, maxIovecs, file } = session;
     using stack = new DisposableStack();
     this.#waitSet = wait === "block" && session.info.kind === "remote" ? stack.use(waitSetOf(session)) : null;

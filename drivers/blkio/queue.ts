@@ -12,6 +12,7 @@ import {
   COMPLETION_WORDS,
   type QueuePort,
 } from "../../ffi/libblkio/mod.ts";
+import { FileEnds } from "./file_ends.ts";
 import type { Link } from "./server_link.ts";
 
 /** Milliseconds between looks at a server that might have died, and at completions that no event told of. */
@@ -33,7 +34,7 @@ export interface Disk {
   readonly maxDiscardBytes: number;
   /** Longest range of zeroes. */
   readonly maxZeroesBytes: number;
-  /** End of a file now; asked once in a pass that has reads. */
+  /** End of a file now. */
   end(): number;
   /** Grows a file that ends before `byteLength`; 0 or −errno. */
   growTo(byteLength: number): number;
@@ -66,6 +67,8 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
   readonly #sleeper: Sleeper | null;
   /** Bytes that the request in a slot transfers in this attempt. */
   readonly #pieces: Float64Array;
+  /** Null for a disk, of which the end is known. */
+  readonly #ends: FileEnds | null;
   #queued = 0;
   /** Completions that a look has found and `collect` has not seen. */
   #found = 0;
@@ -82,6 +85,7 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
     this.#sleeper = sleeper;
     if (sleeper !== null) port.setEventEnabled(true);
     this.#pieces = new Float64Array(this.maxInflight);
+    this.#ends = disk.capacityBytes === Infinity ? new FileEnds(() => disk.end(), this.maxInflight) : null;
   }
 
   get queued(): number {
@@ -176,7 +180,7 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
     this.#found = 0;
     this.stats.reapPasses++;
     const { completions } = this.#port;
-    let end = -1;
+    this.#ends?.startPass();
     for (let index = 0; index < count; index++) {
       const at = index * COMPLETION_WORDS;
       const slot = completions[at + COMPLETION_TAG]!;
@@ -185,11 +189,10 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
       const result = completions[at + COMPLETION_RESULT]!;
       if (result < 0) {
         this.#keepMessage(request, index);
-        this.settle(request, result);
+        const again = result === -Errno.EINVAL && request.op === Opcode.read && this.#ends?.wentOver(slot) === true;
+        this.settle(request, again ? -Errno.EAGAIN : result);
       } else {
-        // A file that ends inside of a read: libblkio has filled the rest with zeroes and does not say how much.
-        if (request.op === Opcode.read && this.#disk.capacityBytes === Infinity && end < 0) end = this.#disk.end();
-        this.settle(request, this.#bytesOf(request, slot, end));
+        this.settle(request, this.#bytesOf(request, slot));
       }
     }
     return true;
@@ -238,11 +241,11 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
     return true;
   }
 
-  /** Bytes that an attempt has transferred, from its length and, for a file, from where that ends. */
-  #bytesOf(request: IoRequest, slot: number, end: number): number {
+  /** Bytes that an attempt has transferred. */
+  #bytesOf(request: IoRequest, slot: number): number {
     const bytes = this.#pieces[slot]!;
-    if (end < 0 || request.op !== Opcode.read) return bytes;
-    return Math.max(0, Math.min(bytes, end - request.offset - request.done));
+    if (this.#ends === null || request.op !== Opcode.read) return bytes;
+    return this.#ends.bytesOf(slot, request.offset + request.done, bytes);
   }
 
   #prepareTransfer(request: IoRequest): void {
@@ -257,6 +260,7 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
       bytes = left;
     }
     const slot = this.#slotFor(request, bytes);
+    if (op === Opcode.read && this.#ends !== null) this.#ends.beforeRead(slot, start + bytes);
     const flags = op === Opcode.write && (request.flags & RequestFlag.fua) !== 0 ? B.BLKIO_REQ_FUA.value : 0;
     if (request.iovecs !== null) return this.#transferVector(request, start, bytes, flags);
     const low = addLow(request.addressLow, done);

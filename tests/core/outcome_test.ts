@@ -50,6 +50,18 @@ Deno.test("property: answers of a kernel without errors add up to the bytes that
   ));
 });
 
+Deno.test("a direct read that ends inside of a block has met the end, also of a file that grows", () => {
+  const request = newRequest(Opcode.read, 4000);
+  const stats = newQueueStats();
+  assert.equal(applyResult(request, 1024, stats, 512), false);
+  assert.equal(applyResult(request, 137, stats, 512), true);
+  assert.equal(request.result, 1161);
+  assert.ok(request.region!.bytes.subarray(16 + 1161, 16 + 4000).every((byte) => byte === 0));
+  assert.equal(stats.shortContinuations, 1);
+  // A write has no end to meet.
+  assert.equal(applyResult(newRequest(Opcode.write, 4000), 137, stats, 512), false);
+});
+
 Deno.test("a flush, discard, write zeroes or nop is 0, whatever positive number the kernel answers", () => {
   for (const op of [Opcode.flush, Opcode.discard, Opcode.writeZeroes, Opcode.nop]) {
     for (const answer of [0, 1, 4096]) {

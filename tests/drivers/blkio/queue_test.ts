@@ -116,6 +116,60 @@ Deno.test("B6: two devices in one section are two calls, in order of first use",
   assert.deepEqual([left.port.pending.length, right.port.pending.length], [1, 2]);
 });
 
+Deno.test("a file that grows while it is read: zeroes behind its old end do not count as data", () => {
+  let end = 3000;
+  using rig = new Rig({ disk: { capacityBytes: Infinity, end: () => end } });
+  rig.send(rig.request("read", 0));
+  end = 8192;
+  rig.port.complete();
+  rig.queue.poll();
+  assert.deepEqual(rig.results, [], "the rest is read again");
+  rig.port.complete();
+  rig.queue.poll();
+  assert.deepEqual(rig.results, [4096]);
+  // Beyond the end when it began: nothing was there.
+  rig.send(rig.request("read", 8192));
+  end = 16_384;
+  rig.port.complete();
+  rig.queue.poll();
+  assert.deepEqual(rig.results, [4096, 0]);
+  rig.assertEmpty();
+});
+
+Deno.test("a read over the end that libblkio could not go on with is tried again; any other EINVAL is told", () => {
+  using rig = new Rig({ disk: { capacityBytes: Infinity, end: () => 3000 } });
+  rig.send(rig.request("read", 0));
+  rig.port.complete(-Errno.EINVAL);
+  rig.queue.poll();
+  assert.deepEqual(rig.results, []);
+  for (const _part of ["what is there", "the end"]) {
+    rig.port.complete();
+    rig.queue.poll();
+  }
+  assert.deepEqual(rig.results, [3000]);
+  rig.send(rig.request("read", 0, 512));
+  rig.port.complete(-Errno.EINVAL);
+  rig.queue.poll();
+  assert.deepEqual(rig.results, [3000, -Errno.EINVAL]);
+  rig.assertEmpty();
+});
+
+Deno.test("a file is not asked for its end before reads that lie inside of what was seen of it", () => {
+  let asked = 0;
+  using rig = new Rig({ disk: { capacityBytes: Infinity, end: () => (asked++, 1 << 20) } });
+  rig.send(rig.request("read", 1 << 19));
+  assert.equal(asked, 1);
+  rig.port.complete();
+  rig.queue.poll();
+  for (let round = 0; round < 5; round++) {
+    rig.send(rig.request("read", round * 4096));
+    rig.port.complete();
+    rig.queue.poll();
+  }
+  assert.equal(asked, 2 + 5);
+  rig.assertEmpty();
+});
+
 for (const answersInSubmit of [false, true]) {
   const first = answersInSubmit ? "looks between submitting and waiting" : "submits and waits in one call";
   Deno.test(`run ${first}, and submits once a share without looking for more`, () => {
