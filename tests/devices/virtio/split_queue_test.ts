@@ -1,6 +1,6 @@
 /** The device's half of a split virtqueue: suppression, wrapping, in-flight tracking, and drivers that break rules. */
 import assert from "node:assert/strict";
-import { GuestMemory } from "../../../devices/guest_memory/mod.ts";
+import { DirtyLog, GuestMemory, LOG_PAGE_BYTES } from "../../../devices/guest_memory/mod.ts";
 import {
   DescriptorChain,
   inflightBytes,
@@ -151,6 +151,19 @@ Deno.test("what a process left unanswered is done again by the next, oldest firs
   assert.equal(newQueue({ inflight: new InflightLog(bytes, 8) }).replaysLeft, 0);
 });
 
+Deno.test("what is done again keeps the order in which it was taken, whatever the numbers of its heads", () => {
+  const { driver, newQueue, buffer } = setUp();
+  const { bytes } = new HeapMemory(inflightBytes(8));
+  const first = newQueue({ inflight: new InflightLog(bytes, 8) });
+  const heads = Array.from({ length: 8 }, () => driver.add([buffer()], { offer: false }));
+  const offered = [5, 2, 7, 0, 6].map((index) => heads[index]!);
+  for (const head of offered) driver.offer(head);
+  assert.deepEqual(offered.map(() => first.pop()), offered);
+  const second = newQueue({ inflight: new InflightLog(bytes, 8) });
+  assert.deepEqual(offered.map(() => second.pop()), offered);
+  assert.equal(second.pop(), NO_HEAD);
+});
+
 Deno.test("an answer that was published but not struck off is not given twice", () => {
   const { driver, newQueue, buffer } = setUp();
   const bytes = new HeapMemory(inflightBytes(8)).bytes;
@@ -176,6 +189,44 @@ Deno.test("a damaged in-flight file is refused", () => {
     assert.throws(() => newQueue({ inflight: new InflightLog(bytes, 8) }), message);
   }
   assert.throws(() => new InflightLog(new Uint8Array(16), 8), RangeError);
+});
+
+/** A used ring of 1024 entries that is logged from page 1 on: entries 511 and 1023 lie on two pages each. */
+function loggedQueue(startAt: number) {
+  const bits = new HeapMemory(1);
+  const rig = setUp({
+    size: 1024,
+    startAt,
+    eventIndex: true,
+    dirtyLog: new DirtyLog(bits),
+    usedLogAddress: LOG_PAGE_BYTES,
+  });
+  const pages = () => {
+    const found = [0, 1, 2, 3, 4].filter((page) => (bits.bytes[0]! >> page & 1) === 1);
+    bits.bytes.fill(0);
+    return found;
+  };
+  return { ...rig, pages };
+}
+
+Deno.test("an answer marks the pages of the used ring that it writes: the index and its entry", () => {
+  for (const [startAt, marked] of [[0, [1]], [510, [1]], [511, [1, 2]], [600, [1, 2]], [1023, [1, 2, 3]]] as const) {
+    const { driver, queue, buffer, pages } = loggedQueue(startAt);
+    driver.add([buffer()]);
+    queue.push(queue.pop(), 0);
+    assert.deepEqual(pages(), marked, `entry ${startAt}`);
+  }
+});
+
+Deno.test("asking for kicks marks the used ring, at whose end the wish stands, and a queue that is not logged marks nothing", () => {
+  const { queue, newQueue, driver, buffer, pages } = loggedQueue(0);
+  queue.enableNotifications();
+  assert.deepEqual(pages(), [1, 2, 3]);
+  const unlogged = newQueue({ usedLogAddress: -1 });
+  driver.add([buffer()]);
+  unlogged.push(unlogged.pop(), 0);
+  unlogged.enableNotifications();
+  assert.deepEqual(pages(), []);
 });
 
 /** Walks a table written by hand. */
