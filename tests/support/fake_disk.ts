@@ -35,12 +35,15 @@ export class FakeDisk implements ServedDevice {
   readonly calls: DiskCall[] = [];
   /** Submissions to the imagined kernel: ends of sections with something queued. */
   submits = 0;
+  /** Requests of each submission. */
+  readonly batches: number[] = [];
   /** Looks at what has completed. */
   polls = 0;
   /** What a device says that has a descriptor; nobody looks at it. */
   completionFd = -1;
   /** Requests that wait for `complete`. */
   readonly waiting: IoRequest[] = [];
+  #queued = 0;
   /** Result for requests that overlap this byte, instead of success. */
   badByte = -1;
   /** Completes inside the submit, as a page cache does: a poll finds everything. */
@@ -66,7 +69,15 @@ export class FakeDisk implements ServedDevice {
     const { op, offset, length, flags } = request;
     this.calls.push({ op, offset, length, flags });
     this.waiting.push(request);
+    this.#queued++;
     plugCall(countSubmit, this);
+  }
+
+  /** The end of a section. */
+  submitQueued(): void {
+    this.submits++;
+    this.batches.push(this.#queued);
+    this.#queued = 0;
   }
 
   read(buffer: Uint8Array, offset: number): Promise<number> {
@@ -141,5 +152,5 @@ function pieces({ region, iovecs, addressLow, addressHigh, length }: IoRequest) 
 }
 
 function countSubmit(disk: FakeDisk): void {
-  disk.submits++;
+  disk.submitQueued();
 }

@@ -12,28 +12,38 @@ import { pattern } from "../../support/temp_file.ts";
 /** Sectors that are no neighbours of each other, so that nothing is joined. */
 const apart = (index: number) => index * 16;
 
-Deno.test("F1: one pass turns notifications off, takes 16, turns them on, looks again, and submits once", () => {
-  const rig = new BlkRig();
-  for (let index = 0; index < 16; index++) rig.offer(readRequest(rig.guest, apart(index), 512));
-  const events: string[] = [];
-  const { queue } = rig;
-  const [disable, enable] = [queue.disableNotifications.bind(queue), queue.enableNotifications.bind(queue)];
-  queue.disableNotifications = () => {
-    events.push(`off at ${rig.disk.calls.length}`);
-    disable();
-  };
-  queue.enableNotifications = () => {
-    events.push("on");
-    enable();
-    // Added when it is too late to be seen and too early to be kicked for.
-    if (events.length === 2) rig.offer(readRequest(rig.guest, apart(16), 512));
-  };
-  assert.equal(rig.blk.pass(), 17);
-  assert.deepEqual(events, ["off at 0", "on", "off at 0", "on"]);
-  assert.equal(rig.disk.calls.length, 17);
-  assert.equal(rig.disk.submits, 1);
-  assert.equal(plugDepth(), 0);
-});
+for (
+  const { shares, batches } of [
+    { shares: false, batches: [17] },
+    // The first alone, so that an idle disk starts; the rest, and what came late, at the end.
+    { shares: true, batches: [1, 2, 4, 8, 2] },
+  ]
+) {
+  const name = `F1: one pass turns notifications off, takes 16, turns them on, looks again, and submits ${batches}`;
+  Deno.test(`${name} (shares: ${shares})`, () => {
+    const rig = new BlkRig({ model: { shares } });
+    for (let index = 0; index < 16; index++) rig.offer(readRequest(rig.guest, apart(index), 512));
+    const events: string[] = [];
+    const { queue } = rig;
+    const [disable, enable] = [queue.disableNotifications.bind(queue), queue.enableNotifications.bind(queue)];
+    const submitted = () => rig.disk.batches.reduce((sum, each) => sum + each, 0);
+    queue.disableNotifications = () => {
+      events.push(`off at ${submitted()}`);
+      disable();
+    };
+    queue.enableNotifications = () => {
+      events.push("on");
+      enable();
+      // Added when it is too late to be seen and too early to be kicked for.
+      if (events.length === 2) rig.offer(readRequest(rig.guest, apart(16), 512));
+    };
+    assert.equal(rig.blk.pass(), 17);
+    assert.deepEqual(events, ["off at 0", "on", `off at ${shares ? 15 : 0}`, "on"]);
+    assert.equal(rig.disk.calls.length, 17);
+    assert.deepEqual(rig.disk.batches, batches);
+    assert.equal(plugDepth(), 0);
+  });
+}
 
 Deno.test("F2: with notifications off already, as while polling, a pass never touches them", () => {
   const rig = new BlkRig();
