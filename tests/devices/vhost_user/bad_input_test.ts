@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { closeFile, newEventFd } from "../../../ffi/libc/mod.ts";
 import { MAX_PASSED_FDS, MAX_SOCKET_PATH_BYTES } from "../../../ffi/unix_socket.ts";
 import { serveVhostUserBlk } from "../../../mod.ts";
+import { MAX_GUEST_BYTES } from "../../../devices/vhost_user/session_memory.ts";
 import { u64Payload } from "../../../devices/vhost_user/payload.ts";
 import { messageNumber } from "../../../devices/vhost_user/wire.ts";
 import { runChild } from "../../support/child.ts";
@@ -46,6 +47,7 @@ const MISDEEDS: readonly (readonly [name: string, act: (client: VhostClient) => 
     (client) => withFd(client, "GET_FEATURES"),
     /1 descriptors; wanted 0/,
   ],
+  ["maps more memory than any guest has", withTooMuch, new RegExp(`wanted at most ${MAX_GUEST_BYTES}`)],
   ["maps more than its file has", (client) => withMemory(client, 1 << 30), /guest memory.*file of 65536 bytes/],
   ["maps memory that is no file", (client) => withMemory(client, 4096, newEventFd()), /regular file/],
   ["maps at an address beyond 2^53", (client) => withMemory(client, 4096, undefined, 2 ** 54), /less than 2\^53/],
@@ -68,6 +70,16 @@ function withMemory(client: VhostClient, byteLength: number, other?: number, add
   const guest = new TestGuest({ ...shared.memory, bytes: shared.memory.bytes, byteLength } as never, address);
   client.tell("SET_MEM_TABLE", memoryTable(regionBytes(guest)), [other ?? shared.fd]);
   if (other !== undefined) closeFile(other, "other");
+}
+
+/** Two regions, of which each would be allowed; the file has no room for them, which is found later. */
+function withTooMuch(client: VhostClient): void {
+  using shared = new SharedGuest(1 << 16);
+  const byteLength = MAX_GUEST_BYTES / 2 + 4096;
+  const regions = [0x1000, 2 ** 45].map((address) =>
+    regionBytes(new TestGuest({ bytes: shared.memory.bytes, byteLength } as never, address, address))
+  );
+  client.tell("SET_MEM_TABLE", memoryTable(...regions), [shared.fd, shared.fd]);
 }
 
 for (const [name, act, line] of MISDEEDS) {
