@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { closeFile, newEventFd, signalEventFd } from "../../ffi/libc/mod.ts";
+import { closeFile, libc, newEventFd, signalEventFd } from "../../ffi/libc/mod.ts";
 import { newSharedFile, SharedMemory } from "../../ffi/shared_memory.ts";
 import { connectTo, receive, send, waitReadable } from "../../ffi/unix_socket.ts";
 import { MEMORY_REGION, VRING_ADDR } from "../../devices/vhost_user/layout.ts";
@@ -266,4 +266,20 @@ export function addressBytes(driver: VirtioDriver, index: number, flags = 0): Ui
   view.setBigUint64(fields.avail.offset, BigInt(avail), true);
   view.setBigUint64(fields.log.offset, BigInt(driver.used), true);
   return bytes;
+}
+
+/** Payload of SET_CONFIG. */
+export function configWrite(offset: number, ...bytes: readonly number[]): Uint8Array<ArrayBuffer> {
+  const payload = new Uint8Array(CONFIG.byteLength + bytes.length);
+  const view = new DataView(payload.buffer);
+  view.setUint32(CONFIG.fields.offset.offset, offset, true);
+  view.setUint32(CONFIG.fields.size.offset, bytes.length, true);
+  payload.set(bytes, CONFIG.byteLength);
+  return payload;
+}
+
+/** Takes the signals of an eventfd: how many there were since the last time. */
+export function signalsOf(eventFd: number): number {
+  const count = new BigUint64Array(1);
+  return libc().read(eventFd, new Uint8Array(count.buffer), 8n) === 8n ? Number(count[0]) : 0;
 }

@@ -10,6 +10,8 @@ import {
   serveVhostUserBlk,
 } from "../../../mod.ts";
 import { PROTOCOL_FEATURES_BIT, ProtocolFeature } from "../../../devices/vhost_user/wire.ts";
+import { type ClientQueue, type QueueOptions, type SharedGuest, VhostClient } from "../../support/vhost_client.ts";
+import { VirtioDriver } from "../../support/virtio_driver.ts";
 import { USUAL_FEATURES } from "../../support/blk_rig.ts";
 import { TempDir } from "../../support/temp_file.ts";
 
@@ -85,4 +87,22 @@ export class ServedRig implements AsyncDisposable {
     await this.device.close();
     this.dir[Symbol.dispose]();
   }
+}
+
+/** How a client connects. */
+export interface ConnectOptions extends QueueOptions {
+  readonly size?: number;
+  readonly features?: bigint;
+}
+
+/** Connects, negotiates and starts one queue. */
+export async function connect(
+  rig: ServedRig,
+  shared: SharedGuest,
+  { size = 64, features = FEATURES, ...options }: ConnectOptions = {},
+): Promise<{ readonly client: VhostClient; readonly queue: ClientQueue }> {
+  const client = new VhostClient(rig.socket);
+  await client.negotiate(features, ALL_PROTOCOL);
+  client.setMemory(shared);
+  return { client, queue: client.startQueue(new VirtioDriver(shared.guest, size), 0, options) };
 }

@@ -1,27 +1,18 @@
 /** The server over a real socket, with real shared memory and a real ring, driven by a raw front end. */
 import assert from "node:assert/strict";
 import { closeFile } from "../../../ffi/libc/mod.ts";
-import { newSharedFile, SharedMemory } from "../../../ffi/shared_memory.ts";
+import { SharedMemory } from "../../../ffi/shared_memory.ts";
 import { newSocketPair, signalEventFd } from "../../../ffi/libc/mod.ts";
 import { BlkStatus } from "../../../devices/blk/mod.ts";
 import { inflightPayload, readInflight, u64Payload, vringStatePayload } from "../../../devices/vhost_user/payload.ts";
-import { BACKEND_CONFIG_CHANGE, CONFIG, MAX_MEMORY_SLOTS, SINGLE_REGION } from "../../../devices/vhost_user/wire.ts";
+import { BACKEND_CONFIG_CHANGE, MAX_MEMORY_SLOTS, SINGLE_REGION } from "../../../devices/vhost_user/wire.ts";
 import { flushRequest, idRequest, readRequest, UNANSWERED, writeRequest } from "../../support/blk_requests.ts";
 import { pattern } from "../../support/temp_file.ts";
-import { memoryTable, regionBytes, SharedGuest, VhostClient } from "../../support/vhost_client.ts";
+import { configWrite, memoryTable, regionBytes, SharedGuest, VhostClient } from "../../support/vhost_client.ts";
 import { VirtioDriver } from "../../support/virtio_driver.ts";
-import { ALL_PROTOCOL, FEATURES, openDescriptors, protocol, ServedRig, until } from "./rig.ts";
+import { ALL_PROTOCOL, connect, FEATURES, openDescriptors, protocol, ServedRig, until } from "./rig.ts";
 
 const { ok } = BlkStatus;
-
-/** Connects, negotiates and starts one queue. */
-async function connect(rig: ServedRig, shared: SharedGuest, size = 64, features = FEATURES) {
-  const client = new VhostClient(rig.socket);
-  await client.negotiate(features, ALL_PROTOCOL);
-  client.setMemory(shared);
-  const queue = client.startQueue(new VirtioDriver(shared.guest, size));
-  return { client, queue };
-}
 
 const WAYS = [
   {},
@@ -154,13 +145,7 @@ Deno.test("the configuration space tells of the disk, and takes the cache mode a
   assert.equal(view.getBigUint64(0, true), 512n);
   assert.equal(view.getUint16(34, true), 4);
   assert.equal(view.getUint8(32), 1);
-  const write = (offset: number, ...bytes: number[]) => {
-    const payload = new Uint8Array(CONFIG.byteLength + bytes.length);
-    new DataView(payload.buffer).setUint32(0, offset, true);
-    new DataView(payload.buffer).setUint32(4, bytes.length, true);
-    payload.set(bytes, CONFIG.byteLength);
-    return client.try("SET_CONFIG", payload);
-  };
+  const write = (offset: number, ...bytes: number[]) => client.try("SET_CONFIG", configWrite(offset, ...bytes));
   assert.ok(await write(32, 0));
   assert.equal((await client.config())[32], 0);
   assert.ok(!await write(32, 2));
@@ -185,29 +170,6 @@ Deno.test("a disk that grows is shown to the guest, and can be read to its new e
   assert.equal(new DataView((await client.config()).slice().buffer).getBigUint64(0, true), 1024n);
   assert.equal((await client.run(queue, readRequest(shared.guest, 1023, 512))).status, ok);
   closeFile(ours, "pair");
-});
-
-Deno.test("while logging is on, pages that are written to are marked for the monitor", async () => {
-  await using rig = await ServedRig.start();
-  using shared = new SharedGuest(1 << 20, 0x10_0000);
-  const { client, queue } = await connect(rig, shared);
-  using _client = client;
-  const logFd = newSharedFile("log", 4096);
-  using log = new SharedMemory({ fd: logFd, fileOffset: 0, byteLength: 4096, name: "log" });
-  const payload = new Uint8Array(16);
-  new DataView(payload.buffer).setBigUint64(0, 4096n, true);
-  await client.ask("SET_LOG_BASE", payload, [logFd]);
-  await client.run(queue, readRequest(shared.guest, 0, 512));
-  assert.ok(log.bytes.every((byte) => byte === 0));
-  client.tell("SET_FEATURES", u64Payload(FEATURES | 1n << 26n));
-  // A kick is faster than a message: without an answer in between, the request could come first.
-  await client.number("GET_QUEUE_NUM");
-  const read = readRequest(shared.guest, 0, 4096);
-  await client.run(queue, read);
-  const page = Math.floor(read.data / 4096);
-  await until(() => (log.bytes[page >> 3]! >> (page & 7) & 1) === 1, "the page of the data is marked");
-  assert.equal(log.bytes[0], 0);
-  closeFile(logFd, "log");
 });
 
 Deno.test("the in-flight file is made, handed back and used", async () => {
@@ -236,7 +198,7 @@ Deno.test("front ends come and go, one after the other, and leave no descriptor 
   using shared = new SharedGuest();
   const rounds = async (count: number) => {
     for (let round = 0; round < count; round++) {
-      const { client, queue } = await connect(rig, shared, 16);
+      const { client, queue } = await connect(rig, shared, { size: 16 });
       assert.equal((await client.run(queue, readRequest(shared.guest, 0, 512))).status, ok);
       for (let index = 0; index < 4; index++) client.submit(queue, readRequest(shared.guest, index, 512));
       client[Symbol.dispose]();
