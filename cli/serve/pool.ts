@@ -6,7 +6,7 @@ import type { ServePlan } from "./options.ts";
 /** One Worker and its two answers. */
 interface Member {
   readonly worker: Worker;
-  readonly port: HostPort;
+  readonly port: MessagePort;
   readonly ready: PromiseWithResolvers<void>;
   readonly closed: PromiseWithResolvers<ServeCounters>;
 }
@@ -22,7 +22,7 @@ export class ServePool implements Disposable {
 
   /** Ends of the channels, for the server. */
   get ports(): readonly HostPort[] {
-    return this.#members.map(({ port }) => port);
+    return this.#members.map(({ port }) => port as unknown as HostPort);
   }
 
   /** Resolves when each Worker has opened the disk. */
@@ -38,9 +38,12 @@ export class ServePool implements Disposable {
     }));
   }
 
-  /** Ends the Workers. */
+  /** Ends the Workers, and the channels to them. */
   [Symbol.dispose](): void {
-    for (const { worker } of this.#members) worker.terminate();
+    for (const { worker, port } of this.#members) {
+      worker.terminate();
+      port.close();
+    }
   }
 }
 
@@ -49,11 +52,10 @@ function startWorker(plan: ServePlan, log: (line: string) => void, onFailure: (e
   const channel = new MessageChannel();
   const ready = Promise.withResolvers<void>();
   const closed = Promise.withResolvers<ServeCounters>();
-  const port = channel.port1 as unknown as HostPort;
   const fail = (error: Error) => {
     ready.reject(error);
     closed.reject(error);
-    workerIsGone(port, error.message);
+    workerIsGone(channel.port1 as unknown as HostPort, error.message);
     onFailure(error);
   };
   // Whoever waits hears of it; that nobody does any more is no error of its own.
@@ -70,5 +72,5 @@ function startWorker(plan: ServePlan, log: (line: string) => void, onFailure: (e
     fail(failed(`A Worker that serves queues has ended: ${event.message}`));
   };
   worker.postMessage({ type: "open", plan, port: channel.port2 } satisfies ToServeWorker, [channel.port2]);
-  return { worker, port, ready, closed };
+  return { worker, port: channel.port1, ready, closed };
 }
