@@ -15,8 +15,12 @@ export const MAX_SOCKET_PATH_BYTES = SOCKADDR_UN.byteLength - SOCKADDR_UN.fields
 /** Descriptors that one message can carry: SCM_MAX_FD of the kernel. */
 export const MAX_PASSED_FDS = 253;
 
-/** Clients that may wait for their turn. */
-const BACKLOG = 8;
+/**
+ * Clients that may wait for their turn, and one more: the backlog of listen(2). A place costs the kernel a few hundred
+ * bytes, and is taken until its turn also by who has left again: by each server that looks whether this one lives. Who
+ * finds none waits in connect(2), or has EAGAIN.
+ */
+export const MAX_WAITING_CLIENTS = 128;
 
 const SOCKET_TYPE = C.SOCK_STREAM.value | C.SOCK_CLOEXEC.value | C.SOCK_NONBLOCK.value;
 const FD_BYTES = 4;
@@ -87,7 +91,7 @@ export function listenAt(path: string): Listener {
       throw new StorageError({ kind: "open", op: "listen at", target: path, errno, detail });
     }
     const inode = statPath(path)?.inode;
-    if (libc().listen(fd, BACKLOG) < 0) {
+    if (libc().listen(fd, MAX_WAITING_CLIENTS) < 0) {
       throw new StorageError({ kind: "open", op: "listen at", target: path, errno: lastErrno() });
     }
     const close = () => {

@@ -230,3 +230,11 @@ Deno.test("a protocol that is not offered is refused, and so are rings that cann
   assert.ok(await client.try("SET_MEM_TABLE", memoryTable(regionBytes(shared.guest)), [shared.fd]));
   assert.equal(rig.lines.filter((line) => /is refused/.test(line)).length, 9);
 });
+
+Deno.test("front ends that come all at once have their turn one after the other", async () => {
+  await using rig = await ServedRig.start();
+  for (const client of Array.from({ length: 40 }, () => new VhostClient(rig.socket))) {
+    assert.ok(await client.negotiate(FEATURES, ALL_PROTOCOL) > 0n);
+    client[Symbol.dispose]();
+  }
+});
