@@ -34,6 +34,8 @@ export interface BlkRigOptions extends FakeDiskOptions {
   readonly model?: Partial<BlkModelOptions>;
   readonly diskBytes?: number;
   readonly guestBytes?: number;
+  /** Bytes behind the guest's memory that are mapped as well and not its own. */
+  readonly guardBytes?: number;
   readonly dirtyLog?: DirtyLog;
   readonly usedLogAddress?: number;
   readonly inflight?: InflightLog;
@@ -51,8 +53,8 @@ export class BlkRig {
   notified = 0;
 
   constructor(options: BlkRigOptions = {}) {
-    const { queueSize = 64, guestBytes = 1 << 20, diskBytes = 1 << 20 } = options;
-    this.guest = new TestGuest(new HeapMemory(guestBytes));
+    const { queueSize = 64, guestBytes = 1 << 20, guardBytes = 0, diskBytes = 1 << 20 } = options;
+    this.guest = new TestGuest(new HeapMemory(guestBytes + guardBytes), undefined, undefined, guestBytes);
     this.memory = new GuestMemory([this.guest.region]);
     this.driver = new VirtioDriver(this.guest, queueSize);
     if (options.startAt !== undefined) this.driver.startAt(options.startAt);

@@ -23,6 +23,9 @@ import { TestGuest, type Used, VirtioDriver } from "./virtio_driver.ts";
 /** More than any answer takes; only a bug waits for it. */
 const DEADLINE_MS = 20_000;
 
+/** Fills what lies around a guest's memory. */
+export const GUARD = 0xa5;
+
 /** An answer. */
 export interface Reply {
   readonly request: number;
@@ -67,20 +70,35 @@ export function memoryTable(...regions: readonly Uint8Array[]): Uint8Array<Array
   return bytes;
 }
 
-/** Guest memory in a file that can be passed on. */
+/** Guest memory in a file that can be passed on, with `guardBytes` in front of it and behind it that are nobody's. */
 export class SharedGuest implements Disposable {
   readonly fd: number;
   readonly memory: SharedMemory;
   readonly guest: TestGuest;
+  readonly fileOffset: number;
+  readonly #guards: readonly SharedMemory[];
 
-  constructor(byteLength = 1 << 20, guestAddress?: number, userAddress?: number) {
-    this.fd = newSharedFile("plugio-test-guest", byteLength);
-    this.memory = new SharedMemory({ fd: this.fd, fileOffset: 0, byteLength, name: "test guest" });
+  constructor(byteLength = 1 << 20, guestAddress?: number, userAddress?: number, guardBytes = 0) {
+    this.fd = newSharedFile("plugio-test-guest", byteLength + 2 * guardBytes);
+    this.fileOffset = guardBytes;
+    this.memory = this.#map(guardBytes, byteLength);
     this.guest = new TestGuest(this.memory, guestAddress, userAddress);
+    const guards = guardBytes === 0 ? [] : [0, guardBytes + byteLength];
+    this.#guards = guards.map((fileOffset) => this.#map(fileOffset, guardBytes));
+    for (const { bytes } of this.#guards) bytes.fill(GUARD);
+  }
+
+  /** False when somebody has written outside of the guest's memory. */
+  get guardsIntact(): boolean {
+    return this.#guards.every(({ bytes }) => bytes.every((byte) => byte === GUARD));
+  }
+
+  #map(fileOffset: number, byteLength: number): SharedMemory {
+    return new SharedMemory({ fd: this.fd, fileOffset, byteLength, name: "test guest" });
   }
 
   [Symbol.dispose](): void {
-    this.memory[Symbol.dispose]();
+    for (const memory of [this.memory, ...this.#guards]) memory[Symbol.dispose]();
     closeFile(this.fd, "test guest");
   }
 }
@@ -193,7 +211,7 @@ export class VhostClient implements Disposable {
   setMemory(...guests: readonly SharedGuest[]): void {
     this.tell(
       "SET_MEM_TABLE",
-      memoryTable(...guests.map(({ guest }) => regionBytes(guest))),
+      memoryTable(...guests.map(({ guest, fileOffset }) => regionBytes(guest, fileOffset))),
       guests.map(({ fd }) => fd),
     );
   }

@@ -42,9 +42,14 @@ export class TestGuest {
   readonly view: DataView<ArrayBuffer>;
   #next = 0;
 
-  /** Takes `memory` as the guest's RAM. */
-  constructor(memory: OwnedMemory, guestAddress = 0x4000_0000, userAddress = 0x7f00_0000_0000) {
-    const { bytes, byteLength } = memory;
+  /** Takes the first `byteLength` bytes of `memory` as the guest's RAM: by default all of them. */
+  constructor(
+    memory: OwnedMemory,
+    guestAddress = 0x4000_0000,
+    userAddress = 0x7f00_0000_0000,
+    byteLength = memory.byteLength,
+  ) {
+    const bytes = memory.bytes.subarray(0, byteLength);
     this.region = { guestAddress, userAddress, byteLength, memory, tables: 0 };
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
