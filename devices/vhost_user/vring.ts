@@ -1,4 +1,4 @@
-import { isEventFd } from "../../ffi/event_fd.ts";
+import { isEventFd } from "../../ffi/libc/descriptor.ts";
 import { closeFile, duplicateFile, setNonblocking } from "../../ffi/libc/mod.ts";
 import { isQueueSize } from "../virtio/mod.ts";
 import type { QueueHost, QueueSpec } from "./host.ts";

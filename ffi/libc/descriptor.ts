@@ -1,6 +1,6 @@
 import { StorageError } from "../../core/errors.ts";
 import { LIBC_CONSTANTS as C, POLLFD, SOCKADDR_UN } from "./layout.ts";
-import { lastErrno, libc } from "./mod.ts";
+import { lastErrno, libc, readLink, statFile } from "./mod.ts";
 
 /** Size in bytes of an open file, by its end: the cheapest call that tells it, moves no offset that matters. */
 export function fileEnd(fd: number, target: string): number {
@@ -30,4 +30,18 @@ export function hasHungUp(fd: number): boolean {
   if (libc().poll(poll, 1n, 0) <= 0) return false;
   const gone = C.POLLRDHUP.value | C.POLLHUP.value | C.POLLERR.value;
   return (view.getInt16(POLLFD.fields.revents.offset, true) & gone) !== 0;
+}
+
+/** Bits of a file's mode that say what it is; none of them is set for what lives in no file system. */
+const TYPES: readonly number[] = [C.S_IFREG, C.S_IFDIR, C.S_IFCHR, C.S_IFBLK, C.S_IFIFO, C.S_IFSOCK]
+  .map(({ value }) => value);
+
+/**
+ * True for an eventfd, which the kernel tells by the name in /proc alone; where that is not to be seen, for every file that
+ * lives in no file system (epoll, timers). Anything else may block who signals it, close itself, or be readable for ever.
+ */
+export function isEventFd(fd: number): boolean {
+  const name = readLink(`/proc/self/fd/${fd}`);
+  if (name !== null) return name === "anon_inode:[eventfd]";
+  return !TYPES.includes(statFile(fd, `descriptor ${fd}`).type);
 }
