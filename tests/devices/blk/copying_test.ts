@@ -1,7 +1,7 @@
 /** Copies of requests that a disk cannot reach straight: how many bytes of them there are at a time, and in which order. */
 import assert from "node:assert/strict";
 import { BlkAction, BlkRequest } from "../../../devices/blk/request.ts";
-import { CopiedTransfers, COPY_POOL_BYTES, MAX_COPIED_BYTES } from "../../../devices/blk/copying.ts";
+import { CopiedTransfers, COPY_POOL_BYTES } from "../../../devices/blk/copying.ts";
 import { macrotask } from "../../support/turns.ts";
 import { FakeDisk } from "../../support/fake_disk.ts";
 
@@ -44,16 +44,4 @@ Deno.test("copies of a queue have a bound in bytes: what goes beyond it waits fo
   for (const { end } of reading.slice(2)) end();
   await macrotask();
   assert.equal(copies.active, 0);
-});
-
-Deno.test("a request that alone is larger than any may be fails, and the next one goes on", async () => {
-  const { start, reading, done, lengths } = setUp();
-  start(MAX_COPIED_BYTES + 1);
-  start(MIB);
-  await macrotask();
-  assert.deepEqual(done, [[MAX_COPIED_BYTES + 1, false]]);
-  assert.deepEqual(lengths(), [MIB]);
-  reading[0]!.end();
-  await macrotask();
-  assert.equal(done.length, 2);
 });
