@@ -345,6 +345,37 @@ Deno.test("a durable write that is cut into pieces is flushed once, also while t
   assert.deepEqual(backend.afterClose, []);
 });
 
+Deno.test("a durable write of several foreign buffers is one plain write each, and one flush after the last", async () => {
+  const { device, backend } = open();
+  const write = device.writev([new Uint8Array(512), new Uint8Array(1024)], 4096, { fua: true });
+  assert.deepEqual(
+    backend.active.map(({ op, offset, length, flags }) => ({ op, offset, length, flags })),
+    [
+      { op: Opcode.write, offset: 4096, length: 512, flags: 0 },
+      { op: Opcode.write, offset: 4608, length: 1024, flags: 0 },
+    ],
+  );
+  backend.complete();
+  assert.equal(await stateOf(write), "pending");
+  assert.deepEqual(backend.active.map(({ op }) => op), [Opcode.write]);
+  backend.complete();
+  assert.equal(await stateOf(write), "pending");
+  assert.deepEqual(backend.active.map(({ op }) => op), [Opcode.flush]);
+  backend.complete();
+  assert.equal(await write, 1536);
+  await device.close();
+});
+
+Deno.test("a durable write of one foreign buffer in a list stays one durable write, without a flush", async () => {
+  const { device, backend } = open();
+  const write = device.writev([new Uint8Array(512)], 0, { fua: true });
+  assert.deepEqual(backend.active.map(({ op, flags }) => [op, flags]), [[Opcode.write, RequestFlag.fua]]);
+  backend.complete();
+  assert.equal(await write, 512);
+  assert.deepEqual(backend.active, []);
+  await device.close();
+});
+
 Deno.test("a durable write of which a piece fails is not flushed", async () => {
   const { device, backend } = open();
   const write = device.writev([new Uint8Array(512), new Uint8Array(512)], 0, { fua: true });
