@@ -174,6 +174,22 @@ Deno.test("bounce pool: who finds it empty waits in order, and a large one is no
   assert.deepEqual(served, ["large"]);
 });
 
+Deno.test("bounce pool: who comes while others wait gets in line, also where there is room for it at once", () => {
+  const { pool } = newPool(4);
+  const held: BounceBlock[] = [];
+  for (let page = 0; page < 4; page++) pool.acquire(4096, (block) => held.push(block));
+  const served: string[] = [];
+  pool.acquire(16384, (block) => {
+    served.push("large");
+    pool.release(block);
+  });
+  for (const block of held.slice(0, 3)) pool.release(block);
+  pool.acquire(4096, () => served.push("small"));
+  assert.deepEqual(served, [], "three pages are free, but not for the one that came last");
+  pool.release(held[3]!);
+  assert.deepEqual(served, ["large", "small"]);
+});
+
 Deno.test("bounce pool: more than the whole pool is an InvariantError, not an endless wait", () => {
   const { pool } = newPool(4);
   assert.throws(() => pool.acquire(16385, () => {}), InvariantError);
