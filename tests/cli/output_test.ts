@@ -228,6 +228,25 @@ Deno.test("an output file appears only when it is complete", () => {
   assert.equal(Deno.readTextFileSync(path), "{}\n");
 });
 
+Deno.test("whoever reads the old output file reads it to its end: the new one is another file", () => {
+  using folder = new TempFolder();
+  const path = join(folder.path, "result.json");
+  Deno.writeTextFileSync(path, "old and longer than what comes");
+  Deno.linkSync(path, join(folder.path, "kept.json"));
+  using reader = Deno.openSync(path);
+  using file = new AtomicFile(path);
+  file.commit("new");
+  const buffer = new Uint8Array(100);
+  assert.equal(
+    new TextDecoder().decode(buffer.subarray(0, reader.readSync(buffer)!)),
+    "old and longer than what comes",
+  );
+  assert.equal(Deno.readTextFileSync(path), "new");
+  assert.equal(Deno.readTextFileSync(join(folder.path, "kept.json")), "old and longer than what comes");
+  assert.notEqual(Deno.statSync(path).ino, reader.statSync().ino);
+  assert.deepEqual(folder.names(), ["kept.json", "result.json"]);
+});
+
 Deno.test("an output file that is given up leaves the old one and nothing else", () => {
   using folder = new TempFolder();
   const path = join(folder.path, "result.json");
