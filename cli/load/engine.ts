@@ -34,6 +34,8 @@ export interface LoadOutcome {
 export interface LoadObserver {
   /** Milliseconds between samples; {@link SAMPLE_MS} unless told otherwise. */
   readonly sampleMs?: number;
+  /** Milliseconds for what is in flight at the end; {@link DRAIN_MS} unless told otherwise. */
+  readonly drainMs?: number;
   /** Called for each sample, with how far the run is. `sample` is null for an interval that is not measured. */
   onSample(view: LiveView, elapsedMs: number, sample: Sample | null): void;
 }
@@ -88,7 +90,7 @@ export class LoadEngine implements Disposable {
       observer.onSample(view, nowMs - startMs, sample);
     }, observer.sampleMs ?? SAMPLE_MS);
     try {
-      await this.#finish();
+      await this.#finish(observer.drainMs ?? DRAIN_MS);
     } finally {
       clearInterval(timer);
     }
@@ -112,7 +114,7 @@ export class LoadEngine implements Disposable {
   }
 
   /** Waits for all results, but not for ever: see {@link LoadEngine.#drain}. */
-  async #finish(): Promise<void> {
+  async #finish(drainMs: number): Promise<void> {
     const all = Promise.all(this.#handles.map((handle) => handle.done.promise));
     const { plan } = this.#handles[0]!;
     // Each job ends by its own clock, which starts a little after this one; this is for a job that does not.
@@ -121,17 +123,17 @@ export class LoadEngine implements Disposable {
     end.cancel();
     if (Array.isArray(first)) return;
     if (first === "overdue" && !this.#isReadingBack) this.#shared.requestStop();
-    await this.#drain(all);
+    await this.#drain(all, drainMs);
   }
 
-  /** Gives I/Os in flight {@link DRAIN_MS}. Reading back takes as long as it takes, unless it is stopped, too. */
-  async #drain(all: Promise<unknown>): Promise<void> {
-    for (let leftMs = DRAIN_MS; leftMs > 0;) {
+  /** Gives I/Os in flight `drainMs`. Reading back takes as long as it takes, unless it is stopped, too. */
+  async #drain(all: Promise<unknown>, drainMs: number): Promise<void> {
+    for (let leftMs = drainMs; leftMs > 0;) {
       const look = delay(DRAIN_LOOK_MS);
       const isOver = await Promise.race([all.then(() => true), look.promise.then(() => false)]);
       look.cancel();
       if (isOver) return;
-      leftMs = this.#isReadingBack ? DRAIN_MS : leftMs - DRAIN_LOOK_MS;
+      leftMs = this.#isReadingBack ? drainMs : leftMs - DRAIN_LOOK_MS;
     }
   }
 
