@@ -1,9 +1,13 @@
-/** What must not be written to, by the text of /proc and /sys. */
+/** What must not be written to, by the text of /proc and /sys, and by the word of the kernel where they say nothing. */
 import assert from "node:assert/strict";
-import { refuseTarget } from "../../cli/load/target.ts";
+import { OpenedTarget, refuseTarget } from "../../cli/load/target.ts";
 import type { SystemFiles } from "../../core/block_facts.ts";
 import { deviceUses, fileUses, type TargetUse } from "../../core/target_use.ts";
-import type { TargetReport } from "../../mod.ts";
+import { inspectTarget, openDevice, type TargetReport } from "../../mod.ts";
+import "../support/libraries.ts";
+import { LoopDevice, loopDevices } from "../support/loop_device.ts";
+import { testWhen } from "../support/skip.ts";
+import { options } from "./support.ts";
 
 const MOUNTINFO = `23 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
 24 23 0:22 / /proc rw,nosuid - proc proc rw
@@ -133,3 +137,32 @@ for (const kind of ["directory", "character device", "pipe"] as const) {
     assert.throws(() => refuseTarget(report(kind, []), false), /wanted a regular file or a block device/);
   });
 }
+
+for (const driver of ["io_uring", "linux_aio"] as const) {
+  testWhen(loopDevices(), `a device that somebody has claimed is not written to, by ${driver}, but read`, async () => {
+    using loop = new LoopDevice();
+    const claim = await openDevice(loop.path, { exclusive: true });
+    try {
+      assert.deepEqual(inspectTarget(loop.path).uses, [], "neither /proc nor /sys tells of the claim");
+      await assert.rejects(OpenedTarget.open(loop.path, options("randwrite", loop.path, { driver })), {
+        name: "CliError",
+        exitCode: 1,
+        message: `Cannot write to ${loop.path}: the kernel has it in use, wanted a device that nothing is built on`,
+      });
+      await using _read = await OpenedTarget.open(loop.path, options("randread", loop.path, { driver }));
+    } finally {
+      await claim.close();
+    }
+    await using _write = await OpenedTarget.open(loop.path, options("randwrite", loop.path, { driver }));
+  }, { optionalInCi: true });
+}
+
+testWhen(loopDevices(), "a run that writes to a device claims it until it ends, one that reads does not", async () => {
+  using loop = new LoopDevice();
+  {
+    await using _write = await OpenedTarget.open(loop.path, options("randrw", loop.path));
+    await assert.rejects(openDevice(loop.path, { exclusive: true }), { kind: "open", errnoName: "EBUSY" });
+  }
+  await using _read = await OpenedTarget.open(loop.path, options("randread", loop.path));
+  await (await openDevice(loop.path, { exclusive: true })).close();
+}, { optionalInCi: true });
