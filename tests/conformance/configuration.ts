@@ -59,8 +59,10 @@ export interface Configuration {
   readonly isOutside?: true;
   /** Options of each opening. */
   readonly options: DeviceOptions;
-  /** What it lacks, and why. */
+  /** What it lacks by its nature, and why. */
   readonly lacks: Readonly<Partial<Record<Need, string>>>;
+  /** What it has elsewhere and this machine has not, and why: in CI a failure, as of `ready`. */
+  readonly missing?: Readonly<Partial<Record<Need, string>>>;
   /** Makes a target. */
   make(request: TargetRequest): Promise<MadeTarget>;
   /** Opens it. Default `openDevice`. */
@@ -134,7 +136,8 @@ export class Subject {
 
   /** True when nothing speaks against `need`. */
   has(need: Need): boolean {
-    return this.configuration.lacks[need] === undefined;
+    const { lacks, missing } = this.configuration;
+    return lacks[need] === undefined && missing?.[need] === undefined;
   }
 
   /** A disk of the pattern, 1 MiB unless asked otherwise. */

@@ -33,15 +33,19 @@ export const BLOCK_DEVICE: Configuration["lacks"] = {
   "far targets": "the file behind a loop device ends at 16 TiB",
 };
 
-/** What regular files lack, opened with these options. */
+/** What regular files lack by their nature, opened with these options. */
 export function lacksOnFiles({ queueDepth = 1024, direct = false }: DeviceOptions): Configuration["lacks"] {
   return {
     ...queueDepth < 32 && { "sections of 32": `queueDepth ${queueDepth} holds fewer at once` },
     ...direct && { "any size": "direct I/O moves whole blocks" },
     ...direct && { "far targets": "tmpfs, which has such files, may refuse direct I/O" },
-    ...HAS_TMPFS !== true && { "far targets": HAS_TMPFS },
   };
 }
+
+/** What they lack only where the machine does. */
+export const MISSING_ON_FILES: NonNullable<Configuration["missing"]> = {
+  ...HAS_TMPFS !== true && { "far targets": HAS_TMPFS },
+};
 
 function made(file: Disposable & { readonly path: string }, prefix: string): Promise<MadeTarget> {
   return Promise.resolve({

@@ -6,7 +6,7 @@
 import type { DeviceOptions } from "../../../mod.ts";
 import { loopDevices } from "../../support/loop_device.ts";
 import type { Configuration } from "../configuration.ts";
-import { BLOCK_DEVICE, fileTarget, lacksOnFiles, loopTarget } from "./files.ts";
+import { BLOCK_DEVICE, fileTarget, lacksOnFiles, loopTarget, MISSING_ON_FILES } from "./files.ts";
 
 const RINGS: readonly DeviceOptions[] = [
   {},
@@ -40,6 +40,7 @@ const ON_FILES = RINGS.map((options): Configuration => ({
   ready: true,
   options,
   lacks: lacksOf(options),
+  missing: MISSING_ON_FILES,
   make: fileTarget,
 }));
 

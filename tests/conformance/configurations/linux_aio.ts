@@ -6,7 +6,7 @@
 import type { DeviceOptions } from "../../../mod.ts";
 import { loopDevices } from "../../support/loop_device.ts";
 import type { Configuration } from "../configuration.ts";
-import { BLOCK_DEVICE, fileTarget, lacksOnFiles, loopTarget } from "./files.ts";
+import { BLOCK_DEVICE, fileTarget, lacksOnFiles, loopTarget, MISSING_ON_FILES } from "./files.ts";
 
 const CONTEXTS: readonly DeviceOptions[] = [
   { direct: true },
@@ -25,6 +25,7 @@ export const LINUX_AIO_CONFIGURATIONS: readonly Configuration[] = [
     ready: true,
     options: { ...options, driver: "linux_aio" },
     lacks: lacksOnFiles(options),
+    missing: MISSING_ON_FILES,
     make: fileTarget,
   })),
   {
