@@ -5,6 +5,9 @@
  */
 import { join } from "node:path";
 
+/** A block node as QEMU's `blockdev-add` takes it, without its name. */
+export type BlockNode = Readonly<Record<string, unknown>>;
+
 /** How a file is served. */
 export interface StorageDaemonOptions {
   /** Clients may write. Default true. */
@@ -43,21 +46,21 @@ export class StorageDaemon implements AsyncDisposable {
     this.#child = child;
   }
 
-  /** Starts a server of `file` and waits until it listens. */
-  static async start(file: string, options: StorageDaemonOptions = {}): Promise<StorageDaemon> {
-    const { writable = true, direct = false, aio = "io_uring", queueCount = 1 } = options;
+  /** Starts a server of a file, or of another block node, and waits until it listens. */
+  static async start(disk: string | BlockNode, options: StorageDaemonOptions = {}): Promise<StorageDaemon> {
     const dir = Deno.makeTempDirSync({ prefix: "plugio-qsd-" });
-    const path = (text: string) => text.replaceAll(",", ",,");
-    const onOff = (value: boolean) => value ? "on" : "off";
+    const node = typeof disk === "string" ? fileNode(disk, options) : disk;
+    const { writable = true, queueCount = 1 } = options;
+    const server = {
+      type: "vhost-user-blk",
+      id: "export",
+      "node-name": "disk",
+      addr: { type: "unix", path: join(dir, "vhost.sock") },
+      writable,
+      "num-queues": queueCount,
+    };
     const child = new Deno.Command("qemu-storage-daemon", {
-      args: [
-        "--blockdev",
-        `driver=file,node-name=disk,filename=${path(file)},discard=unmap,cache.direct=${onOff(direct)},aio=${aio},` +
-        `read-only=${onOff(!writable)}`,
-        "--export",
-        `type=vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path=${path(join(dir, "vhost.sock"))},` +
-        `writable=${onOff(writable)},num-queues=${queueCount}`,
-      ],
+      args: ["--blockdev", JSON.stringify({ ...node, "node-name": "disk" }), "--export", JSON.stringify(server)],
       stdin: "null",
       stdout: "null",
       stderr: "null",
@@ -120,4 +123,9 @@ export class StorageDaemon implements AsyncDisposable {
     }
     throw new Error(`Cannot start qemu-storage-daemon: ${ended ? "it ended" : "no socket"}; wanted ${this.socket}`);
   }
+}
+
+function fileNode(filename: string, options: StorageDaemonOptions): BlockNode {
+  const { writable = true, direct = false, aio = "io_uring" } = options;
+  return { driver: "file", filename, discard: "unmap", cache: { direct }, aio, "read-only": !writable };
 }

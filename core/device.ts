@@ -249,7 +249,8 @@ export class BlockDevice implements AsyncDisposable {
 
   /**
    * Waits for I/O in flight, then gives memory, queue and file back. Idempotent. Rejects with kind `undrained` when
-   * I/O outlasts `drainMs`: everything that the kernel may still write to is then left behind on purpose.
+   * I/O outlasts `drainMs`: everything that the kernel may still write to is then left behind on purpose. Rejects with
+   * kind `io` when the file system reports a failure at the close: all is given back, but data may be lost.
    */
   close(options: { readonly drainMs?: number } = {}): Promise<void> {
     return this.#closing ??= this.#close(options.drainMs ?? this.#drainMs);
@@ -262,7 +263,13 @@ export class BlockDevice implements AsyncDisposable {
 
   async #close(drainMs: number): Promise<void> {
     const leftMs = await this.#transfers.launchAll(drainMs, () => this.#closedError("finish I/O of"));
-    await this.#backend.close(leftMs);
+    try {
+      await this.#backend.close(leftMs);
+    } catch (error) {
+      // The file system's complaint at the end; nothing is in flight, and everything else was given back.
+      if (error instanceof StorageError && error.kind === "io") this.#buffers.dispose();
+      throw error;
+    }
     this.#buffers.dispose();
   }
 

@@ -149,7 +149,11 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
       throw undrainedError(this.target, this.active, drainMs, this.kernelQueue);
     }
     this.detach();
-    this.#file.close();
-    await this.releaseQueue(false);
+    try {
+      this.#file.close();
+    } finally {
+      // What a file system says at the close, EIO for one, concerns this file: it is closed all the same (close(2)).
+      await this.releaseQueue(false);
+    }
   }
 }

@@ -4,12 +4,10 @@
  * @module
  */
 import { join } from "node:path";
-import { hasStorageDaemon } from "./storage_daemon.ts";
+import { Errno } from "../../core/errno.ts";
+import { type BlockNode, hasStorageDaemon } from "./storage_daemon.ts";
 import { TempDir } from "./temp_file.ts";
 import { tool } from "./tool.ts";
-
-/** A block node as QEMU's `blockdev-add` takes it, without its name. */
-export type BlockNode = Readonly<Record<string, unknown>>;
 
 /** Milliseconds that a daemon gets to mount its disk, or to take it down. Generous: only a bug waits for it. */
 const PATIENCE_MS = 10_000;
@@ -19,9 +17,10 @@ export function slowNode(byteLength: number, latencyMs: number): BlockNode {
   return { driver: "null-co", size: byteLength, "read-zeroes": true, "latency-ns": latencyMs * 1e6 };
 }
 
-/** The file at `path`, of which I/O that touches `sector` ends with EIO. */
-export function failingNode(path: string, sector: number): BlockNode {
-  const error = { event: "none", sector, errno: 5, once: false };
+/** The file at `path`, of which I/O that touches `sector` ends with EIO, or each flush where that is asked for. */
+export function failingNode(path: string, sector: number | "flush"): BlockNode {
+  const which = sector === "flush" ? { iotype: "flush" } : { sector };
+  const error = { event: "none", errno: Errno.EIO, once: false, ...which };
   return { driver: "blkdebug", image: { driver: "file", filename: path }, "inject-error": [error] };
 }
 

@@ -3,4 +3,9 @@
  *
  * @module
  */
-export { hasStorageDaemon, StorageDaemon, type StorageDaemonOptions } from "../../bench/storage_daemon.ts";
+export {
+  type BlockNode,
+  hasStorageDaemon,
+  StorageDaemon,
+  type StorageDaemonOptions,
+} from "../../bench/storage_daemon.ts";
