@@ -2,12 +2,14 @@
 import assert from "node:assert/strict";
 import { BlockDevice } from "../../core/device.ts";
 import type { Backend } from "../../core/block.ts";
+import { Errno } from "../../core/errno.ts";
 import { Opcode } from "../../core/request.ts";
 import { openMemory } from "../../drivers/memory/mod.ts";
 import { type DeviceOptions, type IoRequest, MemoryDisk, type MemoryFault } from "../../mod.ts";
 import { runModel } from "../model/run.ts";
 import { uncaughtDuring } from "../support/uncaught.ts";
 import { ALL_CHECKS } from "./checks/all.ts";
+import { BAD_OFFSET, ERRORS } from "./checks/errors.ts";
 import type { Configuration } from "./configuration.ts";
 import { MEMORY_CONFIGURATIONS } from "./configurations/memory.ts";
 import { runCheck } from "./register.ts";
@@ -135,6 +137,15 @@ for (const [mutant, names] of MUTANTS) {
     assert.deepEqual(await failures(HEALTHY, names), []);
   });
 }
+
+Deno.test("the suite notices a driver that makes another error of EIO, and one that makes a success of it", async () => {
+  const bad = { kind: "error", offset: BAD_OFFSET, length: 512 } as const;
+  for (const check of ERRORS) {
+    await runCheck(check, faulty("passes EIO on", bad), DEADLINE_MS);
+    await assert.rejects(runCheck(check, faulty("says ENOSPC", { ...bad, errno: Errno.ENOSPC }), DEADLINE_MS));
+    await assert.rejects(runCheck(check, HEALTHY, DEADLINE_MS));
+  }
+});
 
 Deno.test("the model notices a wrong bit, and makes the program small", async () => {
   const mutant = faulty("flips a bit of some writes", { kind: "corrupt", ops: ["write"], offset: 8192, length: 1024 });

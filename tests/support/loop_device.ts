@@ -15,18 +15,20 @@ export interface LoopOptions {
   readonly byteLength?: number;
   /** What it holds; default the pattern. */
   readonly content?: "pattern" | "zeroes";
+  /** The file that it lies over, instead of one of its own. */
+  readonly over?: string;
   /** Further arguments of losetup(8). */
   readonly args?: readonly string[];
 }
 
-/** A loop device over a file; both gone on dispose. */
+/** A loop device over a file; gone on dispose, with the file if that is its own. */
 export class LoopDevice implements Disposable {
   readonly path: string;
   readonly backing: string;
   readonly #dir = new TempDir();
 
-  constructor({ byteLength = LOOP_BYTES, content = "pattern", args = [] }: LoopOptions = {}) {
-    this.backing = this.#dir[content === "pattern" ? "file" : "sparse"]("backing.img", byteLength);
+  constructor({ byteLength = LOOP_BYTES, content = "pattern", over, args = [] }: LoopOptions = {}) {
+    this.backing = over ?? this.#dir[content === "pattern" ? "file" : "sparse"]("backing.img", byteLength);
     const path = tool("losetup", "--find", "--show", ...args, this.backing);
     if (path === null) {
       this.#dir[Symbol.dispose]();
