@@ -142,7 +142,8 @@ export class BlockDevice implements AsyncDisposable {
   /** Makes a request for the callback face; it can be submitted any number of times. */
   createRequest(init: RequestInit): IoRequest {
     this.#assertOpen("createRequest");
-    const op: Opcode | undefined = Opcode[init.op];
+    // What every object has, such as toString, is no operation.
+    const op = Object.hasOwn(Opcode, init.op) ? Opcode[init.op] : undefined;
     if (op === undefined) {
       throw new TypeError(`Cannot create a ${init.op} request: wanted ${Object.keys(Opcode).join(", ")}`);
     }

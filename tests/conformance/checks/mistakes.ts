@@ -77,7 +77,11 @@ export const MISTAKES: readonly Check[] = [
       await using disk = await subject.patterned();
       const { device } = disk;
       const onComplete = () => {};
-      assert.throws(() => device.createRequest({ op: "erase" as "read", onComplete }), /erase request: wanted read, /);
+      // The last ones are in every object.
+      for (const op of ["erase", "", "0", "toString", "constructor", "hasOwnProperty", "__proto__"]) {
+        const wrong = () => device.createRequest({ op: op as "read", length: 4096, onComplete });
+        assert.throws(wrong, { name: "TypeError", message: /^Cannot create a .* request: wanted read, write, / }, op);
+      }
       const silent = { op: "flush" } as unknown as RequestInit;
       assert.throws(() => device.createRequest(silent), /wanted a function as onComplete/);
     },
