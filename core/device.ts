@@ -155,6 +155,8 @@ export class BlockDevice implements AsyncDisposable {
     request.length = init.length ?? init.buffer?.length ?? 0;
     request.flags = init.fua ? RequestFlag.fua : 0;
     request.context = init.context ?? null;
+    request.device = this;
+    request.roomBytes = 0;
     if (op <= Opcode.write) this.#attach(request, init);
     return request;
   }
@@ -164,6 +166,7 @@ export class BlockDevice implements AsyncDisposable {
    * kernel says arrives in `onComplete`.
    */
   submit(request: IoRequest): void {
+    if (request.device !== this) this.#adopt(request, "submit");
     invariant(
       request.state === RequestState.idle,
       "Cannot submit a request that is active: wanted its completion first",
@@ -172,6 +175,7 @@ export class BlockDevice implements AsyncDisposable {
       request.region === null || request.region.bytes.length > 0,
       "Cannot submit a request whose memory was released: wanted its buffer alive",
     );
+    if (request.length > request.roomBytes && request.op <= Opcode.write) throw roomError(request);
     const failure = this.#refusal(request.op, request.offset, request.length);
     if (failure !== null) throw failure;
     this.#backend.enqueue(request);
@@ -179,6 +183,7 @@ export class BlockDevice implements AsyncDisposable {
 
   /** Asks for an active request to end early. Its `onComplete` is called in any case. */
   cancel(request: IoRequest): void {
+    if (request.device !== this) this.#adopt(request, "cancel");
     this.#backend.cancel(request);
   }
 
@@ -297,9 +302,8 @@ export class BlockDevice implements AsyncDisposable {
     if (buffer === undefined || memory === null) {
       throw new TypeError(`Cannot create a ${op} request: wanted a buffer from allocate()`);
     }
-    if (request.length > buffer.length) {
-      throw new RangeError(`Cannot ${op} ${request.length} bytes: wanted at most ${buffer.length}, the buffer`);
-    }
+    request.roomBytes = buffer.length;
+    if (request.length > buffer.length) throw roomError(request);
     if (!this.#buffers.isAligned(memory, buffer.byteOffset)) {
       throw new RangeError(
         `Cannot create a ${op} request at byte ${buffer.byteOffset} of its memory: wanted a multiple of ` +
@@ -307,6 +311,15 @@ export class BlockDevice implements AsyncDisposable {
       );
     }
     this.#buffers.point(request, memory, buffer.byteOffset);
+  }
+
+  /** Requests made by hand come without a device; tables of memory and of what is in flight are each device's own. */
+  #adopt(request: IoRequest, action: string): void {
+    invariant(
+      request.device === null,
+      `Cannot ${action} a request of another device on ${this.target}: wanted the device that made it`,
+    );
+    request.device = this;
   }
 
   #assertOpen(method: string): void {
@@ -325,6 +338,11 @@ export class BlockDevice implements AsyncDisposable {
 
 /** Whether an operation changes the target, by opcode. */
 const WRITES: readonly boolean[] = [false, true, false, true, true, false];
+
+/** More than the buffer has would reach the memory behind it. */
+function roomError({ op, length, roomBytes }: IoRequest): RangeError {
+  return new RangeError(`Cannot ${OPCODE_NAMES[op]} ${length} bytes: wanted at most ${roomBytes}, the buffer`);
+}
 
 function settle(action: () => void): Promise<void> {
   return new Promise((resolve) => {

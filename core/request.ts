@@ -65,12 +65,16 @@ export class IoRequest {
   addressLow: number = 0;
   /** High half of the buffer's address, signed. */
   addressHigh: number = 0;
+  /** Bytes that the buffer has from the address on; Infinity where the address was set by hand. */
+  roomBytes: number = Infinity;
   /** Registered buffer index or -1. */
   registeredIndex: number = -1;
   /** Pieces of a vectored request, or null when the address is that of the data itself. */
   iovecs: IovecTable | null = null;
   /** Region behind the address, held while the request is active; null for requests without a buffer. */
   region: OwnedMemory | null = null;
+  /** The device that it belongs to: the one that made it, else the first that it is used with. */
+  device: unknown = null;
 
   /** One of {@link RequestState}; written by the driver. */
   state: number = RequestState.idle;

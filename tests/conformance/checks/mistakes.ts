@@ -1,7 +1,7 @@
 /** What a device refuses, and in which words. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type DeviceOptions, openDevice, type RequestInit } from "../../../mod.ts";
+import { type DeviceOptions, type IoRequest, openDevice, type RequestInit } from "../../../mod.ts";
 import { pattern, TempDir } from "../../support/temp_file.ts";
 import type { Check } from "../configuration.ts";
 import { assertPattern, rejection } from "./support.ts";
@@ -124,6 +124,56 @@ export const MISTAKES: readonly Check[] = [
         device.submit(request);
         assert.throws(() => device.submit(request), /active/);
       });
+    },
+  },
+  {
+    name: "a request made longer than its buffer is refused at submit: the bytes behind it are somebody else's",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device, unit } = disk;
+      const [first, second] = device.allocate(2, unit);
+      const results: number[] = [];
+      const onComplete = (_request: unknown, result: number) => void results.push(result);
+      for (const op of ["read", "write"] as const) {
+        const request = device.createRequest({ op, buffer: first!, onComplete });
+        for (const length of [2 * unit, unit + 1, Infinity, NaN, -unit, 0.5, 2 ** 53]) {
+          request.length = length;
+          assert.throws(() => device.submit(request), RangeError, `${op} of ${length}`);
+        }
+        assert.equal(device.stats.requests, 0);
+      }
+      const flush = device.createRequest({ op: "flush", onComplete });
+      Object.assign(flush, { op: 0, length: unit });
+      assert.throws(() => device.submit(flush), /RangeError: Cannot read \d+ bytes: wanted at most 0, the buffer/);
+      const part = device.createRequest({ op: "read", buffer: first!, length: 0, onComplete });
+      part.length = unit;
+      device.submit(part);
+      await device.flush();
+      while (results.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      assert.deepEqual(results, [unit]);
+      assertPattern(first!, 0);
+      assert.ok(second!.every((byte) => byte === 0));
+    },
+  },
+  {
+    name: "a request is submitted and cancelled by the device that made it, and by no other",
+    needs: ["two devices"],
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      const other = await disk.again({ queueDepth: 8 });
+      const [buffer] = device.allocate(1, 4096);
+      const results: number[] = [];
+      const onComplete = (_request: unknown, result: number) => void results.push(result);
+      const request = device.createRequest({ op: "read", buffer: buffer!, onComplete });
+      const wanted = /InvariantError: Cannot (submit|cancel) a request of another device on .*: wanted the device/;
+      assert.throws(() => other.submit(request), wanted);
+      device.submit(request);
+      assert.throws(() => other.cancel(request), wanted);
+      await device.flush();
+      while (results.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      assert.deepEqual(results, [4096]);
+      assert.throws(() => other.submit({} as IoRequest), wanted);
     },
   },
   {
