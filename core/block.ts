@@ -148,6 +148,6 @@ export interface OpenOptions {
    * driver blkio; docs/blkio.md has the list.
    */
   readonly blkio?: Readonly<Record<string, string | number | boolean>>;
-  /** Milliseconds `close` waits for I/O in flight. Default 5,000. */
+  /** Milliseconds `close` waits for I/O in flight; Infinity is for ever. Default 5,000. */
   readonly drainMs?: number;
 }

@@ -40,6 +40,13 @@ function misaligned(op: string, offset: number, length: number, rules: RangeRule
   );
 }
 
+/** The error of a time that `close` cannot wait for I/O in flight, or null; Infinity is for ever. */
+export function drainError(drainMs: unknown): Error | null {
+  const message = `Cannot use drainMs ${String(drainMs)}: wanted a number of milliseconds, 0 or more`;
+  if (typeof drainMs !== "number") return new TypeError(message);
+  return drainMs >= 0 ? null : new RangeError(message);
+}
+
 /** Throws a RangeError for a queue depth that no driver of local files can have; undefined means the default. */
 export function checkQueueDepth(queueDepth: number | undefined): void {
   if (queueDepth === undefined) return;

@@ -1,6 +1,6 @@
 import type { Alignment, Backend, BlockLimits, TargetInfo } from "./block.ts";
 import { DeviceBuffers } from "./buffers.ts";
-import { rangeError, type RangeRules } from "./check.ts";
+import { drainError, rangeError, type RangeRules } from "./check.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { invariant } from "./invariant.ts";
@@ -255,11 +255,13 @@ export class BlockDevice implements AsyncDisposable {
 
   /**
    * Waits for I/O in flight, then gives memory, queue and file back. Idempotent. Rejects with kind `undrained` when
-   * I/O outlasts `drainMs`: everything that the kernel may still write to is then left behind on purpose. Rejects with
-   * kind `io` when the file system reports a failure at the close: all is given back, but data may be lost.
+   * I/O outlasts `drainMs` (Infinity: for ever): what the kernel may still write to is then left behind on purpose.
+   * Rejects with kind `io` when the file system reports a failure at the close: all is given back, but data may be lost.
    */
-  close(options: { readonly drainMs?: number } = {}): Promise<void> {
-    return this.#closing ??= this.#close(options.drainMs ?? this.#drainMs);
+  close(options?: { readonly drainMs?: number }): Promise<void> {
+    const drainMs = options?.drainMs ?? this.#drainMs;
+    const failure = drainError(drainMs);
+    return failure === null ? this.#closing ??= this.#close(drainMs) : Promise.reject(failure);
   }
 
   /** `await using`: the same as `close`. */

@@ -1,3 +1,4 @@
+import { startDeadline } from "./deadline.ts";
 import { StorageError } from "./errors.ts";
 import type { QueueOwner } from "./request_queue.ts";
 
@@ -5,7 +6,7 @@ import type { QueueOwner } from "./request_queue.ts";
 export function drained(owner: QueueOwner, drainMs: number): Promise<boolean> {
   if (owner.active === 0) return Promise.resolve(true);
   return new Promise((resolve) => {
-    const timer = setTimeout(() => finish(false), drainMs);
+    const timer = startDeadline(() => finish(false), drainMs);
     const finish = (inTime: boolean) => {
       clearTimeout(timer);
       owner.onIdle = null;

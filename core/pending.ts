@@ -1,5 +1,6 @@
 import type { Backend } from "./block.ts";
 import type { BounceBlock, BouncePool } from "./bounce.ts";
+import { startDeadline } from "./deadline.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { type IoRequest, IoRequest as Request, Opcode, OPCODE_NAMES } from "./request.ts";
@@ -8,7 +9,7 @@ import { type IoRequest, IoRequest as Request, Opcode, OPCODE_NAMES } from "./re
 export interface RequestOptions {
   /** Rejects at once with kind `aborted` when it fires; the buffer stays lent until the real completion. */
   readonly signal?: AbortSignal;
-  /** Rejects with kind `timeout` after so many milliseconds; the buffer stays lent likewise. */
+  /** Rejects with kind `timeout` after so many milliseconds (Infinity: never); the buffer stays lent likewise. */
   readonly timeoutMs?: number;
 }
 
@@ -125,7 +126,7 @@ export class PromiseQueue {
       this.giveUp(operation, this.error(request, errno, kind, detail, cause));
     const onAbort = () => fail("aborted", Errno.ECANCELED, undefined, signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
-    const timer = timeoutMs === undefined ? undefined : setTimeout(
+    const timer = timeoutMs === undefined ? undefined : startDeadline(
       () => fail("timeout", Errno.ETIMEDOUT, `no completion within ${timeoutMs} ms`, undefined),
       timeoutMs,
     );

@@ -1,6 +1,7 @@
 import type { Backend } from "./block.ts";
 import type { BounceBlock } from "./bounce.ts";
 import type { DeviceBuffers } from "./buffers.ts";
+import { startDeadline } from "./deadline.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { IOVEC_BYTES, type IovecPiece, IovecTable } from "./iovec.ts";
@@ -43,7 +44,7 @@ export class Transfers {
     if (this.#waiting.size === 0) return drainMs;
     const startMs = performance.now();
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, drainMs);
+      const timer = startDeadline(resolve, drainMs);
       this.#onAllLaunched = () => {
         clearTimeout(timer);
         resolve();

@@ -1,6 +1,7 @@
 import type { Backend, OpenOptions } from "../core/block.ts";
 import { DEVICE_BATCH_MODES, type DeviceBatchMode } from "../core/batching.ts";
 import { WAIT_MODES } from "../core/block.ts";
+import { drainError } from "../core/check.ts";
 import { BlockDevice } from "../core/device.ts";
 import { DevicePlug } from "../core/device_plug.ts";
 import { setPlugDebug } from "../core/plug.ts";
@@ -125,8 +126,8 @@ function checkTruncate({ readOnly, truncate }: DeviceOptions): void {
 }
 
 function checkDrain(drainMs: number | undefined): void {
-  if (drainMs === undefined || drainMs >= 0) return;
-  throw new RangeError(`Cannot use drainMs ${drainMs}: wanted a number of milliseconds, 0 or more`);
+  const failure = drainMs === undefined ? null : drainError(drainMs);
+  if (failure !== null) throw failure;
 }
 
 function checkChoice(name: string, value: string | undefined, choices: readonly string[]): void {

@@ -1,5 +1,6 @@
 import { type DeferCall, deferCallFor } from "../../core/batching.ts";
 import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
+import { startDeadline } from "../../core/deadline.ts";
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
 import { MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/limits.ts";
@@ -126,7 +127,7 @@ class MemoryDevice implements Backend {
     if (queue.active() === 0) return Promise.resolve(true);
     queue.submit();
     return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), drainMs);
+      const timer = startDeadline(() => resolve(false), drainMs);
       queue.onIdle = () => {
         clearTimeout(timer);
         resolve(true);

@@ -87,9 +87,6 @@ function checkNamespace(target: string, namespace: NamespaceIdentity, options: O
   }
 }
 
-/** For what ends by itself: the longest time that a timer takes. */
-const FOREVER_MS = 2 ** 31 - 1;
-
 /** What a device defers when it has enqueued a request: one stable function, so that the plug drops repeats. */
 function submit(queue: NvmeQueue): void {
   queue.submit();
@@ -216,7 +213,7 @@ class NvmeDevice implements Backend, NamespaceTarget {
     if (!await this.#drain(drainMs)) {
       // A reset ends what the device does not: each request completes, and nothing writes to memory afterwards.
       controller.requestReset(`${this.active} requests were in flight ${drainMs} ms after close`);
-      await this.#drain(FOREVER_MS);
+      await this.#drain(Infinity);
     }
     await this.#owner.releaseQueue(this.#shared, this.#options);
     await releaseController(controller.port.address, this.#owner);

@@ -17,6 +17,17 @@ Deno.test("the last completion ends the wait, and no timer is left", async () =>
   assert.equal(owner.onIdle, null);
 });
 
+for (const drainMs of [Infinity, 2 ** 31, 2 ** 32 + 5, Number.MAX_VALUE]) {
+  Deno.test(`a wait of ${drainMs} ms is not over at once`, async () => {
+    const owner: QueueOwner = { active: 2, onIdle: null };
+    const wait = drained(owner, drainMs);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.ok(owner.onIdle !== null, "the deadline has struck");
+    owner.onIdle();
+    assert.equal(await wait, true);
+  });
+}
+
 Deno.test("I/O that outlasts the deadline is told, and its end is nobody's business any more", async () => {
   const owner: QueueOwner = { active: 2, onIdle: null };
   assert.equal(await drained(owner, 1), false);

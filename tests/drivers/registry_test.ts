@@ -33,12 +33,20 @@ for (const target of ["", "io_uring:", "linux_aio:", "blkio:io_uring:"]) {
   });
 }
 
-for (const drainMs of [-1, NaN]) {
-  Deno.test(`a device does not open with drainMs ${drainMs}`, async () => {
-    await assert.rejects(openDevice("memory:64KiB", { drainMs }), {
-      name: "RangeError",
-      message: `Cannot use drainMs ${drainMs}: wanted a number of milliseconds, 0 or more`,
-    });
+for (
+  const [drainMs, name] of [[-1, "RangeError"], [NaN, "RangeError"], ["5", "TypeError"], [5n, "TypeError"]] as const
+) {
+  const wanted = { name, message: `Cannot use drainMs ${drainMs}: wanted a number of milliseconds, 0 or more` };
+
+  Deno.test(`a device does not open with drainMs ${typeof drainMs} ${drainMs}`, async () => {
+    await assert.rejects(openDevice("memory:64KiB", { drainMs: drainMs as number }), wanted);
+  });
+
+  Deno.test(`a device does not close with drainMs ${typeof drainMs} ${drainMs}, and works on`, async () => {
+    const device = await openDevice("memory:64KiB");
+    await assert.rejects(device.close({ drainMs: drainMs as number }), wanted);
+    assert.equal(await device.read(new Uint8Array(512), 0), 512);
+    await device.close(null!);
   });
 }
 

@@ -271,3 +271,16 @@ Deno.test("an uncaught error of a callback does not keep other completions from 
   assert.deepEqual([calls, errors.map(String)], [3, ["Error: on purpose"]]);
   await device.close();
 });
+
+Deno.test("a time-out or a drain longer than a timer can be does not strike at once", async () => {
+  const slow: MemoryFault = { kind: "delay", delayMs: 30 };
+  for (const ms of [Infinity, 2 ** 31, 2 ** 32 + 5]) {
+    const { device } = await open([slow]);
+    assert.equal(await device.read(filled(512, 0), 0, { timeoutMs: ms }), 512);
+    const late = device.read(filled(512, 0), 0);
+    // More than the bounce pool has room for: the close waits for it as well.
+    const large = device.read(filled(8 << 20, 0), 0);
+    await device.close({ drainMs: ms });
+    assert.deepEqual(await Promise.all([late, large]), [512, 1 << 20]);
+  }
+});
