@@ -40,6 +40,25 @@ function misaligned(op: string, offset: number, length: number, rules: RangeRule
   );
 }
 
+/** The error of options of the promise face that make no sense, or null. Null stands for what is not given. */
+export function optionsError(op: string, options: { signal?: unknown; timeoutMs?: unknown }): Error | null {
+  if (typeof options !== "object") {
+    return new TypeError(`Cannot ${op} with options ${String(options)}: wanted an object`);
+  }
+  const { signal, timeoutMs } = options;
+  if (isGiven(signal) && !(signal instanceof AbortSignal)) {
+    return new TypeError(`Cannot ${op} with a signal of type ${typeof signal}: wanted an AbortSignal`);
+  }
+  if (!isGiven(timeoutMs)) return null;
+  const message = `Cannot ${op} with timeoutMs ${String(timeoutMs)}: wanted milliseconds above 0`;
+  if (typeof timeoutMs !== "number") return new TypeError(message);
+  return timeoutMs > 0 ? null : new RangeError(message);
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
 /** The error of a time that `close` cannot wait for I/O in flight, or null; Infinity is for ever. */
 export function drainError(drainMs: unknown): Error | null {
   const message = `Cannot use drainMs ${String(drainMs)}: wanted a number of milliseconds, 0 or more`;

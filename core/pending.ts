@@ -79,9 +79,7 @@ export class PromiseQueue {
     const promise = new Promise<number>(capture);
     operation.resolve = capturedResolve;
     operation.reject = capturedReject;
-    if (options !== undefined && (options.signal !== undefined || options.timeoutMs !== undefined)) {
-      this.#watch(operation, options);
-    }
+    if (options && (options.signal || options.timeoutMs)) this.#watch(operation, options);
     return promise;
   }
 
@@ -126,10 +124,8 @@ export class PromiseQueue {
       this.giveUp(operation, this.error(request, errno, kind, detail, cause));
     const onAbort = () => fail("aborted", Errno.ECANCELED, undefined, signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
-    const timer = timeoutMs === undefined ? undefined : startDeadline(
-      () => fail("timeout", Errno.ETIMEDOUT, `no completion within ${timeoutMs} ms`, undefined),
-      timeoutMs,
-    );
+    const late = () => fail("timeout", Errno.ETIMEDOUT, `no completion within ${timeoutMs} ms`, undefined);
+    const timer = timeoutMs ? startDeadline(late, timeoutMs) : undefined;
     operation.unwatch = () => {
       signal?.removeEventListener("abort", onAbort);
       clearTimeout(timer);

@@ -1,6 +1,7 @@
 import type { Backend } from "./block.ts";
 import type { BounceBlock } from "./bounce.ts";
 import type { DeviceBuffers } from "./buffers.ts";
+import { optionsError } from "./check.ts";
 import { startDeadline } from "./deadline.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
@@ -78,6 +79,8 @@ export class Transfers {
     flags: number,
     options?: RequestOptions,
   ): Promise<number> {
+    const mistake = Array.isArray(buffers) ? this.#optionsError(op, options) : this.#noBuffer(op, buffers);
+    if (mistake !== null) return Promise.reject(mistake);
     for (const buffer of buffers) {
       if (!(buffer instanceof Uint8Array)) return Promise.reject(this.#noBuffer(op, buffer));
     }
@@ -247,16 +250,19 @@ export class Transfers {
   }
 
   #check(op: Opcode, offset: number, length: number, options: RequestOptions | undefined): Error | null {
-    const failure = this.#refusal(op, offset, length);
-    if (failure !== null || options === undefined) return failure;
-    const { signal, timeoutMs } = options;
-    if (timeoutMs !== undefined && !(timeoutMs > 0)) {
-      return new RangeError(`Cannot ${OPCODE_NAMES[op]} with timeoutMs ${timeoutMs}: wanted milliseconds above 0`);
-    }
-    if (signal === undefined || !signal.aborted) return null;
+    return this.#refusal(op, offset, length) ?? this.#optionsError(op, options);
+  }
+
+  /** Before anything is held or begun: what a wrong signal throws later would leave that behind. */
+  #optionsError(op: Opcode, options: RequestOptions | null | undefined): Error | null {
+    if (options === undefined || options === null) return null;
+    const name = OPCODE_NAMES[op]!;
+    const failure = optionsError(name, options);
+    if (failure !== null) return failure;
+    const { signal } = options;
+    if (!signal?.aborted) return null;
     const { target } = this.#backend;
-    const { reason: cause } = signal;
-    return new StorageError({ kind: "aborted", op: OPCODE_NAMES[op]!, target, errno: Errno.ECANCELED, cause });
+    return new StorageError({ kind: "aborted", op: name, target, errno: Errno.ECANCELED, cause: signal.reason });
   }
 }
 

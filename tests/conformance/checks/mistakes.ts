@@ -1,7 +1,7 @@
 /** What a device refuses, and in which words. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type DeviceOptions, type IoRequest, openDevice, type RequestInit } from "../../../mod.ts";
+import { type DeviceOptions, type IoRequest, openDevice, type RequestInit, type RequestOptions } from "../../../mod.ts";
 import { pattern, TempDir } from "../../support/temp_file.ts";
 import type { Check } from "../configuration.ts";
 import { assertPattern, rejection } from "./support.ts";
@@ -174,6 +174,38 @@ export const MISTAKES: readonly Check[] = [
       while (results.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
       assert.deepEqual(results, [4096]);
       assert.throws(() => other.submit({} as IoRequest), wanted);
+    },
+  },
+  {
+    name: "options of a request that are of a wrong type reject, and hold nothing",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device, unit } = disk;
+      const buffers = device.allocate(2, 4096);
+      const foreign = [new Uint8Array(4096), new Uint8Array(4096)];
+      const calls = (options: RequestOptions) => [
+        device.read(buffers[0]!, 0, options),
+        device.read(foreign[0]!, 0, options),
+        device.readv(buffers, 0, options),
+        device.readv(foreign, 0, options),
+        device.writev(foreign, 0, typeof options === "object" ? { ...options, fua: true } : options),
+        device.flush(options),
+        device.discard(0, unit, options),
+      ];
+      for (const wrong of [{ signal: {} }, { signal: 5 }, { timeoutMs: "5" }, { timeoutMs: 5n }, "none", 5]) {
+        for (const outcome of await Promise.allSettled(calls(wrong as RequestOptions))) {
+          assert.ok(outcome.status === "rejected" && outcome.reason instanceof TypeError, String(wrong));
+          assert.match(outcome.reason.message, /^Cannot .*(signal|timeoutMs|options) .*: wanted /);
+        }
+      }
+      await assert.rejects(device.readv(5 as never, 0), TypeError);
+      assert.equal(device.stats.requests, 0);
+      for (const none of [null, { signal: null }, { timeoutMs: null }, {}]) {
+        assert.equal(await device.readv(buffers, 0, none as RequestOptions), 8192);
+        await device.flush(none as RequestOptions);
+      }
+      device.release(buffers);
+      assert.equal(buffers[0]!.length, 0);
     },
   },
   {
