@@ -129,8 +129,12 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
   }
 
   run(done: () => boolean, minCompletions: number): void {
-    this.queue.run(done, minCompletions);
-    this.#pump.settle();
+    try {
+      this.queue.run(done, minCompletions);
+    } finally {
+      // Also after an exception of `done`: with nothing in flight the process may end.
+      this.#pump.settle();
+    }
   }
 
   poll(): number {

@@ -151,8 +151,12 @@ class BlkioDevice implements Backend, QueueOwner {
   }
 
   run(done: () => boolean, minCompletions: number): void {
-    this.#queue.run(done, minCompletions);
-    this.#pump.settle();
+    try {
+      this.#queue.run(done, minCompletions);
+    } finally {
+      // Also after an exception of `done`: with nothing in flight the process may end.
+      this.#pump.settle();
+    }
   }
 
   poll(): number {

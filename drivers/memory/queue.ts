@@ -127,13 +127,17 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
   /** Submits, waits and delivers until `done` says true or nothing can come any more. */
   run(done: () => boolean, minCompletions: number): void {
     invariant(!this.#reaping, "Cannot run() inside a completion callback: wanted a call from outside");
-    while (!done() && this.#active > 0) {
+    try {
+      while (!done() && this.#active > 0) {
+        this.#submitAll();
+        if (!this.#advance(minCompletions)) break;
+        this.reap();
+      }
+    } finally {
+      // Also after an exception of `done`.
       this.#submitAll();
-      if (!this.#advance(minCompletions)) break;
-      this.reap();
+      this.#pump.settle();
     }
-    this.#submitAll();
-    this.#pump.settle();
   }
 
   poll(): number {

@@ -196,8 +196,12 @@ class NvmeDevice implements Backend, NamespaceTarget {
   unregister(): void {}
 
   run(done: () => boolean, minCompletions: number): void {
-    this.#shared.queue.run(done, minCompletions, this.#options.wait === "poll");
-    this.#shared.pump.settle();
+    try {
+      this.#shared.queue.run(done, minCompletions, this.#options.wait === "poll");
+    } finally {
+      // Also after an exception of `done`: with nothing in flight the process may end.
+      this.#shared.pump.settle();
+    }
   }
 
   poll(): number {

@@ -65,6 +65,40 @@ export const REQUESTS: readonly Check[] = [
     },
   },
   {
+    name: "an exception of done ends run, and the event loop delivers what is in flight",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      for (const failAt of [1, 2, 5]) {
+        let done = 0;
+        const offsets = Array.from({ length: 16 }, (_, index) => index * 4096);
+        const reads = device.allocate(16, 4096).map((buffer, index) =>
+          new Promise<void>((resolve) => {
+            let again = 1;
+            const onComplete = (request: IoRequest) => {
+              done++;
+              if (again-- > 0) device.submit(request);
+              else resolve(assertPattern(buffer, index * 4096));
+            };
+            device.submit(device.createRequest({ op: "read", buffer, offset: offsets[index]!, onComplete }));
+          })
+        );
+        let asked = 0;
+        const isDone = () => {
+          if (++asked === failAt) throw new Error("on purpose");
+          return done === 32;
+        };
+        try {
+          device.run(isDone);
+        } catch (error) {
+          assert.match(String(error), /on purpose/);
+        }
+        await Promise.all(reads);
+        assert.equal(done, 32);
+      }
+    },
+  },
+  {
     name: "5000 reads at once, beyond any queue depth, all complete with the right bytes",
     async run(subject) {
       await using disk = await subject.patterned();

@@ -79,6 +79,21 @@ const SCENARIOS: Readonly<Record<string, () => Promise<void>>> = {
     await device.close();
     say("done");
   },
+  runThrows: async () => {
+    const device = await open({ readOnly: true });
+    const [buffer] = device.allocate(1, 4096);
+    let done = false;
+    device.submit(device.createRequest({ op: "read", buffer: buffer!, onComplete: () => void (done = true) }));
+    const fail = () => {
+      if (done) throw new Error("on purpose");
+      return false;
+    };
+    try {
+      device.run(fail);
+    } catch (error) {
+      say(String(error));
+    }
+  },
   openPipe: async () => {
     await open({ readOnly: true }).then(() => say("opened"), (error) => say(error.kind));
   },
