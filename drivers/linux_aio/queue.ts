@@ -196,8 +196,12 @@ export class AioQueue extends RequestQueue<AioFile> {
     }
   }
 
-  /** Waits until `min` completions are there. Those that the ring shows already cost no system call. */
+  /**
+   * Waits until `min` completions are there. Those that the ring shows already cost no system call. What a look without
+   * the ring has taken is delivered first: the kernel may have no `min` left.
+   */
   #wait(min: number): void {
+    if (this.#taken > 0) return;
     if (this.#port.ring !== null && this.available() >= min) return;
     for (let attempt = 0; attempt < WAIT_ATTEMPTS; attempt++) if (this.#take(min) !== -Errno.EINTR) return;
   }

@@ -179,6 +179,18 @@ Deno.test("run() waits for as many completions as were asked for, or as are to c
   rig.assertEmpty();
 });
 
+Deno.test("run() without a ring delivers what its look has taken, instead of waiting for more than there is", () => {
+  for (const min of [4, 8, 16]) {
+    using rig = new Rig({ noRing: true });
+    rig.port.onWait = () => rig.port.completeAll();
+    plugged(() => rig.sendReads(16));
+    for (let index = 0; index < 3; index++) rig.complete();
+    rig.queue.run(() => false, min);
+    assert.deepEqual(rig.results, new Array(16).fill(4096));
+    rig.assertEmpty();
+  }
+});
+
 Deno.test("a wait that a signal interrupts is repeated", () => {
   using rig = new Rig();
   rig.port.onWait = () => rig.port.completeAll();
