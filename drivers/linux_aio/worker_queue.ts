@@ -73,9 +73,10 @@ function openQueue(key: QueueKey): SharedQueue {
   const event = key.wait === "block" ? null : openEvent(key.wakeup, () => onWake());
   const wakeup = event?.wakeup ?? null;
   if (wakeup !== null) stack.use(wakeup);
+  const timer = key.keepTick ? stack.use(new Timer(KEEP_TICK_MS)) : null;
+  // Last of what can fail: taking a context down is not for a stack, which cannot wait for it.
   const context = openContext(key.queueDepth, event?.fd ?? -1);
   const queue = new AioQueue(context);
-  const timer = key.keepTick ? stack.use(new Timer(KEEP_TICK_MS)) : null;
   if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
   const pump = new CompletionPump(queue, key.wait, wakeup);
   queue.observe(pump);
