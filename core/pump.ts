@@ -32,8 +32,12 @@ export interface LoopHold {
   unref(): void;
 }
 
-/** Completions after which the clock is read again, so that its cost is shared. */
+/** Completions after which the clock is read again, so that its cost is shared: as many as sleeps, or fewer sleeps. */
 const COMPLETIONS_PER_CLOCK_READING = 16;
+
+/** Between two readings of the clock: above the first time each sleep leads to one, below the other to fewer. */
+const LONG_SLEEPS_US = FAIRNESS_BUDGET_US / 4;
+const SHORT_SLEEPS_US = FAIRNESS_BUDGET_US / 8;
 
 /** Looks at the queue between two clock readings while polling; a look costs about a tenth of a reading. */
 const LOOKS_PER_CLOCK_READING = 16;
@@ -64,6 +68,9 @@ export class CompletionPump {
   #yieldDue = false;
   #chainStartMs = 0;
   #chainCompletions = 0;
+  #readMs = 0;
+  /** Completions that a sleep counts for. What is there at once, as in a cached file, is a sleep to us as well. */
+  #sleepWeight = COMPLETIONS_PER_CLOCK_READING;
   #armedAtMs = 0;
   readonly #microPass = () => this.#pass();
   readonly #macroPass = () => {
@@ -145,15 +152,16 @@ export class CompletionPump {
     const queue = this.#queue;
     this.#running = true;
     try {
-      if (!queue.ready() && queue.active() > 0) woken = this.#waitForOne() || woken;
+      const slept = !queue.ready() && queue.active() > 0 && this.#waitForOne();
+      if (slept) woken = true;
       if (woken) this.#shares.begin(queue.active());
       let limit: number;
       do {
         limit = this.#shares.next();
         const delivered = queue.reap(limit);
-        this.#chargeBudget(delivered);
-        // Ready without anything to deliver: the kernel is asked again, but not before others had their turn.
-        if (delivered === 0 && queue.ready()) this.#yieldDue = true;
+        this.#chargeBudget(delivered, slept);
+        // Ready without anything to deliver, or blocked for nothing: once more, but not before others had their turn.
+        if (delivered === 0 && (this.#wait === "block" || queue.ready())) this.#yieldDue = true;
         // After a share its owners have their turn: what they submit goes out with the next one.
       } while (limit === Infinity && !woken && !this.#yieldDue && queue.ready());
     } finally {
@@ -166,7 +174,11 @@ export class CompletionPump {
 
   /** Blocks or polls where that is the way to wait; true when the Worker slept. */
   #waitForOne(): boolean {
-    if (this.#wait === "block") return this.#queue.block();
+    if (this.#wait === "block") {
+      // The sleep counts: after a long one others have their turn at once.
+      if (this.#freshMacrotask) this.#startChain();
+      return this.#queue.block();
+    }
     if (this.#wait === "poll") this.#spin();
     return false;
   }
@@ -187,17 +199,23 @@ export class CompletionPump {
   }
 
   /** Decides whether the chain of microtasks has used up its time. Reads the clock once in a while only. */
-  #chargeBudget(delivered: number): void {
-    if (this.#freshMacrotask) {
-      this.#freshMacrotask = false;
-      this.#chainCompletions = 0;
-      this.#chainStartMs = performance.now();
-      return;
-    }
-    this.#chainCompletions += delivered;
+  #chargeBudget(delivered: number, slept: boolean): void {
+    if (this.#freshMacrotask) return this.#startChain();
+    this.#chainCompletions += slept ? Math.max(delivered, this.#sleepWeight) : delivered;
     if (this.#chainCompletions < COMPLETIONS_PER_CLOCK_READING) return;
     this.#chainCompletions = 0;
-    this.#yieldDue = (performance.now() - this.#chainStartMs) * 1000 > FAIRNESS_BUDGET_US;
+    const nowMs = performance.now();
+    const passedUs = (nowMs - this.#readMs) * 1000;
+    this.#readMs = nowMs;
+    if (passedUs > LONG_SLEEPS_US) this.#sleepWeight = COMPLETIONS_PER_CLOCK_READING;
+    else if (passedUs < SHORT_SLEEPS_US && this.#sleepWeight > 1) this.#sleepWeight /= 2;
+    this.#yieldDue = (nowMs - this.#chainStartMs) * 1000 > FAIRNESS_BUDGET_US;
+  }
+
+  #startChain(): void {
+    this.#freshMacrotask = false;
+    this.#chainCompletions = 0;
+    this.#chainStartMs = this.#readMs = performance.now();
   }
 
   #schedule(): void {

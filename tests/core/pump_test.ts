@@ -1,5 +1,6 @@
 /** When completions are delivered, and what the event loop and its other users get meanwhile. */
 import assert from "node:assert/strict";
+import { pause } from "../../core/pause.ts";
 import type { WaitMode } from "../../core/block.ts";
 import { CompletionPump, type PumpedQueue } from "../../core/pump.ts";
 
@@ -233,6 +234,61 @@ Deno.test("completions that chain without end leave timers their turn", async ()
     assert.ok(passes < 5_000_000, `mode ${wait}: the timer never fired`);
     await macrotask();
   }
+});
+
+/** Runs a pump in mode block until a timer of 0 ms has fired, or the queue has blocked `most` times; returns how often. */
+async function blocksUntilTimer(most: number, onBlock: (queue: ManualQueue) => void): Promise<number> {
+  const { queue, pump } = newPump("block");
+  let blocks = 0;
+  queue.owed = 1;
+  queue.onReap = (count) => void (queue.owed += count);
+  queue.onBlock = () => {
+    onBlock(queue);
+    // A pump that starved the timer would never return.
+    if (++blocks >= most) queue.owed = queue.done = 0;
+  };
+  pump.started();
+  pump.submitted();
+  await macrotask();
+  queue.owed = queue.done = 0;
+  pump.stop();
+  return blocks;
+}
+
+Deno.test("a Worker that sleeps for each completion leaves timers their turn after the budget, not after many sleeps", async () => {
+  const blocks = await blocksUntilTimer(100, () => pause(1));
+  assert.ok(blocks <= 3, `${blocks} sleeps of 1 ms`);
+});
+
+Deno.test("the clock is read for many sleeps at once where they are short, and for each again after a long one", async () => {
+  const { now } = performance;
+  let readings = 0;
+  let nowMs = 0;
+  performance.now = () => {
+    readings++;
+    return nowMs;
+  };
+  try {
+    const short = await blocksUntilTimer(1_000_000, () => void (nowMs += 0.001));
+    assert.ok(readings <= short / 8 + 10, `${readings} readings for ${short} sleeps`);
+    let sleeps = 0;
+    const mixed = await blocksUntilTimer(10_000, () => {
+      const sleepMs = ++sleeps > 100 ? 1 : 0.001;
+      if (sleepMs === 1) pause(sleepMs);
+      nowMs += sleepMs;
+    });
+    assert.ok(mixed <= 100 + 17, `${mixed - 100} sleeps of 1 ms after 100 short ones`);
+  } finally {
+    performance.now = now;
+  }
+});
+
+Deno.test("a Worker that slept for nothing leaves timers their turn", async () => {
+  const blocks = await blocksUntilTimer(100, (queue) => {
+    queue.done = 0;
+    pause(1);
+  });
+  assert.ok(blocks <= 4, `${blocks} sleeps that brought nothing`);
 });
 
 Deno.test("a stopped pump does nothing with what was scheduled", async () => {
