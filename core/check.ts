@@ -1,5 +1,6 @@
 import type { Alignment } from "./block.ts";
 import { MAX_OFFSET_BYTES, MAX_QUEUE_DEPTH } from "./limits.ts";
+import { type IoRequest, OPCODE_NAMES } from "./request.ts";
 
 /** What a request must keep to on one device: alignment, and who to name in messages. */
 export interface RangeRules {
@@ -38,6 +39,17 @@ function misaligned(op: string, offset: number, length: number, rules: RangeRule
     `Cannot ${op} ${rules.target}: ${what} ${value} is ${past} bytes past a multiple of ${align}; ` +
       `wanted a multiple of ${align} (direct I/O)`,
   );
+}
+
+/** The error of a transfer longer than its buffer: it would reach the memory behind it. */
+export function roomError({ op, length, roomBytes }: IoRequest): RangeError {
+  return new RangeError(`Cannot ${OPCODE_NAMES[op]} ${length} bytes: wanted at most ${roomBytes}, the buffer`);
+}
+
+/** Throws a RangeError for a number of completions that nobody can wait for. */
+export function checkMinCompletions(minCompletions: number): void {
+  if (Number.isSafeInteger(minCompletions) && minCompletions >= 1) return;
+  throw new RangeError(`Cannot run with minCompletions ${minCompletions}: wanted an integer from 1`);
 }
 
 /** The error of options of the promise face that make no sense, or null. Null stands for what is not given. */

@@ -1,6 +1,6 @@
 import type { Alignment, Backend, BlockLimits, TargetInfo } from "./block.ts";
 import { DeviceBuffers } from "./buffers.ts";
-import { drainError, rangeError, type RangeRules } from "./check.ts";
+import { checkMinCompletions, drainError, rangeError, type RangeRules, roomError } from "./check.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { invariant } from "./invariant.ts";
@@ -193,6 +193,7 @@ export class BlockDevice implements AsyncDisposable {
    */
   run(done: () => boolean, minCompletions = 1): void {
     this.#assertOpen("run");
+    checkMinCompletions(minCompletions);
     this.#backend.run(done, minCompletions);
   }
 
@@ -340,11 +341,6 @@ export class BlockDevice implements AsyncDisposable {
 
 /** Whether an operation changes the target, by opcode. */
 const WRITES: readonly boolean[] = [false, true, false, true, true, false];
-
-/** More than the buffer has would reach the memory behind it. */
-function roomError({ op, length, roomBytes }: IoRequest): RangeError {
-  return new RangeError(`Cannot ${OPCODE_NAMES[op]} ${length} bytes: wanted at most ${roomBytes}, the buffer`);
-}
 
 function settle(action: () => void): Promise<void> {
   return new Promise((resolve) => {

@@ -177,6 +177,18 @@ export const MISTAKES: readonly Check[] = [
     },
   },
   {
+    name: "run waits for a whole number of completions, from 1",
+    async run(subject) {
+      await using disk = await subject.patterned();
+      const { device } = disk;
+      const wanted = /RangeError: Cannot run with minCompletions \S+: wanted an integer from 1/;
+      for (const min of [NaN, -1, 0, 1.5, Infinity, "2"]) {
+        assert.throws(() => device.run(() => true, min as number), wanted, String(min));
+      }
+      device.run(() => false, 1000);
+    },
+  },
+  {
     name: "options of a request that are of a wrong type reject, and hold nothing",
     async run(subject) {
       await using disk = await subject.patterned();
