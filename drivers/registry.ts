@@ -66,6 +66,7 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
  */
 export async function openDevice(target: string, options: DeviceOptions = {}): Promise<BlockDevice> {
   watchPlug();
+  checkTarget(target);
   const { driver, path } = splitTarget(target, options.driver);
   checkChoice("batch", options.batch, DEVICE_BATCH_MODES);
   checkChoice("wait", options.wait, WAIT_MODES);
@@ -128,6 +129,12 @@ function checkTruncate({ readOnly, truncate }: DeviceOptions): void {
 function checkDrain(drainMs: number | undefined): void {
   const failure = drainMs === undefined ? null : drainError(drainMs);
   if (failure !== null) throw failure;
+}
+
+function checkTarget(target: unknown): void {
+  if (typeof target === "string") return;
+  const what = Object.prototype.toString.call(target).slice(8, -1);
+  throw new TypeError(`Cannot open a target of type ${what}: wanted a string, a path or driver:target`);
 }
 
 function checkChoice(name: string, value: string | undefined, choices: readonly string[]): void {

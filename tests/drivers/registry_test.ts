@@ -27,6 +27,15 @@ Deno.test("a path may begin with what every object has and a colon", async () =>
   }
 });
 
+for (const target of [undefined, null, 5, ["memory:64KiB"], {}, new URL("file:///x")]) {
+  Deno.test(`a target that is no string is a TypeError: ${target}`, async () => {
+    await assert.rejects(openDevice(target as string), {
+      name: "TypeError",
+      message: /^Cannot open a target of type \w+: wanted a string, a path or driver:target$/,
+    });
+  });
+}
+
 for (const target of ["", "io_uring:", "linux_aio:", "blkio:io_uring:"]) {
   Deno.test(`a target without a path is refused: ${JSON.stringify(target)}`, async () => {
     await assert.rejects(openDevice(target), { name: "RangeError" });
