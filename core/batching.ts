@@ -104,8 +104,10 @@ function dispatch(): void {
   inRound = true;
   const errors = runCalls(list);
   inRound = false;
-  const followErrors = followUps.count > 0 ? runCalls(followUps) : null;
-  if (errors !== null || followErrors !== null) throwCollected([...errors ?? [], ...followErrors ?? []], total);
+  const followCount = followUps.count;
+  const followErrors = followCount > 0 ? runCalls(followUps) : null;
+  if (errors === null && followErrors === null) return;
+  throwCollected([...errors ?? [], ...followErrors ?? []], total + followCount);
 }
 
 /**

@@ -144,6 +144,20 @@ Deno.test("several dispatched calls that throw become one AggregateError, and th
   assert.deepEqual(await countRuns("dispatch", false), EXPECTED_RUNS.dispatch.outside);
 });
 
+Deno.test("an error of a round counts what the round has led to as well", async () => {
+  const fail = () => {
+    throw new Error("on purpose");
+  };
+  const errors = await uncaughtDuring(() => {
+    deferCallFor("dispatch")(() => {
+      soon(fail);
+      soon(() => {});
+      fail();
+    }, "x");
+  });
+  assert.deepEqual(errors.map(String), ["AggregateError: Cannot complete 3 deferred calls: 2 threw, want none"]);
+});
+
 Deno.test("what a round leads to runs at its end, once, in the same microtask; all else in one of its own", async () => {
   const log: string[] = [];
   let passes = 0;
