@@ -68,15 +68,27 @@ function candidates(spec: LibrarySpec): string[] {
   const override = readOverride(spec.overrideVariable);
   if (override !== undefined) return [override];
   const names = [...spec.sonames];
-  const here = new URL("../.native/lib/", import.meta.url);
-  // From a registry the module is served over https and there is no project folder beside it.
-  if (here.protocol === "file:") {
+  const folder = nativeFolder();
+  if (folder !== null) {
     for (const soname of spec.sonames) {
-      const path = decodeURIComponent(new URL(soname, here).pathname);
-      if (exists(path)) names.unshift(path);
+      if (exists(folder + soname)) names.unshift(folder + soname);
     }
   }
   return names;
+}
+
+/** The folder of the set-up. From a registry the module is served over https, and there is none beside it. */
+function nativeFolder(): string | null {
+  const { protocol, pathname } = new URL("../.native/lib/", import.meta.url);
+  return protocol === "file:" ? decodeURIComponent(pathname) : null;
+}
+
+/** What to allow where the library may be in a folder that was not looked at. */
+function permissionHint(spec: LibrarySpec): string {
+  const path = nativeFolder();
+  if (path === null || readOverride(spec.overrideVariable) !== undefined) return "";
+  if (Deno.permissions.querySync({ name: "read", path }).state === "granted") return "";
+  return `, or --allow-read=${path} if the set-up has put it there: Deno does not allow to look`;
 }
 
 function readOverride(variable: string): string | undefined {
@@ -104,5 +116,5 @@ function remedy(spec: LibrarySpec, failures: readonly string[]): string {
   const tried = failures.length === 0 ? "found no source to name it by" : `tried ${failures.join("; ")}`;
   const wanted = spec.built === undefined ? "wanted the package" : `wanted \`${spec.built}\`, which needs the package`;
   return `${tried}; ${wanted} ${debian} (Debian, Ubuntu), ${fedora} (Fedora) or ${arch} (Arch), ` +
-    `or ${spec.overrideVariable}=PATH`;
+    `or ${spec.overrideVariable}=PATH${permissionHint(spec)}`;
 }

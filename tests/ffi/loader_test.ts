@@ -67,6 +67,15 @@ Deno.test("a library without the symbol that is wanted is refused and the symbol
   );
 });
 
+Deno.test("without permission to read the folder of the set-up, the flag is named; with it, or beside an override, not", async () => {
+  const { stdout, stderr } = await runChild(new URL("./children/unreadable.ts", import.meta.url));
+  assert.equal(stderr, "");
+  const [readable, unreadable, overridden] = JSON.parse(stdout);
+  assert.match(readable, /PLUGIO_LIBNOWHERE=PATH$/);
+  assert.match(unreadable, /PLUGIO_LIBNOWHERE=PATH, or --allow-read=\/\S+\/\.native\/lib\/ if the set-up/);
+  assert.doesNotMatch(overridden, /allow-read/);
+});
+
 Deno.test("a driver whose library is overridden by a wrong path rejects with kind library, in a process of its own", async () => {
   const child = new URL("./children/load.ts", import.meta.url);
   const { code, stdout } = await runChild(child, { env: { PLUGIO_LIBURING: "/nowhere/liburing.so" } });
