@@ -126,6 +126,8 @@ export class Ring implements RingPort {
   /** Sets a ring up. Throws StorageError with the errno of io_uring_setup(2). */
   constructor(options: RingOptions) {
     const { handle, params, flags } = initialise(this.#lib, options);
+    using stack = new DisposableStack();
+    stack.defer(() => this.#lib.io_uring_queue_exit(handle));
     this.#handle = handle;
     this.setupFlags = flags;
     const p = (field: keyof typeof IO_URING_PARAMS.fields) => params[wordIndex(IO_URING_PARAMS, field)]!;
@@ -153,6 +155,7 @@ export class Ring implements RingPort {
     this.#files = registered ? this.#registerSparse("io_uring_register_files_sparse", FILE_TABLE_ENTRIES) : null;
     this.#buffers = registered ? this.#registerSparse("io_uring_register_buffers_sparse", BUFFER_TABLE_ENTRIES) : null;
     if (registered) this.#registerRing(view);
+    stack.move();
   }
 
   enter(toSubmit: number, minComplete: number, getEvents: boolean): number {
@@ -275,8 +278,8 @@ function check(result: number, op: string): void {
   if (result < 0) throw new StorageError({ kind: "io", op, target: "io_uring", errno: -result });
 }
 
-/** Bytes of one completion entry, in words. */
+/** Words of one completion entry. */
 export const CQE_WORDS = IO_URING_CQE.byteLength / 4;
 
-/** Bytes of one submission entry, in words. */
+/** Words of one submission entry. */
 export const SQE_WORDS = IO_URING_SQE.byteLength / 4;
