@@ -49,7 +49,7 @@ export function roomError({ op, length, roomBytes }: IoRequest): RangeError {
 /** Throws a RangeError for a number of completions that nobody can wait for. */
 export function checkMinCompletions(minCompletions: number): void {
   if (Number.isSafeInteger(minCompletions) && minCompletions >= 1) return;
-  throw new RangeError(`Cannot run with minCompletions ${minCompletions}: wanted an integer from 1`);
+  throw new RangeError(`Cannot run with minCompletions ${minCompletions}: wanted an integer, 1 or more`);
 }
 
 /** The error of options of the promise face that make no sense, or null. Null stands for what is not given. */
@@ -62,7 +62,7 @@ export function optionsError(op: string, options: { signal?: unknown; timeoutMs?
     return new TypeError(`Cannot ${op} with a signal of type ${typeof signal}: wanted an AbortSignal`);
   }
   if (!isGiven(timeoutMs)) return null;
-  const message = `Cannot ${op} with timeoutMs ${String(timeoutMs)}: wanted milliseconds above 0`;
+  const message = `Cannot ${op} with timeoutMs ${String(timeoutMs)}: wanted a number of milliseconds above 0`;
   if (typeof timeoutMs !== "number") return new TypeError(message);
   return timeoutMs > 0 ? null : new RangeError(message);
 }
