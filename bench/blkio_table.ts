@@ -15,10 +15,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Random } from "../mod.ts";
+import { choice } from "../cli/load/raw_options.ts";
 import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
 import { writeOutput } from "../cli/terminal.ts";
 import { kilo, measure } from "./fio_json.ts";
+import { depthsOf, fileOf, runScript, seedOf, whole } from "./script.ts";
 import { StorageDaemon } from "./storage_daemon.ts";
 import { Yardstick } from "./yardstick.ts";
 
@@ -111,20 +113,20 @@ function readOptions(): Options {
       seed: { type: "string", default: "1" },
     },
   });
-  if (values.file === undefined) throw new RangeError("Cannot measure without a file: wanted --file FILE of 1 GiB");
   return {
-    file: values.file,
-    targets: values.to.split(","),
-    rounds: Number(values.rounds),
-    seconds: Number(values.seconds),
-    rampSeconds: Number(values.ramp),
-    depths: values.depths.split(",").map(Number),
-    direct: values.direct === "1",
-    seed: Number(values.seed),
+    file: fileOf(values),
+    targets: values.to.split(",").map((to) => choice({ to }, "to", ["io_uring", "vhost-user"], "io_uring")),
+    rounds: whole(values, "rounds"),
+    // blkio-bench takes whole seconds.
+    seconds: whole(values, "seconds"),
+    rampSeconds: whole(values, "ramp", 0),
+    depths: depthsOf(values),
+    direct: choice(values, "direct", ["0", "1"], "1") === "1",
+    seed: seedOf(values),
   };
 }
 
-if (import.meta.main) {
+async function run(): Promise<void> {
   const options = readOptions();
   const folder = Deno.makeTempDirSync({ prefix: "plugio-blkio-bench-" });
   try {
@@ -141,3 +143,5 @@ if (import.meta.main) {
     Deno.removeSync(folder, { recursive: true });
   }
 }
+
+if (import.meta.main) await runScript(import.meta.url, run);

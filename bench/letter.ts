@@ -1,6 +1,7 @@
 /**
  * The experiment of the cover letter on this machine: eight depths, four batching modes, two drivers, five rounds, direct
- * random reads of 4 KiB. Ended early, it goes on where it was when it is started again.
+ * random reads of 4 KiB. Ended early, it goes on where it was when it is started again. Results that are whole are not
+ * touched: another --output measures anew, and --docs puts the tables of those that are there into a document.
  *
  * deno task letter [TARGET] [--short] [--drivers io_uring,linux_aio] [--output FOLDER] [--docs FILE]
  *
@@ -9,6 +10,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { failed, misuse } from "../cli/failure.ts";
 import { main } from "../cli/main.ts";
 import { openResults } from "../cli/report/command.ts";
 import type { Dataset, Panel } from "../cli/report/dataset.ts";
@@ -17,6 +19,10 @@ import { packRuns } from "../cli/report/raw_results.ts";
 import { describeDifference, formatChange } from "../cli/report/statistics.ts";
 import { atDepth, tableMarkdown, whole } from "../cli/report/tables.ts";
 import { LETTER_ROWS } from "./letter_figures.ts";
+import { runScript } from "./script.ts";
+
+/** Where results go unless --output says otherwise, from the project's root. */
+const KEPT_RESULTS = "bench/results/letter";
 
 /** The modes that stand against the per-device plug. */
 const MODES = ["plug", "dispatch", "none"] as const;
@@ -86,19 +92,23 @@ function withoutHome(text: string): string {
 }
 
 async function run(): Promise<number> {
-  const root = fileURLToPath(new URL("..", import.meta.url));
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
       short: { type: "boolean", default: false },
       drivers: { type: "string", default: "io_uring,linux_aio" },
-      output: { type: "string", default: join(root, "bench/results/letter") },
+      output: { type: "string" },
       docs: { type: "string" },
     },
   });
-  const { output, docs, short, drivers } = values;
-  if (!exists(join(output, PACKED_NAME))) {
-    const code = await main(sweepArguments(positionals[0], output, drivers, short));
+  const { docs, short, drivers } = values;
+  const [target, ...more] = positionals;
+  if (more.length > 0) throw misuse(`Cannot use more than one target: ${positionals.join(", ")}, wanted one`);
+  const output = values.output ?? join(fileURLToPath(new URL("..", import.meta.url)), KEPT_RESULTS);
+  const isWhole = exists(join(output, PACKED_NAME));
+  if (isWhole && (docs === undefined || target !== undefined)) throw wholeAlready(values.output ?? KEPT_RESULTS);
+  if (!isWhole) {
+    const code = await main(sweepArguments(target, output, drivers, short));
     if (code !== 0) return code;
     packRuns(output, withoutHome);
     const manifest = join(output, MANIFEST_NAME);
@@ -109,7 +119,15 @@ async function run(): Promise<number> {
     const text = Deno.readTextFileSync(docs);
     Deno.writeTextFileSync(docs, replaceTables(text, letterTables(openResults(output))));
   }
-  return await main(["report", output]);
+  return isWhole ? 0 : await main(["report", output]);
+}
+
+/** What is kept is not measured again, and not drawn over. */
+function wholeAlready(output: string): Error {
+  return failed(
+    `Cannot measure into ${output}: it has the results of a whole run, wanted another --output FOLDER; ` +
+      `deno task report ${output} draws those that are there`,
+  );
 }
 
 function exists(path: string): boolean {
@@ -120,4 +138,4 @@ function exists(path: string): boolean {
   }
 }
 
-if (import.meta.main) Deno.exit(await run());
+if (import.meta.main) await runScript(import.meta.url, run);

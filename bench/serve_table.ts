@@ -17,12 +17,14 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { choice } from "../cli/load/raw_options.ts";
 import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
 import { writeOutput } from "../cli/terminal.ts";
 import { readSystemFile } from "../ffi/sysfs.ts";
 import { Random } from "../mod.ts";
 import { kilo } from "./fio_json.ts";
+import { depthsOf, fileOf, runScript, seedOf, whole } from "./script.ts";
 import { StorageDaemon } from "./storage_daemon.ts";
 import { Yardstick, type YardstickRun } from "./yardstick.ts";
 
@@ -258,26 +260,22 @@ function readOptions(): Options {
       seed: { type: "string", default: "1" },
     },
   });
-  for (const name of ["seconds", "warm-up"] as const) {
-    // blkio-bench takes whole ones.
-    if (!/^\d+$/.test(values[name])) throw new RangeError(`Cannot run ${values[name]} s: wanted whole seconds`);
-  }
-  if (values.file === undefined) throw new RangeError("Cannot measure without a file: wanted --file FILE of 1 GiB");
   return {
-    file: values.file,
-    rounds: Number(values.rounds),
-    seconds: Number(values.seconds),
-    warmUpSeconds: Number(values["warm-up"]),
-    warmRounds: Number(values["warm-rounds"]),
-    depths: values.depths.split(",").map(Number),
-    direct: values.direct === "1",
+    file: fileOf(values),
+    rounds: whole(values, "rounds"),
+    // blkio-bench takes whole seconds.
+    seconds: whole(values, "seconds"),
+    warmUpSeconds: whole(values, "warm-up", 0),
+    warmRounds: whole(values, "warm-rounds", 0),
+    depths: depthsOf(values),
+    direct: choice(values, "direct", ["0", "1"], "1") === "1",
     variants: values.with,
     only: values.only.split(";").filter((name) => name !== ""),
-    seed: Number(values.seed),
+    seed: seedOf(values),
   };
 }
 
-if (import.meta.main) {
+async function run(): Promise<void> {
   const options = readOptions();
   const folder = Deno.makeTempDirSync({ prefix: "plugio-blkio-bench-" });
   try {
@@ -293,3 +291,5 @@ if (import.meta.main) {
     Deno.removeSync(folder, { recursive: true });
   }
 }
+
+if (import.meta.main) await runScript(import.meta.url, run);

@@ -12,11 +12,13 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { fioArguments } from "../cli/compare/fio.ts";
 import { parseLoadOptions, WARM_RAMP_IOS } from "../cli/load/options.ts";
+import { choice } from "../cli/load/raw_options.ts";
 import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
 import { writeOutput } from "../cli/terminal.ts";
 import { Random } from "../mod.ts";
 import { kilo, measure, type Measurement } from "./fio_json.ts";
+import { depthsOf, fileOf, runScript, seedOf, whole } from "./script.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -69,7 +71,7 @@ async function withSleepers<Result>(action: () => Promise<Result>): Promise<Resu
   }
 }
 
-if (import.meta.main) {
+async function run(): Promise<void> {
   const { values } = parseArgs({
     args: Deno.args,
     options: {
@@ -81,9 +83,11 @@ if (import.meta.main) {
       seed: { type: "string", default: "1" },
     },
   });
-  const { file } = values;
-  if (file === undefined) throw new RangeError("Cannot measure without a file: wanted --file FILE of 1 GiB");
-  const random = new Random(Number(values.seed));
+  const file = fileOf(values);
+  const depths = depthsOf(values).map(String);
+  const [rounds, seconds, seed] = [whole(values, "rounds"), whole(values, "seconds"), seedOf(values)];
+  const random = new Random(seed);
+  const direct = choice(values, "direct", ["0", "1"], "1");
   const plain = fio(file);
   const contenders: Contender[] = [
     { name: "fio, best options", run: plain },
@@ -94,11 +98,13 @@ if (import.meta.main) {
   writeOutput(
     "| depth | who | kIOPS, median | min–max | × fio | CPU µs per I/O |\n| --: | :-- | --: | --: | --: | --: |\n",
   );
-  for (const iodepth of values.depths.split(",")) {
-    const { direct, seconds: runtime, seed } = values;
-    const load: Load = { iodepth, direct, runtime, rampTime: "500ms", norandommap: "1", seed };
+  for (const iodepth of depths) {
+    const load: Load = {
+      ...{ iodepth, direct, runtime: String(seconds), rampTime: "500ms" },
+      ...{ norandommap: "1", seed: String(seed) },
+    };
     const results = new Map(contenders.map(({ name }) => [name, [] as Measurement[]]));
-    for (let round = 0; round < Number(values.rounds); round++) {
+    for (let round = 0; round < rounds; round++) {
       for (const { name, run } of shuffled(contenders, random)) results.get(name)!.push(await run(load));
     }
     const baseline = spreadOf(results.get("fio, best options")!.map(({ iops }) => iops)).median;
@@ -112,3 +118,5 @@ if (import.meta.main) {
     }
   }
 }
+
+if (import.meta.main) await runScript(import.meta.url, run);

@@ -5,6 +5,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import { runScript } from "../../bench/script.ts";
 import type { Configuration } from "../conformance/configuration.ts";
 import { allConfigurations } from "../conformance/configurations/all.ts";
 import { outsideConfiguration } from "../conformance/configurations/outside.ts";
@@ -70,11 +71,4 @@ async function main(): Promise<number> {
   return failures === 0 ? 0 : 1;
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main());
-  } catch (error) {
-    say(error instanceof Error ? error.message : String(error));
-    Deno.exit(2);
-  }
-}
+if (import.meta.main) await runScript(import.meta.url, main);
