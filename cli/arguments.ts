@@ -1,9 +1,13 @@
 /** Options that mean 1 when they stand alone, as in fio. */
 const SWITCHES: readonly string[] = ["--direct", "--norandommap"];
 
+/** What somebody may take for the value of a switch; a target of such a name is written with its folder, `./yes`. */
+const SWITCH_VALUES = /^(?:\d+|yes|no|true|false|on|off)$/i;
+
 /**
  * Brings fio's spelling into the one that the option parser knows: `--ramp_time` becomes `--ramp-time`, and the
- * booleans of {@link SWITCHES} get their value, so that they cannot swallow the target after them.
+ * booleans of {@link SWITCHES} get their value, so that they cannot swallow the target after them. A value that is
+ * neither 0 nor 1 goes with its switch, to be refused as one.
  */
 export function normalizeArguments(args: readonly string[]): string[] {
   const normalized: string[] = [];
@@ -13,7 +17,7 @@ export function normalizeArguments(args: readonly string[]): string[] {
     const option = withDashes(arg);
     if (!SWITCHES.includes(option)) {
       normalized.push(option);
-    } else if (args[i + 1] === "0" || args[i + 1] === "1") {
+    } else if (SWITCH_VALUES.test(args[i + 1] ?? "")) {
       normalized.push(`${option}=${args[++i]}`);
     } else {
       normalized.push(`${option}=1`);

@@ -1,4 +1,4 @@
-import { Command, CommanderError, Option } from "commander";
+import { Command, type CommanderError, Option } from "commander";
 import { DEVICE_BATCH_MODES, DRIVER_NAMES, WAIT_MODES } from "../mod.ts";
 import { COMPARE_NAMES, parseComparison, withWarmRamp } from "./compare/names.ts";
 import { ExitCode } from "./exit_codes.ts";
@@ -6,6 +6,7 @@ import { misuse } from "./failure.ts";
 import { APIS, isRandom, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
 import { parseLoadOptions, type RawOptions, writes } from "./load/options.ts";
 import { choice, text } from "./load/raw_options.ts";
+import { parserMessage, subcommandNames } from "./parser_messages.ts";
 import { registerServe } from "./serve/register.ts";
 import { registerReport } from "./report/register.ts";
 import { registerSweep } from "./sweep/register.ts";
@@ -28,7 +29,7 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
   const finish = (code: ExitCode) => {
     exitCode = code;
   };
-  const program = newCommand(new Command("plugio"))
+  const program = newCommand(new Command("deno run -P cli.ts"))
     .description("Block I/O through io_uring, Linux AIO, libblkio and NVMe: measure disks, make them up, serve them")
     .version(VERSION, "--version", "print the version")
     .helpCommand(false);
@@ -42,17 +43,14 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
   registerServe(newCommand(program.command("serve")), newCommand, finish);
   if (args.length === 0) {
     program.outputHelp();
-    throw misuse(
-      "Cannot run without a subcommand: wanted randread, randwrite, read, write, randrw, run, sweep, report, target, " +
-        "probe, nvme or serve",
-    );
+    throw misuse(`Cannot run without a subcommand: wanted ${subcommandNames(program)}`);
   }
   try {
     await program.parseAsync([...args], { from: "user" });
   } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return ExitCode.ok;
-    throw misuse(parserMessage(error));
+    if (!(error instanceof ParserStop)) throw error;
+    if (error.cause.exitCode === 0) return ExitCode.ok;
+    throw misuse(parserMessage(error.cause, error.command));
   }
   return exitCode;
 }
@@ -62,9 +60,27 @@ function collect(value: string, before: readonly string[] = []): readonly string
   return [...before, value];
 }
 
+/** The parser wants to end the process: help was printed, or a command line was refused. */
+class ParserStop extends Error {
+  /** Why. */
+  override readonly cause: CommanderError;
+  /** Whose help or whose mistake. */
+  readonly command: Command;
+
+  constructor(cause: CommanderError, command: Command) {
+    super(cause.message);
+    this.cause = cause;
+    this.command = command;
+  }
+}
+
 /** The parser neither exits nor prints by itself: help goes out through our own writer, errors are thrown. */
 function newCommand(command: Command): Command {
-  return command.exitOverride().configureOutput({ writeOut: writeOutput, writeErr: () => {} });
+  return command
+    .exitOverride((error) => {
+      throw new ParserStop(error, command);
+    })
+    .configureOutput({ writeOut: writeOutput, writeErr: () => {} });
 }
 
 function addLoadCommand(
@@ -162,6 +178,8 @@ function addRunCommand(program: Command, args: readonly string[], finish: (code:
 
 function addTargetCommand(program: Command, finish: (code: ExitCode) => void): void {
   newCommand(program.command("target"))
+    // Its permissions are others.
+    .configureHelp({ commandUsage: (command) => `deno task target ${command.usage()}` })
     .description("a made-up disk to measure on: slow, faulty, throttled or in memory; ends with this command")
     .argument("<action>", TARGET_ACTIONS.join(", "))
     .argument("[name]", "for stop: which one")
@@ -191,40 +209,7 @@ function addProbeCommand(program: Command, finish: (code: ExitCode) => void): vo
     });
 }
 
-/** What is missing, by the name of the argument. */
-const MISSING_ARGUMENTS: Readonly<Record<string, string>> = {
-  target: "Cannot go on without a target: wanted a path or an address",
-  file: "Cannot run without a job file: wanted its path",
-  action: `Cannot make a target without knowing which: wanted ${TARGET_ACTIONS.join(", ")}`,
-  pci: "Cannot run this without an address: wanted a PCI address, such as 0000:01:00.0",
-};
-
 function addNvmeCommand(program: Command, finish: (code: ExitCode) => void): void {
   const nvme = newCommand(program.command("nvme")).description("look after NVMe controllers").helpCommand(false);
   addNvmeCommands(nvme, newCommand, finish);
-}
-
-/** The parser's messages in the wording of this project, on one line. */
-function parserMessage(error: CommanderError): string {
-  const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n");
-  const suggestion = /Did you mean (.+)\?/.exec(rest.join(" "))?.[1];
-  const quoted = /'([^']+)'/.exec(first)?.[1] ?? "";
-  switch (error.code) {
-    case "commander.unknownOption":
-      return `Cannot use option ${quoted}: it is unknown, wanted ${suggestion ?? "one that --help lists"}`;
-    case "commander.unknownCommand":
-      return `Cannot run subcommand ${quoted}: it is unknown, wanted ${suggestion ?? "one that --help lists"}`;
-    case "commander.optionMissingArgument":
-      return `Cannot use option ${quoted.split(" ")[0]}: it has no value, wanted ${quoted}`;
-    case "commander.excessArguments":
-      return `Cannot use more than one target: ${first.replace(/^.*got \d+: /, "").replace(/\.$/, "")}, wanted one`;
-    case "commander.help":
-      return "Cannot run nvme without a subcommand: wanted doctor, bind, unbind, list, id or smart";
-    case "commander.missingMandatoryOptionValue":
-      return `Cannot serve without a socket: wanted ${quoted}`;
-    case "commander.missingArgument":
-      return MISSING_ARGUMENTS[quoted] ?? `Cannot go on without ${quoted}: wanted it after the subcommand`;
-    default:
-      return first;
-  }
 }
