@@ -1,4 +1,4 @@
-import { DRIVER_NAMES } from "../mod.ts";
+import { DRIVER_NAMES, type TargetReport } from "../mod.ts";
 import { misuse } from "./failure.ts";
 
 /** Drivers whose targets are paths of files and block devices of this machine. */
@@ -26,4 +26,9 @@ export function chosenDriver(option: string | null, target: string | undefined):
 /** Whether targets of `driver`, null for the default one, are paths that can be looked at. */
 export function takesPath(driver: string | null): boolean {
   return driver === null || LOCAL_DRIVERS.includes(driver);
+}
+
+/** Whether the file system and the device below a path are those of its data; a socket leads elsewhere. */
+export function isOnDisk({ kind }: TargetReport): boolean {
+  return kind === "regular file" || kind === "block device" || kind === "directory";
 }

@@ -1,5 +1,7 @@
-import { probe, type ProbeReport } from "../mod.ts";
+import { pathOfTarget, probe, type ProbeReport, type TargetReport } from "../mod.ts";
+import { driverPrefix, isOnDisk, takesPath } from "./driver.ts";
 import { ExitCode } from "./exit_codes.ts";
+import { misuse } from "./failure.ts";
 import { probeText } from "./probe_text.ts";
 import { outputIsTerminal, writeOutput } from "./terminal.ts";
 
@@ -15,9 +17,26 @@ export interface ProbeCommand {
 
 /** Prints what works here. Fails when nothing does, or when there is nothing at the target's path. */
 export async function runProbe({ target, json, skipIoUring }: ProbeCommand): Promise<ExitCode> {
-  const report = await probe({ touchUring: !skipIoUring, ...target === null ? {} : { target } });
+  if (target !== null) refuseAddress(target);
+  const found = await probe({
+    touchUring: !skipIoUring,
+    ...target === null ? {} : { target: pathOfTarget(target) },
+  });
+  const report = { ...found, target: found.target === null ? null : withoutForeignFacts(found.target) };
   writeOutput(json ? `${JSON.stringify(report, null, 2)}\n` : probeText(report, outputIsTerminal()));
   return exitCodeOf(report);
+}
+
+/** What other drivers connect to cannot be looked at from outside. */
+function refuseAddress(target: string): void {
+  const prefix = driverPrefix(target);
+  if (prefix === undefined || takesPath(prefix) || /^blkio:io_uring:/.test(target)) return;
+  throw misuse(`Cannot describe ${target}: probe looks at paths, wanted that of a file or a block device`);
+}
+
+/** Where a socket lies says nothing about the disk behind it. */
+function withoutForeignFacts(target: TargetReport): TargetReport {
+  return isOnDisk(target) ? target : { ...target, fileSystem: null, device: null };
 }
 
 /** Success when a driver works; one that was not tested is not known to. */

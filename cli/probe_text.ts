@@ -10,6 +10,7 @@ import {
   type UringFeatures,
   type UringRights,
 } from "../mod.ts";
+import { isOnDisk } from "./driver.ts";
 
 /** Width of the labels on the left. */
 const LABEL_WIDTH = 15;
@@ -102,20 +103,24 @@ function targetRows(target: TargetReport, paint: Paint): string[] {
   const isDevice = target.kind === "block device";
   const size = isDevice || target.kind === "regular file" ? ` of ${formatSize(target.sizeBytes)}` : "";
   const facts = isDevice ? deviceFacts(target) : [...fileFacts(target), ...deviceFacts(target)];
-  const useful = isDevice || target.kind === "regular file"
-    ? []
-    : [paint("yellow", "  No driver opens it: wanted a regular file or a block device")];
+  const useful = openedBy(target.kind);
   return [
     `${paint("bold", target.path)}: ${target.kind}${size}`,
-    ...useful,
+    ...useful === null ? [] : [paint("yellow", `  ${useful}`)],
     ...rows([
       ["path", target.realPath === target.path ? null : target.realPath],
       ["access", accessText(target)],
       ["used", usesText(target, paint)],
-      ["direct I/O", directText(target)],
-      ...facts,
+      ...isOnDisk(target) ? [["direct I/O", directText(target)] as const, ...facts] : [],
     ], paint),
   ];
+}
+
+/** A remark where the drivers for files and block devices do not open it; null where they do. */
+function openedBy(kind: TargetReport["kind"]): string | null {
+  if (kind === "regular file" || kind === "block device") return null;
+  if (kind === "socket") return "A server's socket: wanted blkio:virtio-blk-vhost-user:PATH to open it";
+  return "No driver opens it: wanted a regular file or a block device";
 }
 
 function accessText({ readable, writable, readOnly }: TargetReport): string {

@@ -9,6 +9,7 @@ import {
   StorageError,
   type TargetReport,
 } from "../../mod.ts";
+import { isOnDisk } from "../driver.ts";
 import { failed } from "../failure.ts";
 import { type LoadOptions, writes } from "./options.ts";
 import type { TargetFacts } from "./plan.ts";
@@ -130,9 +131,11 @@ function surveyOf(device: BlockDevice, report: TargetReport | null): TargetSurve
   };
 }
 
-/** What stands behind a target, in lines for the context. */
-export function detailsOf({ fileSystem, device }: TargetReport): Record<string, string> {
+/** What stands behind a target, in lines for the context. Where a socket lies says nothing about the disk behind it. */
+export function detailsOf(report: TargetReport): Record<string, string> {
+  const { fileSystem, device } = report;
   const details: Record<string, string> = {};
+  if (!isOnDisk(report)) return details;
   if (fileSystem !== null) details["on"] = `${fileSystem.fileSystem} of ${fileSystem.source}, ${fileSystem.mountPoint}`;
   if (device === null) return details;
   const facts = [

@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { ExitCode } from "../../cli/exit_codes.ts";
+import { detailsOf } from "../../cli/load/target.ts";
 import { probeText } from "../../cli/probe_text.ts";
+import { listenAt } from "../../ffi/unix_socket.ts";
 import { type DriverReport, inspectTarget, probe } from "../../mod.ts";
 import { buildLauncher, canForbidUring } from "../support/forbid_uring.ts";
 import { testWhen } from "../support/skip.ts";
@@ -42,7 +44,9 @@ Deno.test("probe --json is the report itself", async () => {
 
 Deno.test("a target that is missing is one clear line and exit code 1, before anything is printed", async () => {
   const { lines, exitCode } = await refusal("probe", "/nonexistent/target");
-  assert.deepEqual(lines, ["Cannot open /nonexistent/target: ENOENT (no such file or directory)"]);
+  assert.deepEqual(lines, [
+    "Cannot open /nonexistent/target: ENOENT (no such file or directory), wanted an existing file or block device",
+  ]);
   assert.equal(exitCode, ExitCode.failed);
   const { code, stdout, stderr } = await runCli(["probe", "/nonexistent/target"]);
   assert.equal(code, ExitCode.failed);
@@ -70,6 +74,20 @@ Deno.test("the text names holes, uses and what is no target", () => {
   assert.match(directory, /: directory\n {2}No driver opens it: wanted a regular file or a block device\n/);
   const target = { ...inspectTarget(path), uses: [{ how: "swap", what: path, by: path }] as const };
   assert.match(probeText({ ...here, target }, false), /^ {2}used +\S+ is swap space/m);
+});
+
+Deno.test("of a socket, what is below its path is not told as if it were the disk behind it", async () => {
+  using folder = new TempFolder();
+  const path = join(folder.path, "s");
+  using stack = new DisposableStack();
+  stack.adopt(listenAt(path), (listener) => listener.close());
+  const { stdout } = await runCli(["probe", path]);
+  assert.match(stdout, /s: socket\n {2}A server's socket: wanted blkio:virtio-blk-vhost-user:PATH to open it\n/);
+  assert.ok(!/scheduler|file system|direct I\/O/.test(stdout.slice(stdout.indexOf(": socket"))), stdout);
+  assert.deepEqual(detailsOf(inspectTarget(path)), {});
+  const { code, stdout: file } = await runCli(["probe", `io_uring:${folder.file("f", 512)}`]);
+  assert.equal(code, ExitCode.ok);
+  assert.match(file, /f: regular file of 512B\n/);
 });
 
 Deno.test("colours show the state of a driver on a terminal only", () => {
