@@ -13,6 +13,7 @@ import { collectWarnings } from "../load/warnings.ts";
 import { AtomicFile } from "../output_file.ts";
 import { InterruptWatch } from "../signals.ts";
 import { LiveLine, noticesAreTerminal, outputIsTerminal, writeOutput } from "../terminal.ts";
+import { counted } from "../words.ts";
 import { type FileJob, jobsOf } from "./jobs.ts";
 import { MAX_JOB_FILE_BYTES, parseJobFile } from "./parse.ts";
 
@@ -113,7 +114,7 @@ function describeJob({ name, group, options }: FileJob): string {
     options.driver,
     `bs ${formatSize(options.blockSizeBytes)}`,
     `depth ${options.ioDepth}`,
-    `${options.jobCount} job${options.jobCount === 1 ? "" : "s"}`,
+    counted(options.jobCount, "job"),
     options.direct ? "direct" : "buffered",
     options.numberIos === null ? `${options.runtimeMs / 1000} s` : `${options.numberIos} I/Os a job`,
     ...options.rampMs > 0 ? [`ramp ${options.rampMs / 1000} s`] : [],
@@ -130,9 +131,11 @@ function readText(path: string): string {
     }
     return Deno.readTextFileSync(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) throw failed(`Cannot read job file ${path}: it does not exist`, error);
+    if (error instanceof Deno.errors.NotFound) {
+      throw failed(`Cannot read job file ${path}: it does not exist, wanted the path of one`, error);
+    }
     if (error instanceof Deno.errors.PermissionDenied) {
-      throw failed(`Cannot read job file ${path}: permission denied`, error);
+      throw failed(`Cannot read job file ${path}: permission denied, wanted the right to read it`, error);
     }
     throw error;
   }

@@ -1,6 +1,7 @@
 import os from "node:os";
 import { formatSize } from "../../mod.ts";
 import { VERSION } from "../version.ts";
+import { shellWord } from "../words.ts";
 import type { LoadOptions } from "./options.ts";
 import type { TargetSurvey } from "./target.ts";
 
@@ -15,7 +16,7 @@ export interface RunContext {
 export function collectContext(options: LoadOptions, survey: TargetSurvey, args: readonly string[]): RunContext {
   const { facts } = survey;
   const lines: Record<string, string> = {
-    command: ["plugio", ...args].map(quote).join(" "),
+    command: ["plugio", ...args].map(shellWord).join(" "),
     seed: String(options.seed),
     target: `${facts.target}, ${survey.kind} of ${formatSize(facts.sizeBytes)}`,
     ...survey.details,
@@ -32,8 +33,4 @@ function machine(memoryBytes: number): string {
   const model = cpus[0]?.model.trim();
   const processors = `${cpus.length} × ${model === undefined || model === "" ? "unknown processor" : model}`;
   return memoryBytes > 0 ? `${processors}, ${formatSize(memoryBytes)} of memory` : processors;
-}
-
-function quote(argument: string): string {
-  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }

@@ -6,6 +6,7 @@ import { isRandom, type LoadOptions } from "./options.ts";
 import type { Verification } from "./read_back.ts";
 import type { DirectionSummary, LoadResult } from "./result.ts";
 import type { SteadyStateResult } from "./steady_state.ts";
+import { counted } from "../words.ts";
 import { distributionText } from "./workload_json.ts";
 
 /** The percentiles that people read, in percent. */
@@ -54,7 +55,7 @@ function configuration(options: LoadOptions): string {
     options.driver,
     `bs ${formatSize(options.blockSizeBytes)}`,
     `depth ${options.ioDepth}`,
-    `${options.jobCount} job${options.jobCount === 1 ? "" : "s"}`,
+    counted(options.jobCount, "job"),
     options.direct ? "direct" : "buffered",
     `batch ${options.batch}`,
     `wait ${options.wait}`,

@@ -54,15 +54,22 @@ export async function runReport({ folder, compare }: ReportCommand): Promise<Exi
 export function openResults(folder: string): Dataset {
   const manifest = readManifest(folder);
   if (manifest === null) {
-    throw failed(
-      `Cannot read results ${folder}: there is no ${MANIFEST_NAME}, wanted a folder that plugio sweep wrote`,
-    );
+    throw failed(`Cannot read results ${folder}: ${whyNone(folder)}, wanted a folder that a sweep wrote`);
   }
   const { runs, faults } = readRuns(folder, manifest);
   if (runs.length === 0) {
     throw failed(faults[0] ?? `Cannot draw ${folder}: it has no results yet, wanted at least one run`);
   }
   return buildDataset(manifest, runs, faults);
+}
+
+function whyNone(folder: string): string {
+  try {
+    return Deno.statSync(folder).isDirectory ? `there is no ${MANIFEST_NAME}` : "it is not a folder";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "it does not exist";
+    throw error;
+  }
 }
 
 function writeGraphs(folder: string, groups: readonly GraphGroup[]): void {

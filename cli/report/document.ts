@@ -1,4 +1,5 @@
 import { formatSize } from "../../mod.ts";
+import { counted } from "../words.ts";
 import type { Dataset, Panel } from "./dataset.ts";
 import type { GraphGroup } from "./graphs.ts";
 import { describeDifference, formatChange } from "./statistics.ts";
@@ -38,13 +39,13 @@ export function buildDocument(
   const errors = runs.reduce((sum, { figures }) => sum + figures.errorCount, 0);
   return {
     title: [plan.mode, ...sizes.map((bytes) => formatSize(bytes))].join(", "),
-    subtitle:
-      `${plan.target}: ${plan.points.length} points in ${plan.rounds} rounds, ${plan.runtimeMs / 1000} s each ` +
+    subtitle: `${plan.target}: ${counted(plan.points.length, "point")} in ${counted(plan.rounds, "round")}, ` +
+      `${plan.runtimeMs / 1000} s each ` +
       `after ${plan.rampMs / 1000} s; ${manifest.startedAt.slice(0, 16).replace("T", " ")} UTC`,
     findings: panels.flatMap(panelFindings),
     warnings: [
       ...done < planned ? [`${done} of ${planned} runs are there: the sweep was ended early or is going on`] : [],
-      ...errors > 0 ? [`${errors} I/Os failed and are in no figure`] : [],
+      ...errors > 0 ? [`${counted(errors, "I/O")} failed, in no figure`] : [],
       ...faults,
       ...manifest.warnings,
     ],

@@ -1,9 +1,11 @@
 import { type BlockDevice, formatSize, inspectTarget, pathOfTarget, serveVhostUserBlk } from "../../mod.ts";
 import { takesPath } from "../driver.ts";
 import { ExitCode } from "../exit_codes.ts";
+import { failed } from "../failure.ts";
 import { refuseTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
+import { counted } from "../words.ts";
 import { openServed } from "./device.ts";
 import type { ServeCounters } from "./messages.ts";
 import type { ServePlan } from "./options.ts";
@@ -11,10 +13,18 @@ import { ServePool } from "./pool.ts";
 
 const log = (line: string) => writeNotice(`serve: ${line}`);
 
+/** What the size of a virtio-blk disk is counted in. */
+const SECTOR_BYTES = 512;
+
 /** Serves a disk until a signal comes; prints what was done. */
 export async function runServe(plan: ServePlan): Promise<ExitCode> {
   if (takesPath(plan.driver)) refuseTarget(inspectTarget(pathOfTarget(plan.target)), !plan.readOnly);
   await using device = await openServed(plan, true);
+  if (device.size < SECTOR_BYTES) {
+    throw failed(
+      `Cannot serve ${device.target}: it has ${device.size} bytes, wanted at least one sector of ${SECTOR_BYTES}`,
+    );
+  }
   let failure: Error | null = null;
   let stop = () => {};
   using watch = new InterruptWatch(() => Deno.exit(ExitCode.interrupted));
@@ -41,16 +51,12 @@ function describe(plan: ServePlan, device: BlockDevice): string {
     `${plan.socketPath}: ${counted(queueCount, "queue")} of ${queueSize} entries, ${counted(workerCount, "Worker")}`;
 }
 
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}
-
 /** What batching did, over all Workers. */
 function summary(counters: readonly ServeCounters[]): string {
   const sum = (pick: (each: ServeCounters) => number) => counters.reduce((total, each) => total + pick(each), 0);
   const requests = sum(({ blk }) => blk.answers);
   const perRequest = (count: number) => requests === 0 ? "0" : (count / requests).toPrecision(3);
-  return `${requests} requests, ${sum(({ blk }) => blk.errors)} errors; per request ` +
+  return `${counted(requests, "request")}, ${counted(sum(({ blk }) => blk.errors), "error")}; per request ` +
     `${perRequest(sum(({ blk }) => blk.notifications))} notifications, ` +
     `${perRequest(sum(({ device }) => device.submits))} submits, ` +
     `${perRequest(sum(({ blk }) => blk.copied))} copies, ${perRequest(sum(({ blk }) => blk.runs))} runs`;

@@ -1,4 +1,3 @@
-import { formatCount } from "../../mod.ts";
 import type { Contender } from "../compare/contender.ts";
 import { contenderVersions, makeContenders } from "../compare/contenders.ts";
 import { ExitCode } from "../exit_codes.ts";
@@ -13,6 +12,7 @@ import { readRuns } from "../report/raw_results.ts";
 import { sweepTables, tableText } from "../report/tables.ts";
 import { InterruptWatch } from "../signals.ts";
 import { LiveLine, noticesAreTerminal, writeNotice, writeOutput } from "../terminal.ts";
+import { counted, shellWord } from "../words.ts";
 import { coordinatesLabel } from "./axes.ts";
 import { Plugio } from "./measure.ts";
 import { planOf, type SweepOptions } from "./options.ts";
@@ -111,15 +111,15 @@ async function makeManifest(
 function sweepText(dataset: Dataset, path: string): string {
   const { plan, warnings, context } = dataset.manifest;
   const title = `${plan.mode} ${plan.target}, ${dataset.done} of ${dataset.planned} runs ` +
-    `(${plan.points.length} points, ${formatCount(plan.rounds)} rounds)`;
+    `(${counted(plan.points.length, "point")}, ${counted(plan.rounds, "round")})`;
   const errors = errorCount(dataset);
   return [
     title,
     ...sweepTables(dataset).map((table) => tableText(table).trimEnd()),
     ["Context", ...Object.entries(context).map(([name, value]) => `  ${name.padEnd(10)}${value}`)].join("\n"),
-    ...errors === 0 ? [] : [`Warning: ${errors} I/Os failed and are in no figure`],
+    ...errors === 0 ? [] : [`Warning: ${counted(errors, "I/O")} failed, in no figure`],
     ...warnings.map((warning) => `Warning: ${warning}`),
-    `Results: ${path}; a page with graphs: plugio report ${path}`,
+    `Results: ${path}; a page with graphs: deno task report ${shellWord(path)}`,
   ].join("\n\n") + "\n";
 }
 

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CliError, failed, misuse } from "../failure.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { AtomicFile } from "../output_file.ts";
@@ -7,11 +7,13 @@ import {
   MANIFEST_NAME,
   PACKED_NAME,
   type Plan,
+  type PlannedPoint,
   RAW_FOLDER,
   rawName,
   readManifest,
 } from "../report/manifest.ts";
 import { readRun } from "../report/run_figures.ts";
+import { counted } from "../words.ts";
 
 /** Keeps a second sweep out of the folder; the kernel gives the lock back however the first one ends. */
 const LOCK_NAME = ".lock";
@@ -44,6 +46,7 @@ export class ResultsFolder implements Disposable {
     const old = readManifest(path);
     if (old === null) refuseForeign(path);
     else refuseOtherPlan(path, old, manifest);
+    makeFolder(path);
     makeFolder(join(path, RAW_FOLDER));
     const lock = stack.use(lockFolder(path));
     if (old === null || old.plan.rounds < manifest.plan.rounds) {
@@ -77,11 +80,22 @@ export class ResultsFolder implements Disposable {
 
 function makeFolder(path: string): void {
   try {
-    Deno.mkdirSync(path, { recursive: true });
+    Deno.mkdirSync(path);
   } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists && isFolder(path)) return;
     if (error instanceof Deno.errors.NotCapable) throw error;
+    if (error instanceof Deno.errors.NotFound) {
+      throw failed(
+        `Cannot make folder ${path}: ${dirname(path)} does not exist, wanted a folder in one that does`,
+        error,
+      );
+    }
     throw failed(`Cannot make folder ${path}: ${(error as Error).message}, wanted a place for results`, error);
   }
+}
+
+function isFolder(path: string): boolean {
+  return Deno.statSync(path).isDirectory;
 }
 
 function lockFolder(path: string): Deno.FsFile {
@@ -135,19 +149,34 @@ function refuseOtherPlan(path: string, old: Manifest, manifest: Manifest): void 
         "wanted the same command line or another --output",
     );
   for (const key of Object.keys(manifest.plan) as (keyof Plan)[]) {
-    if (key === "rounds") continue;
+    if (key === "rounds" || key === "points") continue;
     const [was, is] = [old.plan[key], manifest.plan[key]];
-    if (key === "points" && JSON.stringify(was) !== JSON.stringify(is)) {
-      throw refuse("number or choice of points", old.plan.points.length, manifest.plan.points.length);
-    }
     if (JSON.stringify(was) !== JSON.stringify(is)) throw refuse(key, was, is);
   }
+  refuseOtherPoints(path, old.plan.points, manifest.plan.points);
   for (const key of FIXED_CONTEXT) {
     if (old.context[key] !== manifest.context[key]) throw refuse(key, old.context[key], manifest.context[key]);
   }
   if (readable(join(path, PACKED_NAME))) {
     throw failed(`Cannot go on with the sweep in ${path}: it is finished and packed, wanted another --output`);
   }
+}
+
+/** The first point that only one of the two has, in words. */
+function refuseOtherPoints(path: string, was: readonly PlannedPoint[], is: readonly PlannedPoint[]): void {
+  const only = (these: readonly PlannedPoint[], those: readonly PlannedPoint[]) =>
+    these.filter(({ id }) => those.every((other) => other.id !== id));
+  const [gone, added] = [only(was, is), only(is, was)];
+  if (gone.length + added.length === 0) return;
+  const say = (points: readonly PlannedPoint[]) =>
+    `${points[0]!.id}${points.length === 1 ? "" : ` and ${counted(points.length - 1, "other point")}`}`;
+  const parts = [
+    ...added.length > 0 ? [`it lacks ${say(added)}`] : [],
+    ...gone.length > 0 ? [`it has ${say(gone)}, which this command line lacks`] : [],
+  ];
+  throw misuse(
+    `Cannot go on with the sweep in ${path}: ${parts.join(", and ")}, wanted the same command line or another --output`,
+  );
 }
 
 function readable(path: string): boolean {

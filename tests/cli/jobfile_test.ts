@@ -213,7 +213,7 @@ Deno.test("a job that overwrites data wants --allow-destructive, before anything
 
 Deno.test("a job file that is missing, or is none, is one line", async () => {
   const missing = await refusal("run", "/nowhere/x.fio");
-  assert.deepEqual(missing.lines, ["Cannot read job file /nowhere/x.fio: it does not exist"]);
+  assert.deepEqual(missing.lines, ["Cannot read job file /nowhere/x.fio: it does not exist, wanted the path of one"]);
   assert.equal(missing.exitCode, 1);
   assert.match(
     (await refusal("run", "/tmp")).lines[0]!,

@@ -168,7 +168,13 @@ Deno.test("a folder without results is one line and exit code 1, and nothing is 
     assert.equal(exitCode, 1);
     assert.deepEqual(temp.names(), before);
   };
-  await empty(/^Cannot read results .*: there is no manifest\.json, wanted a folder that plugio sweep wrote$/);
+  await empty(/^Cannot read results .*: there is no manifest\.json, wanted a folder that a sweep wrote$/);
+  for (
+    const [path, why] of [[join(temp.path, "nope"), "it does not exist"], [temp.file("f", 1), "it is not a folder"]]
+  ) {
+    const { lines } = await refusal("report", path!);
+    assert.deepEqual(lines, [`Cannot read results ${path}: ${why}, wanted a folder that a sweep wrote`]);
+  }
   const manifest = manifestOf([plannedPoint({ batch: "plug", iodepth: "1" })], null);
   const write = (value: unknown) => Deno.writeTextFileSync(join(temp.path, MANIFEST_NAME), JSON.stringify(value));
   write(manifest);

@@ -28,7 +28,8 @@ function raw(path: string, id: string, round: number): string {
 
 Deno.test("a new folder gets its manifest at once, and results one by one", () => {
   using temp = new TempFolder();
-  const path = join(temp.path, "a", "b");
+  const path = join(temp.path, "a");
+  assert.throws(() => ResultsFolder.open(join(path, "b"), manifest()), /a does not exist, wanted a folder in one that/);
   using folder = ResultsFolder.open(path, manifest());
   assert.equal(JSON.parse(Deno.readTextFileSync(join(path, MANIFEST_NAME))).version, 1);
   assert.equal(folder.has(FIRST, 1), false);
@@ -105,7 +106,17 @@ Deno.test("another plan, another machine and fewer points are refused, each by n
   const with_ = (part: Partial<Manifest>) => ({ ...manifest(), ...part });
   refused(path, with_({ plan: { ...plan, runtimeMs: 5 } }), /its runtimeMs is 1000 and not 5, wanted the same command/);
   refused(path, with_({ plan: { ...plan, seed: 2 } }), /its seed is 1 and not 2/);
-  refused(path, with_({ plan: { ...plan, points: POINTS.slice(1) } }), /choice of points is 2 and not 1/);
+  refused(
+    path,
+    with_({ plan: { ...plan, points: POINTS.slice(1) } }),
+    /: it has plugio-none-1, which this command line lacks, wanted the same/,
+  );
+  const [other, third] = ["8", "32"].map((iodepth) => plannedPoint({ batch: "none", iodepth }));
+  refused(
+    path,
+    with_({ plan: { ...plan, points: [other!, third!, POINTS[1]!] } }),
+    /: it lacks plugio-none-8 and 1 other point, and it has plugio-none-1, which this command line lacks, wanted/,
+  );
   refused(path, with_({ context: { ...context, kernel: "other" } }), /its kernel is "none" and not "other"/);
 });
 
