@@ -49,6 +49,13 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
   if (driver === "memory" && workerCount > 1) {
     throw misuse(`Cannot serve a memory disk with --workers ${workerCount}: it belongs to one Worker, wanted 1`);
   }
+  const queueCount = integer(raw, "numQueues", Math.max(DEFAULT_QUEUES, workerCount), { from: 1, to: MAX_QUEUES });
+  if (queueCount < workerCount) {
+    throw misuse(
+      `Cannot use --num-queues ${queueCount} with --workers ${workerCount}: a Worker without a queue has nothing to do, ` +
+        "wanted at least as many queues",
+    );
+  }
   return {
     target,
     socketPath: text(raw, "socket")!,
@@ -57,7 +64,7 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     direct: flag("direct"),
     readOnly: raw["readonly"] === true,
     batch: choice(raw, "batch", DEVICE_BATCH_MODES, "plug"),
-    queueCount: integer(raw, "numQueues", Math.max(DEFAULT_QUEUES, workerCount), { from: 1, to: MAX_QUEUES }),
+    queueCount,
     queueSize: parseQueueSize(raw),
     serial: parseSerial(raw),
     writeBack: flag("wce"),

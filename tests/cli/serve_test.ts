@@ -87,6 +87,11 @@ Deno.test("what cannot be served is one line and a status", async () => {
       [["--socket", socket, "--queue-size=3", "--workers=2", disk], 2, /--queue-size 3: wanted a power of two/],
       [["--socket", join(folder.path, "none", "s"), disk], 1, /its folder does not exist; wanted one that takes/],
       [["--socket", socket, "--workers=0", disk], 2, /--workers 0/],
+      [
+        ["--socket", socket, folder.file("empty", 0)],
+        1,
+        /^Cannot serve .*empty: it has 0 bytes, wanted at least one sec/,
+      ],
       [["--socket", socket, "--workers=2", "memory:1MiB"], 2, /belongs to one Worker/],
       [["--socket", socket, "--driver", "linux_aio", "memory:1MiB"], 2, /prefix names driver memory/],
       [["--socket", socket, "--serial", "much too long for a serial", disk], 2, /20 ASCII/],
@@ -97,7 +102,7 @@ Deno.test("what cannot be served is one line and a status", async () => {
     assert.equal(code, status, stderr);
     assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
   }
-  assert.deepEqual(folder.names(), ["disk"]);
+  assert.deepEqual(folder.names(), ["disk", "empty"]);
 });
 
 testWhen(loopDevices(), "a disk that somebody holds is not served, but may be with --readonly", async () => {
@@ -120,11 +125,12 @@ testWhen(loopDevices(), "a disk that somebody holds is not served, but may be wi
   }
 });
 
-Deno.test("there are at least as many queues as Workers, unless fewer are asked for", () => {
+Deno.test("there are at least as many queues as Workers, and fewer are refused", () => {
   const parse = (raw: Record<string, string>) => parseServeOptions("disk", { socket: "s", ...raw });
   assert.equal(parse({}).queueCount, 16);
   assert.equal(parse({ workers: "20" }).queueCount, 20);
   assert.equal(parse({ workers: "2", numQueues: "8" }).queueCount, 8);
+  assert.throws(() => parse({ workers: "3", numQueues: "2" }), /--num-queues 2 with --workers 3: .*wanted at least as/);
   assert.throws(() => parse({ numQueues: "257" }), /--num-queues 257/);
   assert.throws(() => parse({ poll: "2" }), /--poll 2/);
   assert.throws(() => parse({ block: "yes" }), /--block yes/);
