@@ -61,7 +61,7 @@ function classify(error: unknown): Classified {
     return { line: error.message, hint: error.hint, exitCode: error.exitCode, expected: true };
   }
   if (error instanceof StorageError) {
-    return { line: error.message, hint: storageHint(error), exitCode: ExitCode.failed, expected: true };
+    return { line: withWantedState(error), hint: storageHint(error), exitCode: ExitCode.failed, expected: true };
   }
   if (error instanceof Deno.errors.NotCapable) {
     return { ...notAllowed(error), exitCode: ExitCode.failed, expected: true };
@@ -83,8 +83,26 @@ function notAllowed({ message }: Error): { readonly line: string; readonly hint:
   };
 }
 
+/** What is wanted of a path that cannot be opened, where the library leaves that to its caller. */
+const WANTED_OF_PATHS: Readonly<Record<string, string>> = {
+  ENOENT: "an existing file or block device",
+  ENOTDIR: "an existing file or block device",
+  EACCES: "one that this user may open",
+  EPERM: "one that this user may open",
+  EBUSY: "one that nothing else has claimed",
+};
+
+function withWantedState(error: StorageError): string {
+  const wanted = error.kind === "open" ? WANTED_OF_PATHS[error.errnoName] : undefined;
+  return wanted === undefined || error.message.includes("wanted ")
+    ? error.message
+    : `${error.message}, wanted ${wanted}`;
+}
+
+/** `target` is the name of a driver where its set-up failed; libblkio has a driver of the same name. */
 function storageHint(error: StorageError): string {
-  if (error.kind !== "library" && error.kind !== "resource" && error.target !== "io_uring") return "";
+  const isSetup = error.target === "io_uring" && error.op === "set up";
+  if (error.kind !== "library" && error.kind !== "resource" && !isSetup) return "";
   return "Run `deno run -P cli.ts probe` to see which drivers work here and why others do not";
 }
 

@@ -1,10 +1,20 @@
 import { errnoName, formatSize } from "../../mod.ts";
+import { counted } from "../words.ts";
 import { type LoadOptions, writes } from "./options.ts";
 import type { LoadResult } from "./result.ts";
 import type { TargetSurvey } from "./target.ts";
 
 /** A mean depth below this share of the wanted one is worth a warning. */
 const DEPTH_SHARE_WANTED = 0.9;
+
+/**
+ * The same where completions are delivered in shares, each submitted before the next (docs/ARCHITECTURE.md, "Shares"):
+ * while a whole batch is worked off in four, the depth after the submits is 1/4, 2/4, 3/4 and 4/4 of it.
+ */
+const SHARED_DEPTH_SHARE_WANTED = 0.6;
+
+/** In flight per queue from which on deliveries are shared, as `core/share.ts` has it. */
+const SHARED_FROM = 8;
 
 /** A rate below this share of the wanted one is worth a warning. */
 const RATE_SHARE_WANTED = 0.95;
@@ -68,10 +78,10 @@ function runWarnings(result: LoadResult): string[] {
   }
   if (result.errorCount > 0) {
     const names = [...result.errors].map(([errno, count]) => `${count} × ${errnoName(errno)}`).join(", ");
-    warnings.push(`${result.errorCount} I/Os failed and are in no other figure: ${names}`);
+    warnings.push(`${counted(result.errorCount, "I/O")} failed, in no other figure: ${names}`);
   }
   const shortIos = result.read.shortIos + result.write.shortIos;
-  if (shortIos > 0) warnings.push(`${shortIos} I/Os were short: the target ended before the range did`);
+  if (shortIos > 0) warnings.push(`${counted(shortIos, "I/O")} ended short: the target ended before the range did`);
   return warnings;
 }
 
@@ -115,7 +125,10 @@ function depthWarnings(options: LoadOptions, survey: TargetSurvey, result: LoadR
   const achieved = result.achievedDepth;
   // Who asks for a rate gets as much depth as that takes.
   if (options.rateIops !== null) return [];
-  if (result.stats.submits === 0 || achieved >= options.ioDepth * DEPTH_SHARE_WANTED) return [];
+  const wanted = options.ioDepth >= SHARED_FROM && options.batch !== "none"
+    ? SHARED_DEPTH_SHARE_WANTED
+    : DEPTH_SHARE_WANTED;
+  if (result.stats.submits === 0 || achieved >= options.ioDepth * wanted) return [];
   return [`Achieved depth ${achieved.toFixed(1)} of ${options.ioDepth}: ${depthReason(options, survey)}`];
 }
 
@@ -124,5 +137,5 @@ function depthReason(options: LoadOptions, survey: TargetSurvey): string {
   if (options.batch === "none") {
     return "each request is submitted alone, and early ones complete before the last is sent";
   }
-  return "the target completes requests faster than they can be submitted";
+  return "after a submit, in the mean, the others had completed already and were not yet sent again";
 }

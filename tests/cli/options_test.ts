@@ -89,6 +89,7 @@ Deno.test("fio's underscores and a bare --direct are understood", () => {
   ]);
   assert.deepEqual(normalizeArguments(["--direct", "/dev/x"]), ["--direct=1", "/dev/x"]);
   assert.deepEqual(normalizeArguments(["--direct", "0"]), ["--direct=0"]);
+  assert.deepEqual(normalizeArguments(["--direct", "yes", "./yes"]), ["--direct=yes", "./yes"]);
   assert.deepEqual(normalizeArguments(["--direct=1", "a_b=c_d"]), ["--direct=1", "a_b=c_d"]);
   assert.deepEqual(normalizeArguments(["--", "--direct"]), ["--", "--direct"]);
 });
@@ -184,7 +185,7 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
     /^Cannot use --number-ios with --ramp-time: .*wanted one of the two$/,
   ],
   [["randread", "--norandommap=2"], /^Cannot use --norandommap 2: wanted 0, 1$/],
-  [["read", "--norandommap"], /^Cannot use option --norandommap=1: it is unknown/],
+  [["read", "--norandommap"], /^Cannot use option --norandommap=1: it belongs to randread, randwrite, randrw, wanted/],
   [
     ["randread", "--norandommap=0", "--random-distribution=zipf:1"],
     /^Cannot use --norandommap 0 with .* zipf: .*wanted 1$/,
@@ -224,9 +225,30 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
     ["randwrite", "/tmp/x", "--verify=crc32c", "--ramp-time=1"],
     /^Cannot use --verify with --ramp-time: .*one of the two$/,
   ],
-  [["randrw", "/tmp/x", "--verify=crc32c"], /^Cannot use option --verify=crc32c: it is unknown/],
-  [["randread", "--verify=crc32c"], /^Cannot use option --verify=crc32c: it is unknown/],
-  [["randread", "--rwmixread=50"], /^Cannot use option --rwmixread=50: it is unknown/],
+  [
+    ["randrw", "/tmp/x", "--verify=crc32c"],
+    /^Cannot use option --verify=crc32c: it belongs to randwrite, write, wanted/,
+  ],
+  [["randread", "--verify", "crc32c"], /^Cannot use option --verify: it belongs to randwrite, write, wanted one that /],
+  [["randread", "--rwmixread=50"], /^Cannot use option --rwmixread=50: it belongs to randrw, sweep, wanted one that /],
+  [["randread", "--socket=x"], /^Cannot use option --socket=x: it belongs to serve vhost-user-blk, wanted one that /],
+  [["serve", "--socket=x", "f"], /^Cannot use option --socket=x: it belongs to .*, wanted vhost-user-blk before it$/],
+  [["randread", "-iodepth", "8"], /^Cannot use option -iodepth: it has one dash, wanted --iodepth$/],
+  [["randread", "--direct", "yes", "/tmp/x"], /^Cannot use --direct yes: wanted 0, 1$/],
+  [["serve", "vhost-user-blk", "--socket=s", "--direct", "2", "/tmp/x"], /^Cannot use --direct 2: wanted 0, 1$/],
+  [["serve"], /^Cannot run serve without a subcommand: wanted vhost-user-blk$/],
+  [["serve", "nbd"], /^Cannot run subcommand nbd: it is unknown, wanted vhost-user-blk$/],
+  [["nvme"], /^Cannot run nvme without a subcommand: wanted doctor, bind, unbind, list, id or smart$/],
+  [["nvme", "frobnicate"], /^Cannot run subcommand frobnicate: it is unknown, wanted doctor, bind, .* or smart$/],
+  [["frobnicate"], /^Cannot run subcommand frobnicate: it is unknown, wanted randread, .* or serve$/],
+  [["target", "frobnicate"], /^Cannot use target frobnicate: wanted latency, fault, throttle, ram, list, stop, clean$/],
+  [["report"], /^Cannot draw a report without results: wanted a folder that a sweep wrote$/],
+  [["probe", "memory:64MiB"], /^Cannot describe memory:64MiB: probe looks at paths, wanted that of a file or a block/],
+  [["probe", "nvme:0000:01:00.0/1"], /^Cannot describe nvme:0000:01:00\.0\/1: probe looks at paths, wanted/],
+  [
+    ["probe", "blkio:virtio-blk-vhost-user:/x"],
+    /^Cannot describe blkio:virtio-blk-vhost-user:\/x: probe looks at paths/,
+  ],
   [["randwrite"], /^Cannot go on without a target: wanted a path or an address$/],
   [["randwrite", "/tmp/x"], /^Cannot run randwrite on \/tmp\/x: it overwrites data, wanted --allow-destructive$/],
   [["write", "/tmp/x"], /^Cannot run write on \/tmp\/x: it overwrites data, wanted --allow-destructive$/],
@@ -256,7 +278,11 @@ for (const [args, line] of MISUSES) {
 }
 
 const ENVIRONMENT: readonly (readonly [args: (file: string) => string[], code: number, line: RegExp])[] = [
-  [(file) => ["randread", `${file}.missing`], 1, /^Cannot open .*\.missing: ENOENT \(no such file or directory\)$/],
+  [
+    (file) => ["randread", `${file}.missing`],
+    1,
+    /^Cannot open .*\.missing: ENOENT \(no such file or directory\), wanted an existing file or block device$/,
+  ],
   [() => ["randread", "/tmp"], 1, /^Cannot open \/tmp: it is a directory, wanted a regular file or a block device$/],
   [() => ["randread", "/tmp", "--direct"], 1, /^Cannot open \/tmp: it is a directory/],
   [(file) => ["randread", file, "--driver=nope"], 2, /^Cannot use driver "nope": wanted .*io_uring/],
@@ -296,6 +322,16 @@ const ENVIRONMENT: readonly (readonly [args: (file: string) => string[], code: n
   ],
   [(file) => ["randread", file, "--output=/proc/x"], 1, /^Cannot use "\/proc\/x": Deno lets no program there, wanted/],
   [(file) => ["sweep", file, "--output=/proc/x"], 1, /^Cannot use "\/proc\/x\/manifest\.json": Deno lets no program/],
+  [
+    (file) => ["sweep", file, "--output=/nowhere/x"],
+    1,
+    /^Cannot make folder \/nowhere\/x: \/nowhere does not exist, wanted a folder in one that does$/,
+  ],
+  [
+    (file) => ["randread", `blkio:io_uring:${file}`, "--blkio=frob=1"],
+    1,
+    /^Cannot set property frob to 1 of io_uring: .*wanted one of/,
+  ],
 ];
 
 for (const [args, code, line] of ENVIRONMENT) {
@@ -320,7 +356,10 @@ Deno.test("an empty target is refused with exit code 1", async () => {
 Deno.test("a target that may not be read is refused with exit code 1", async () => {
   // Write-only for everybody: not even root may read it, so that the test works with any user.
   const { lines, exitCode } = await refusal("randread", "/sys/bus/platform/drivers_probe");
-  assert.match(lines.join("\n"), /^Cannot open \/sys\/bus\/platform\/drivers_probe: EACCES \(permission denied\)$/);
+  assert.match(
+    lines.join("\n"),
+    /^Cannot open \/sys\/bus\/platform\/drivers_probe: EACCES \(permission denied\), wanted one that/,
+  );
   assert.equal(exitCode, ExitCode.failed);
 });
 

@@ -141,7 +141,7 @@ Deno.test("errors are named, counted, and make the job's error code", () => {
   const json = toFioJson(ASKED, result, CONTEXT, []);
   assert.equal(at(json, "jobs/0/error"), 28);
   assert.deepEqual(at(json, "jobs/0/plugio/errors"), { ENOSPC: 7, EIO: 4 });
-  assert.match(collectWarnings(ASKED, SURVEY, result).join("\n"), /11 I\/Os failed .*: 7 × ENOSPC, 4 × EIO/);
+  assert.match(collectWarnings(ASKED, SURVEY, result).join("\n"), /11 I\/Os failed, .*: 7 × ENOSPC, 4 × EIO/);
 });
 
 Deno.test("a ramp that ended before its I/Os were done is a warning", () => {
@@ -204,6 +204,21 @@ Deno.test("warnings name the page cache, holes, small targets and a capped depth
   assert.match(warned(direct, { facts: small }), /has only 1MiB: the cache inside the device/);
   assert.match(warned(options("randread", "/dev/x", { iodepth: "32" }), {}), /Achieved depth 4\.0 of 32/);
   assert.equal(warned(direct, {}), "");
+});
+
+Deno.test("a mean depth that shares account for is no warning, and one below says what was seen", () => {
+  const warned = (depth: number, batch = "plug") => {
+    const asked = options("randread", "/dev/x", { iodepth: "32", direct: "1", batch });
+    const stats = { ...newQueueStats(), submits: 100, submittedEntries: 800, depthSum: 100 * depth, ffiCalls: 100 };
+    return collectWarnings(asked, SURVEY, resultOf(asked, [job({ stats })])).join("\n");
+  };
+  // A batch of 32 in four shares: 8, 16, 24 and 32 after the submits.
+  assert.equal(warned(20), "");
+  assert.match(
+    warned(15),
+    /^Achieved depth 15\.0 of 32: after a submit, in the mean, the others had completed already/,
+  );
+  assert.match(warned(20, "none"), /^Achieved depth 20\.0 of 32: each request is submitted alone/);
 });
 
 Deno.test("the live line shows rate, share and time left", () => {
