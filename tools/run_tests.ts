@@ -7,10 +7,13 @@
 
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { print, writeAll } from "./say.ts";
+import { print, say, writeAll } from "./say.ts";
 
 /** Runs before each test module, where there is one. */
 const PRELOAD = "tests/preload.ts";
+
+/** Exit code of a command line that cannot be meant. */
+const MISUSE = 2;
 
 /** What the last line says. */
 export interface Counts {
@@ -62,7 +65,30 @@ function preload(): string[] {
   }
 }
 
+/** The first argument that is the path of a file and leads nowhere; undefined where there is none. */
+export function missingFile(args: readonly string[], isThere: (path: string) => boolean): string | undefined {
+  return args.find((arg, index) =>
+    // What follows an option may be its value, and patterns are expanded by deno test.
+    !arg.startsWith("-") && !args[index - 1]?.startsWith("-") && !/[*?[{]/.test(arg) && !isThere(arg)
+  );
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    // Outside of the project it is not for this tool to know.
+    return !(error instanceof Deno.errors.NotFound);
+  }
+}
+
 async function runTests(args: readonly string[]): Promise<number> {
+  const missing = missingFile(args, isThere);
+  if (missing !== undefined) {
+    say(`Cannot test ${missing}: it does not exist, wanted a file or folder of tests`);
+    return MISUSE;
+  }
   const child = new Deno.Command(Deno.execPath(), {
     args: ["test", "-P", "--doc", "--trace-leaks", ...preload(), ...args],
     env: testEnvironment(),

@@ -1,5 +1,5 @@
 import { deepStrictEqual, match, notStrictEqual, strictEqual } from "node:assert/strict";
-import { readCounts, summaryLine } from "../../tools/run_tests.ts";
+import { missingFile, readCounts, summaryLine } from "../../tools/run_tests.ts";
 import { Scratch } from "../support/scratch.ts";
 
 Deno.test("the summary of deno test is read with steps, colours and skips", () => {
@@ -53,6 +53,21 @@ Deno.test("the runner ends with the counts and the exit code of the run", async 
 Deno.test("the runner takes a file", async () => {
   const one = await runTests({ "tests/a_test.ts": PASS, "tests/b_test.ts": FAIL }, ["tests/a_test.ts"]);
   deepStrictEqual([one.code, one.lastLine], [0, "1 passed, 0 failed"]);
+});
+
+Deno.test("a file that does not exist is one line and no run", async () => {
+  using scratch = new Scratch();
+  scratch.write("tests/a_test.ts", PASS);
+  const { code, stdout, stderr } = await scratch.deno([
+    "run",
+    "-q",
+    "-P=tools",
+    "tools/run_tests.ts",
+    "tests/b_test.ts",
+  ]);
+  deepStrictEqual([code, stdout], [2, ""]);
+  strictEqual(stderr, "Cannot test tests/b_test.ts: it does not exist, wanted a file or folder of tests\n");
+  strictEqual(missingFile(["--filter", "a b", "tests/*.ts", "-A"], () => false), undefined);
 });
 
 Deno.test("a leaked timer fails its test", async () => {
