@@ -15,4 +15,4 @@ const buffers = disk.allocate(32, 4096);
 const reads = plugged(() => buffers.map((buffer, index) => disk.read(buffer, index * buffer.length)));
 const byteCount = (await Promise.all(reads)).reduce((sum, bytes) => sum + bytes);
 // deno-lint-ignore no-console -- the result of an example
-console.log(`${byteCount} bytes in ${reads.length} reads and ${disk.stats.submits} submit`);
+console.log(`bytes: ${byteCount}, reads: ${reads.length}, submits: ${disk.stats.submits}`);

@@ -12,14 +12,14 @@ Deno.test("the first evening reads 32 blocks in one submission", async () => {
   Deno.writeFileSync(folder.at("file"), new Uint8Array(200_000));
   const { code, stdout, stderr } = await run([folder.at("file")]);
   assert.equal(stderr, "");
-  assert.equal(stdout, "131072 bytes in 32 reads and 1 submit\n");
+  assert.equal(stdout, "bytes: 131072, reads: 32, submits: 1\n");
   assert.equal(code, 0);
 });
 
 Deno.test("the first evening takes a file shorter than that", async () => {
   using folder = new TempFolder();
   Deno.writeTextFileSync(folder.at("file"), "short");
-  assert.match((await run([folder.at("file")])).stdout, /^5 bytes in 32 reads/);
+  assert.match((await run([folder.at("file")])).stdout, /^bytes: 5, reads: 32, /);
 });
 
 Deno.test("the first evening says what it wants", async () => {
