@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { DEVICE_BATCH_MODES } from "../../mod.ts";
+import { DEVICE_BATCH_MODES, DRIVER_NAMES } from "../../mod.ts";
 import type { ExitCode } from "../exit_codes.ts";
 import type { RawOptions } from "../load/raw_options.ts";
 
@@ -13,11 +13,11 @@ export function registerServe(
   prepare(serve.command("vhost-user-blk"))
     .description("a virtio-blk disk at a UNIX socket, until SIGINT or SIGTERM")
     .argument("<target>", "file, block device or driver:address")
-    .requiredOption("--socket <path>", "where front ends connect; a stale socket is replaced")
-    .option("--num-queues <n>", "queues that the guest may use, 1 to 256 (default 16)")
+    .requiredOption("--socket <path>", "where front ends connect, at most 107 bytes; a stale socket is replaced")
+    .option("--num-queues <n>", "queues that the guest may use, 1 to 256 (default 16, or one per Worker)")
     .option("--queue-size <n>", "entries of the largest ring, a power of two, 2 to 1024 (default 256)")
-    .option("--workers <n>", "Workers that share the queues, each with its own ring (default 1)")
-    .option("--driver <name>", "io_uring by default")
+    .option("--workers <n>", "Workers that share the queues, each with its own ring, 1 to 64 (default 1)")
+    .option("--driver <name>", `${DRIVER_NAMES.join(", ")} (default io_uring)`)
     .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 1)")
     .option("--readonly", "refuse writes")
     .option("--serial <text>", "serial number that the guest sees, at most 20 characters (default plugio)")
@@ -25,7 +25,10 @@ export function registerServe(
     .option("--block <0|1>", "sleep for guest and disk in one call, not in the event loop (default 1)")
     .option("--poll <0|1>", "look at the queues for a moment before sleeping (default 0)")
     .option("--merge <0|1>", "join neighbouring requests (default 1)")
-    .option("--defer-notify <0|1>", "tell the guest once at the end of a plugged section (default 1)")
+    .option(
+      "--defer-notify <0|1>",
+      "tell the guest once at the end of a plugged section, not once per answer (default 1)",
+    )
     .option("--shares <0|1>", "submit a pass over a queue after 1, 2, 4 … requests, not whole (default 1)")
     .option("--batch <mode>", `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug)`)
     .action(async (target: string, raw: RawOptions) => {
