@@ -94,12 +94,12 @@ function addLoadCommand(
     .argument(writes(mode) ? "<target>" : "[target]", "file, block device or driver:address")
     .option("--driver <name>", `${DRIVER_NAMES.join(", ")} (default io_uring)`)
     .option("--blkio <key=value>", "a property of libblkio; may be given again", collect)
-    .option("--bs <size>", "bytes of one I/O, with k, m, g (default 4k)")
+    .option("--bs <size>", "bytes of one I/O, with k, m, g, t (default 4k)")
     .option("--iodepth <n>", `I/Os in flight per job, 1 to ${MAX_IO_DEPTH} (default 32)`)
     .option("--numjobs <n>", `Workers, each with its own queue, 1 to ${MAX_JOBS} (default 1)`)
     .option("--runtime <time>", "measured time: seconds, or with ms, s, m, h (default 10)")
     .option("--ramp-time <time>", "time before the measurement (default 0)")
-    .option("--ramp-ios <n>", "I/Os that each job does before it, too (default 0)")
+    .option("--ramp-ios <n>", "I/Os that each job does before it, too (default 0, with --compare 50000)")
     .option("--size <size>", "bytes of the range (default: to the end)")
     .option("--offset <size>", "where the range begins (default 0)")
     .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 0)")
@@ -109,10 +109,10 @@ function addLoadCommand(
       `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug, promise face auto)`,
     )
     .option("--wait <mode>", `how completions are awaited: ${WAIT_MODES.join(", ")} (default block)`)
-    .option("--keep-tick <0|1>", "keep the processor's tick going while I/O is in flight (default: as the driver)")
+    .option("--keep-tick <0|1>", "keep the processor's tick going while I/O is in flight (default: the driver's)")
     .option("--api <face>", `face of the library: ${APIS.join(", ")} (default callback)`)
     .option("--output-format <format>", `${OUTPUT_FORMATS.join(" or ")} (default normal)`)
-    .option("--output <file>", "write the result to a file, too")
+    .option("--output <file>", "write the result to a file; the terminal gets it as text")
     .option("--compare <list>", `also measure, in turns: ${COMPARE_NAMES.join(", ")}`)
     .option("--rounds <n>", "turns of a comparison (default 5)")
     .option("--trace", "print every submission and completion to standard error")
@@ -161,7 +161,7 @@ function addRunCommand(program: Command, args: readonly string[], finish: (code:
     .argument("<file>", "a file in fio's ini form")
     .option("--dry-run", "list what would run")
     .option("--output-format <format>", `${OUTPUT_FORMATS.join(" or ")} (default normal)`)
-    .option("--output <file>", "write the result to a file, too")
+    .option("--output <file>", "write the result to a file; the terminal gets it as text")
     .option("--allow-destructive", "let the jobs overwrite their targets")
     .action(async (path: string, raw: RawOptions) => {
       const run = {
@@ -198,7 +198,7 @@ function addTargetCommand(program: Command, finish: (code: ExitCode) => void): v
 function addProbeCommand(program: Command, finish: (code: ExitCode) => void): void {
   newCommand(program.command("probe"))
     .description("which drivers work here, and what to do about those that do not")
-    .argument("[target]", "also describe this file or device")
+    .argument("[path]", "also describe this file or device")
     .option("--json", "print JSON")
     .option("--skip-io-uring", "do not touch io_uring: some sandboxes kill processes that do")
     .action(async (target: string | undefined, raw: { json?: true; skipIoUring?: true }) => {

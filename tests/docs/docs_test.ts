@@ -106,7 +106,8 @@ Deno.test("the examples of the documentation type-check, and run with --allow-ff
   const folder = Deno.makeTempDirSync({ prefix: "plugio-docs-" });
   try {
     const imports = { "@plugio/plugio": new URL("../../mod.ts", import.meta.url).href };
-    Deno.writeTextFileSync(join(folder, "deno.json"), JSON.stringify({ imports }));
+    const compilerOptions = { noUncheckedIndexedAccess: true };
+    Deno.writeTextFileSync(join(folder, "deno.json"), JSON.stringify({ imports, compilerOptions }));
     const names = examples().map(({ name, block }) => {
       Deno.writeTextFileSync(join(folder, name), block.code);
       return name;
