@@ -1,8 +1,6 @@
-import { formatCount } from "../mod.ts";
-
 /** `"1 point"`, `"1,024 points"`. */
 export function counted(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** A word as a shell wants it, in quotes where it needs them. */

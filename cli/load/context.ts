@@ -16,7 +16,7 @@ export interface RunContext {
 export function collectContext(options: LoadOptions, survey: TargetSurvey, args: readonly string[]): RunContext {
   const { facts } = survey;
   const lines: Record<string, string> = {
-    command: ["plugio", ...args].map(shellWord).join(" "),
+    command: ["deno run -P cli.ts", ...args.map(shellWord)].join(" "),
     seed: String(options.seed),
     target: `${facts.target}, ${survey.kind} of ${formatSize(facts.sizeBytes)}`,
     ...survey.details,
