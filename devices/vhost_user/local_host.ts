@@ -300,7 +300,7 @@ export class LocalHost implements QueueHost {
     if (unsealed.length === 0 || this.#notedUnsealed) return;
     this.#notedUnsealed = true;
     this.#log(
-      `${unsealed.length} memory regions are not sealed against shrinking: a front end that shrinks them ends us`,
+      `memory regions that are not sealed against shrinking: ${unsealed.length}; a front end that shrinks one ends us`,
     );
   }
 }
