@@ -10,6 +10,8 @@ import { type Blkio, blkioError, BlkioFailure, type BlkioState } from "../../ffi
 
 /** Properties that can be set, and in which state. Some drivers lack some of them. */
 const SETTABLE: Readonly<Record<string, BlkioState>> = {
+  // No prototype, here and below: what every object has is no property of libblkio's.
+  __proto__: null!,
   "direct": "created",
   "fd": "created",
   "path": "created",
@@ -22,6 +24,7 @@ const SETTABLE: Readonly<Record<string, BlkioState>> = {
 
 /** Properties that follow from target and options, and what to use in their place. */
 const GIVEN: Readonly<Record<string, string>> = {
+  __proto__: null!,
   driver: "a target such as blkio:io_uring:PATH",
   path: "a target such as blkio:io_uring:PATH",
   fd: "a target such as blkio:io_uring:PATH",

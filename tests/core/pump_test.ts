@@ -257,7 +257,7 @@ async function blocksUntilTimer(most: number, onBlock: (queue: ManualQueue) => v
 
 Deno.test("a Worker that sleeps for each completion leaves timers their turn after the budget, not after many sleeps", async () => {
   const blocks = await blocksUntilTimer(100, () => pause(1));
-  assert.ok(blocks <= 3, `${blocks} sleeps of 1 ms`);
+  assert.ok(blocks <= 5, `${blocks} sleeps of 1 ms`);
 });
 
 Deno.test("the clock is read for many sleeps at once where they are short, and for each again after a long one", async () => {

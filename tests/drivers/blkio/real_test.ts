@@ -299,6 +299,16 @@ testWhen(
   },
 );
 
+testWhen(LIBRARY, "a property called as what every object has is none of libblkio's", async () => {
+  await using bench = await Bench.open("io_uring");
+  for (const name of ["toString", "constructor", "hasOwnProperty"]) {
+    const wanted = new RegExp(
+      `^StorageError: Cannot set property ${name} to 1 of io_uring.*wanted one of direct, `,
+    );
+    await assert.rejects(openDevice(bench.target, { blkio: { [name]: 1 } }), wanted);
+  }
+});
+
 testWhen(SERVER, "a socket that nobody listens on is said to be one", async () => {
   await using bench = await Bench.open("vhost-user");
   await bench.daemon.kill();
