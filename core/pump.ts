@@ -1,7 +1,7 @@
 import { PollBudget } from "./adaptive.ts";
 import { soon } from "./batching.ts";
 import type { WaitMode } from "./block.ts";
-import { FAIRNESS_BUDGET_US } from "./limits.ts";
+import { BLOCKED_BUDGET_US, FAIRNESS_BUDGET_US } from "./limits.ts";
 import { Shares } from "./share.ts";
 
 /** What a queue offers to its pump. */
@@ -36,8 +36,8 @@ export interface LoopHold {
 const COMPLETIONS_PER_CLOCK_READING = 16;
 
 /** Between two readings of the clock: above the first time each sleep leads to one, below the other to fewer. */
-const LONG_SLEEPS_US = FAIRNESS_BUDGET_US / 4;
-const SHORT_SLEEPS_US = FAIRNESS_BUDGET_US / 8;
+const LONG_SLEEPS_US = BLOCKED_BUDGET_US / 4;
+const SHORT_SLEEPS_US = BLOCKED_BUDGET_US / 8;
 
 /** Looks at the queue between two clock readings while polling; a look costs about a tenth of a reading. */
 const LOOKS_PER_CLOCK_READING = 16;
@@ -51,11 +51,12 @@ const LOOKS_PER_POLL = 16;
  *
  * Completions are delivered in a microtask when they are there right after a submit, and in the macrotask of the wake-up
  * otherwise. Microtasks that keep each other alive starve timers: once a chain of them has run for
- * FAIRNESS_BUDGET_US without a macrotask, the next delivery is a macrotask.
+ * FAIRNESS_BUDGET_US without a macrotask (BLOCKED_BUDGET_US where the Worker blocks), the next delivery is a macrotask.
  */
 export class CompletionPump {
   readonly #queue: PumpedQueue;
   readonly #wait: WaitMode;
+  readonly #budgetUs: number;
   readonly #budget = new PollBudget();
   readonly #shares = new Shares();
   #hold: LoopHold | null;
@@ -82,6 +83,7 @@ export class CompletionPump {
   constructor(queue: PumpedQueue, wait: WaitMode, hold: LoopHold | null) {
     this.#queue = queue;
     this.#wait = wait;
+    this.#budgetUs = wait === "block" ? BLOCKED_BUDGET_US : FAIRNESS_BUDGET_US;
     this.#hold = hold;
   }
 
@@ -209,7 +211,7 @@ export class CompletionPump {
     this.#readMs = nowMs;
     if (passedUs > LONG_SLEEPS_US) this.#sleepWeight = COMPLETIONS_PER_CLOCK_READING;
     else if (passedUs < SHORT_SLEEPS_US && this.#sleepWeight > 1) this.#sleepWeight /= 2;
-    this.#yieldDue = (nowMs - this.#chainStartMs) * 1000 > FAIRNESS_BUDGET_US;
+    this.#yieldDue = (nowMs - this.#chainStartMs) * 1000 > this.#budgetUs;
   }
 
   #startChain(): void {

@@ -283,6 +283,25 @@ Deno.test("the clock is read for many sleeps at once where they are short, and f
   }
 });
 
+Deno.test("a Worker that sleeps for 57 µs at a time takes a turn of the event loop once in 2 ms at most", async () => {
+  const { now } = performance;
+  const { setImmediate } = globalThis;
+  let nowMs = 0;
+  let turns = 0;
+  performance.now = () => nowMs;
+  globalThis.setImmediate = ((callback: () => void) => {
+    turns++;
+    return setImmediate(callback);
+  }) as typeof setImmediate;
+  try {
+    const blocks = await blocksUntilTimer(1_000_000, () => void (nowMs += 0.057));
+    assert.ok(turns >= 1 && turns <= blocks * 0.057 / 2 + 1, `${turns} turns for ${blocks} sleeps`);
+  } finally {
+    performance.now = now;
+    globalThis.setImmediate = setImmediate;
+  }
+});
+
 Deno.test("a Worker that slept for nothing leaves timers their turn", async () => {
   const blocks = await blocksUntilTimer(100, (queue) => {
     queue.done = 0;
