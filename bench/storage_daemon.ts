@@ -23,6 +23,9 @@ export interface StorageDaemonOptions {
 /** Milliseconds that a server gets to listen. Generous: only a bug waits for it. */
 const START_DEADLINE_MS = 10_000;
 
+/** Name of the file that a server writes once it listens; its socket is there a moment before that. */
+const STARTED = "pid";
+
 /** True where qemu-storage-daemon can be started, else why not. */
 export function hasStorageDaemon(): true | string {
   try {
@@ -60,7 +63,10 @@ export class StorageDaemon implements AsyncDisposable {
       "num-queues": queueCount,
     };
     const child = new Deno.Command("qemu-storage-daemon", {
-      args: ["--blockdev", JSON.stringify({ ...node, "node-name": "disk" }), "--export", JSON.stringify(server)],
+      args: [
+        ...["--blockdev", JSON.stringify({ ...node, "node-name": "disk" })],
+        ...["--export", JSON.stringify(server), "--pidfile", join(dir, STARTED)],
+      ],
       stdin: "null",
       stdout: "null",
       stderr: "null",
@@ -115,13 +121,15 @@ export class StorageDaemon implements AsyncDisposable {
     this.#child.status.then(() => ended = true);
     while (performance.now() < deadlineMs && !ended) {
       try {
-        if (Deno.statSync(this.socket).isSocket) return;
+        if (Deno.statSync(join(this.#dir, STARTED)).isFile) return;
       } catch {
         // Not there yet.
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    throw new Error(`Cannot start qemu-storage-daemon: ${ended ? "it ended" : "no socket"}; wanted ${this.socket}`);
+    throw new Error(
+      `Cannot start qemu-storage-daemon: ${ended ? "it ended" : "it does not listen"}; wanted ${this.socket}`,
+    );
   }
 }
 
