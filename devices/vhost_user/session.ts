@@ -1,52 +1,11 @@
-import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
-import { type DeviceFace, VIRTIO_CONSTANTS as V } from "../virtio/mod.ts";
-import { Channel, closeAll, type Message, ProtocolError } from "./channel.ts";
+import { closeFile } from "../../ffi/libc/mod.ts";
+import type { DeviceFace } from "../virtio/mod.ts";
+import { type Channel, closeAll, type Message, ProtocolError } from "./channel.ts";
+import { type Answer, Handlers } from "./handlers.ts";
 import type { QueueHost } from "./host.ts";
-import { VHOST_CONSTANTS as H } from "./layout.ts";
 import type { Log } from "./local_host.ts";
-import {
-  assertOffered,
-  inflightPayload,
-  readConfigRange,
-  readConfigWrite,
-  readInflight,
-  readLog,
-  readMemoryTable,
-  readSingleRegion,
-  readU64,
-  readVringAddresses,
-  readVringState,
-  Refusal,
-  u64Payload,
-  vringStatePayload,
-} from "./payload.ts";
-import { SessionInflight, SessionMemory } from "./session_memory.ts";
-import { Vring, type VringFd } from "./vring.ts";
-import {
-  BACKEND_CONFIG_CHANGE,
-  CONFIG,
-  FD_INDEX_MASK,
-  MAX_MEMORY_SLOTS,
-  type MessageName,
-  messageType,
-  NO_FD_BIT,
-  PROTOCOL_FEATURES,
-  PROTOCOL_FEATURES_BIT,
-  ProtocolFeature,
-} from "./wire.ts";
-
-/** What a message is answered with. */
-interface Answer {
-  readonly payload: Uint8Array<ArrayBuffer>;
-  readonly fd?: number;
-}
-
-type Handler = (message: Message) => Answer | void | Promise<Answer | void>;
-
-const PROTOCOL_BIT = 1n << BigInt(PROTOCOL_FEATURES_BIT);
-const LOG_ALL_BIT = 1n << BigInt(H.VHOST_F_LOG_ALL.value);
-/** Status bit by which a device asks its driver for a reset. */
-const NEEDS_RESET = BigInt(V.VIRTIO_CONFIG_S_NEEDS_RESET.value);
+import { u64Payload } from "./payload.ts";
+import { messageType, ProtocolFeature } from "./wire.ts";
 
 /** What a session serves. */
 export interface SessionOptions {
@@ -58,21 +17,13 @@ export interface SessionOptions {
   readonly log: Log;
 }
 
-/** The conversation with one front end, from its connection to its end. */
+/** The conversation with one front end, from its connection to its end. What messages mean is {@link Handlers}'. */
 export class Session {
   readonly #channel: Channel;
   readonly #face: DeviceFace;
   readonly #host: QueueHost;
   readonly #log: Log;
-  readonly #vrings: Vring[];
-  readonly #memory: SessionMemory;
-  readonly #inflight = new SessionInflight();
-  #hasMemory = false;
-  #hasLog = false;
-  #features = 0n;
-  #protocolFeatures = 0n;
-  #status = 0n;
-  #backend: Channel | null = null;
+  readonly #handlers: Handlers;
 
   /** Takes over the connection. */
   constructor(channel: Channel, { face, host, log }: SessionOptions) {
@@ -80,9 +31,7 @@ export class Session {
     this.#face = face;
     this.#host = host;
     this.#log = log;
-    this.#memory = new SessionMemory(host);
-    host.onBroken = () => this.#status |= NEEDS_RESET;
-    this.#vrings = Array.from({ length: face.queueCount }, (_, index) => new Vring(index, host, face.maxQueueSize));
+    this.#handlers = new Handlers(face, host);
   }
 
   /** Talks until the front end is gone or makes no sense. Never rejects: the reason goes to the log. */
@@ -109,9 +58,8 @@ export class Session {
   /** The configuration space has changed: hosts and front end are told. */
   async configChanged(): Promise<void> {
     await this.#host.configured(this.#face.config);
-    if (this.#backend === null || !this.#negotiated(ProtocolFeature.config)) return;
     try {
-      this.#backend.send(BACKEND_CONFIG_CHANGE, new Uint8Array(0));
+      this.#handlers.announceConfig();
     } catch (error) {
       this.#log(`the front end was not told of the change of the configuration: ${(error as Error).message}`);
     }
@@ -120,7 +68,7 @@ export class Session {
   async #handle(message: Message): Promise<void> {
     const fds = [...message.fds];
     try {
-      const answer = await this.#answerTo({ ...message, fds });
+      const answer = await this.#handlers.handle({ ...message, fds });
       if (answer !== undefined) this.#reply(message, answer);
       else if (this.#wantsAck(message)) this.#reply(message, { payload: u64Payload(0n) });
     } catch (error) {
@@ -129,12 +77,6 @@ export class Session {
     } finally {
       closeAll(fds);
     }
-  }
-
-  #answerTo(message: Message): ReturnType<Handler> {
-    const handler = this.#handlers[message.name as MessageName] as Handler | undefined;
-    if (handler === undefined) throw new Refusal("it is not known here");
-    return handler(message);
   }
 
   #reply({ request }: Message, { payload, fd }: Answer): void {
@@ -146,7 +88,7 @@ export class Session {
   }
 
   #wantsAck({ needReply, request }: Message): boolean {
-    return needReply && this.#negotiated(ProtocolFeature.replyAck) && messageType(request)?.answers !== true;
+    return needReply && this.#handlers.negotiated(ProtocolFeature.replyAck) && messageType(request)?.answers !== true;
   }
 
   /** A front end that takes a no gets one; with any other there is nothing left to say. */
@@ -157,194 +99,14 @@ export class Session {
     this.#reply(message, { payload: u64Payload(1n) });
   }
 
-  readonly #handlers: Readonly<Record<MessageName, Handler>> = {
-    GET_FEATURES: () => ({ payload: u64Payload(this.#offered) }),
-    SET_FEATURES: ({ payload }) => this.#setFeatures(readU64(payload)),
-    SET_OWNER: () => {},
-    RESET_OWNER: () => this.#stopAll(),
-    SET_MEM_TABLE: async ({ payload, fds }) => {
-      await this.#memory.replace(readMemoryTable(payload, fds.length), fds);
-      this.#hasMemory = true;
-      await this.#startAll();
-    },
-    SET_LOG_BASE: ({ payload, fds }) => this.#setLog(readLog(payload), fds[0]!),
-    // Written to when the log has changed, for front ends that sleep on it; none does, and none has to.
-    SET_LOG_FD: () => {},
-    SET_VRING_NUM: ({ payload }) => {
-      const { index, value } = readVringState(payload);
-      this.#vring(index).setSize(value);
-      return this.#start(index);
-    },
-    SET_VRING_ADDR: async ({ payload }) => {
-      const addresses = readVringAddresses(payload);
-      const vring = this.#vring(addresses.index);
-      // Running rings are described again when logging starts: they go on where they were.
-      await vring.stop();
-      vring.setAddresses(addresses);
-      await this.#start(addresses.index);
-    },
-    SET_VRING_BASE: ({ payload }) => {
-      const { index, value } = readVringState(payload);
-      this.#vring(index).setBase(value);
-    },
-    GET_VRING_BASE: async ({ payload }) => {
-      const { index } = readVringState(payload);
-      return { payload: vringStatePayload(index, await this.#vring(index).end()) };
-    },
-    SET_VRING_KICK: async (message) => {
-      const { index, fd } = this.#vringFd(message);
-      if (fd < 0) throw new Refusal("a ring without a kick descriptor would have to be polled for ever");
-      await this.#vring(index).stop();
-      this.#takeFd(message, index, "kick");
-      await this.#start(index);
-    },
-    SET_VRING_CALL: (message) => {
-      const { index } = this.#vringFd(message);
-      this.#takeFd(message, index, "call");
-      return this.#vring(index).applyCall();
-    },
-    SET_VRING_ERR: (message) => this.#takeFd(message, this.#vringFd(message).index, "err"),
-    GET_PROTOCOL_FEATURES: () => ({ payload: u64Payload(PROTOCOL_FEATURES) }),
-    SET_PROTOCOL_FEATURES: ({ payload }) => {
-      const features = readU64(payload);
-      assertOffered(features, PROTOCOL_FEATURES, "protocol features");
-      this.#protocolFeatures = features;
-    },
-    GET_QUEUE_NUM: () => ({ payload: u64Payload(BigInt(this.#face.queueCount)) }),
-    SET_VRING_ENABLE: async ({ payload }) => {
-      const { index, value } = readVringState(payload);
-      const vring = this.#vring(index);
-      vring.setEnabled(value !== 0);
-      if (value === 0) await vring.stop();
-      else await this.#start(index);
-    },
-    SET_BACKEND_REQ_FD: ({ fds }) => {
-      this.#backend?.close();
-      this.#backend = new Channel(duplicateFile(fds[0]!, "back-end channel"), "back-end channel");
-    },
-    GET_CONFIG: ({ payload }) => ({ payload: this.#readConfig(payload) }),
-    SET_CONFIG: ({ payload }) => this.#writeConfig(payload),
-    GET_INFLIGHT_FD: ({ payload }) => {
-      const { queueCount, queueSize } = readInflight(payload);
-      const { layout, fd } = SessionInflight.create(Math.min(queueCount, this.#face.queueCount), queueSize);
-      return { payload: inflightPayload(layout), fd };
-    },
-    SET_INFLIGHT_FD: ({ payload, fds }) => {
-      const layout = readInflight(payload);
-      const fd = fds.length === 0 ? -1 : duplicateFile(fds[0]!, "in-flight file");
-      try {
-        this.#inflight.use(layout, fd);
-      } catch (error) {
-        if (fd >= 0) closeFile(fd, "in-flight file");
-        throw error;
-      }
-    },
-    GET_MAX_MEM_SLOTS: () => ({ payload: u64Payload(BigInt(MAX_MEMORY_SLOTS)) }),
-    ADD_MEM_REG: async ({ payload, fds }) => {
-      await this.#memory.add(readSingleRegion(payload), fds[0]!);
-      this.#hasMemory = true;
-      await this.#startAll();
-    },
-    REM_MEM_REG: ({ payload }) => this.#memory.remove(readSingleRegion(payload)),
-    SET_STATUS: async ({ payload }) => {
-      this.#status = readU64(payload);
-      if (this.#status === 0n) await this.#stopAll();
-    },
-    GET_STATUS: () => ({ payload: u64Payload(this.#status) }),
-  };
-
-  get #offered(): bigint {
-    return this.#face.features | PROTOCOL_BIT | LOG_ALL_BIT;
-  }
-
-  #negotiated(bit: number): boolean {
-    return (this.#protocolFeatures >> BigInt(bit) & 1n) === 1n;
-  }
-
-  get #logging(): boolean {
-    return this.#hasLog && (this.#features & LOG_ALL_BIT) !== 0n;
-  }
-
-  async #setFeatures(features: bigint): Promise<void> {
-    assertOffered(features, this.#offered, "features");
-    const changed = features !== this.#features;
-    if (changed) await this.#pauseAll();
-    this.#features = features;
-    if (changed) await this.#startAll();
-  }
-
-  async #setLog(range: { readonly byteLength: number; readonly fileOffset: number }, fd: number): Promise<Answer> {
-    await this.#pauseAll();
-    await this.#host.setLog({ ...range, fd });
-    this.#hasLog = true;
-    await this.#startAll();
-    return { payload: u64Payload(0n) };
-  }
-
-  #readConfig(payload: DataView<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    const { offset, size } = readConfigRange(payload);
-    const answer = new Uint8Array(CONFIG.byteLength + size);
-    answer.set(new Uint8Array(payload.buffer, 0, CONFIG.byteLength));
-    answer.set(this.#face.config.subarray(offset, offset + size), CONFIG.byteLength);
-    return answer;
-  }
-
-  async #writeConfig(payload: DataView<ArrayBuffer>): Promise<void> {
-    const { offset, bytes } = readConfigWrite(payload);
-    const failure = this.#face.writeConfig(offset, bytes);
-    if (failure !== null) throw new Refusal(failure);
-    await this.#host.configured(this.#face.config);
-  }
-
-  #vring(index: number): Vring {
-    const vring = this.#vrings[index];
-    if (vring === undefined) throw new Refusal(`ring ${index} is meant, of ${this.#vrings.length}`);
-    return vring;
-  }
-
-  #vringFd({ payload, fds }: Message): { readonly index: number; readonly fd: number } {
-    const value = Number(readU64(payload) & 0xffffn);
-    const absent = (value & NO_FD_BIT) !== 0;
-    if (absent !== (fds.length === 0)) throw new Refusal(`its flags and its ${fds.length} descriptors disagree`);
-    return { index: value & FD_INDEX_MASK, fd: fds[0] ?? -1 };
-  }
-
-  #takeFd({ fds }: Message, index: number, which: VringFd): void {
-    this.#vring(index).setFd(which, fds[0] ?? -1);
-  }
-
-  async #start(index: number): Promise<void> {
-    await this.#vring(index).start({
-      features: this.#features,
-      needsEnable: (this.#features & PROTOCOL_BIT) !== 0n,
-      logging: this.#logging,
-      hasMemory: this.#hasMemory,
-      inflight: this.#inflight.partOf(index),
-    });
-  }
-
-  async #startAll(): Promise<void> {
-    for (const index of this.#vrings.keys()) await this.#start(index);
-  }
-
-  async #pauseAll(): Promise<void> {
-    await Promise.all(this.#vrings.map((vring) => vring.stop()));
-  }
-
-  async #stopAll(): Promise<void> {
-    await Promise.all(this.#vrings.map((vring) => vring.end()));
-  }
-
   async #close(): Promise<void> {
     this.#channel.close();
-    this.#backend?.close();
+    this.#handlers.hangUp();
     try {
       await this.#host.reset();
     } catch (error) {
       this.#log(`the queues were not stopped cleanly: ${(error as Error).message}`);
     }
-    this.#host.onBroken = null;
-    for (const vring of this.#vrings) vring.close();
-    this.#inflight.close();
+    this.#handlers.close();
   }
 }
