@@ -30,11 +30,12 @@ export {
   type WaitMode,
 } from "./core/block.ts";
 export type { DeferredCall } from "./core/call_list.ts";
-export { BlockDevice, type RequestInit } from "./core/device.ts";
+export { BlockDevice } from "./core/device.ts";
 export { describeErrno, errnoName } from "./core/errno.ts";
 export { StorageError, type StorageErrorFields, type StorageErrorKind } from "./core/errors.ts";
 export { InvariantError } from "./core/invariant.ts";
 export type { IovecPiece, IovecTable } from "./core/iovec.ts";
+export type { RequestInit } from "./core/made_requests.ts";
 export type { MemorySource, OwnedMemory } from "./core/memory.ts";
 export type { RequestOptions, WriteOptions } from "./core/pending.ts";
 export {

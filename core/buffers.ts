@@ -61,6 +61,11 @@ export class DeviceBuffers {
     return this.#backend.memory.regionOf(buffer);
   }
 
+  /** What addresses are multiples of for the device's direct I/O, in bytes. */
+  get alignmentBytes(): number {
+    return this.#memoryMask + 1;
+  }
+
   /** True when `byteOffset` in `memory` suits the device's direct I/O. */
   isAligned(memory: OwnedMemory, byteOffset: number): boolean {
     return ((memory.addressLow + byteOffset) & this.#memoryMask) === 0;

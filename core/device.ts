@@ -5,28 +5,11 @@ import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { invariant } from "./invariant.ts";
 import { DEFAULT_DRAIN_MS } from "./limits.ts";
+import { adoptRequest, makeRequest, type RequestInit } from "./made_requests.ts";
 import type { RequestOptions, WriteOptions } from "./pending.ts";
-import { type CompleteCallback, IoRequest, Opcode, OPCODE_NAMES, RequestFlag, RequestState } from "./request.ts";
+import { type IoRequest, Opcode, OPCODE_NAMES, RequestFlag, RequestState } from "./request.ts";
 import type { QueueStats } from "./stats.ts";
 import { Transfers } from "./transfers.ts";
-
-/** What {@link BlockDevice.createRequest} makes a request from. */
-export interface RequestInit {
-  /** What is asked. */
-  readonly op: keyof typeof Opcode;
-  /** Memory from `allocate`, of any device of this Worker; reads and writes need it. */
-  readonly buffer?: Uint8Array;
-  /** Byte offset. Default 0; may be set later. */
-  readonly offset?: number;
-  /** Bytes. Default: the length of the buffer; discard and write zeroes need it. */
-  readonly length?: number;
-  /** Force unit access of a write. Default false. */
-  readonly fua?: boolean;
-  /** Anything the callback wants to find again. */
-  readonly context?: unknown;
-  /** Called once per submission, never inside `submit`. */
-  readonly onComplete: CompleteCallback;
-}
 
 /**
  * An open disk or file of one Worker, through any driver: promises for most uses, requests with a callback for
@@ -142,23 +125,7 @@ export class BlockDevice implements AsyncDisposable {
   /** Makes a request for the callback face; it can be submitted any number of times. */
   createRequest(init: RequestInit): IoRequest {
     this.#assertOpen("createRequest");
-    // What every object has, such as toString, is no operation.
-    const op = Object.hasOwn(Opcode, init.op) ? Opcode[init.op] : undefined;
-    if (op === undefined) {
-      throw new TypeError(`Cannot create a ${init.op} request: wanted ${Object.keys(Opcode).join(", ")}`);
-    }
-    if (typeof init.onComplete !== "function") {
-      throw new TypeError(`Cannot create a ${init.op} request: wanted a function as onComplete`);
-    }
-    const request = new IoRequest(op, init.onComplete);
-    request.offset = init.offset ?? 0;
-    request.length = init.length ?? init.buffer?.length ?? 0;
-    request.flags = init.fua ? RequestFlag.fua : 0;
-    request.context = init.context ?? null;
-    request.device = this;
-    request.roomBytes = 0;
-    if (op <= Opcode.write) this.#attach(request, init);
-    return request;
+    return makeRequest(init, this, this.#buffers);
   }
 
   /**
@@ -166,7 +133,7 @@ export class BlockDevice implements AsyncDisposable {
    * kernel says arrives in `onComplete`.
    */
   submit(request: IoRequest): void {
-    if (request.device !== this) this.#adopt(request, "submit");
+    if (request.device !== this) adoptRequest(request, "submit", this);
     invariant(
       request.state === RequestState.idle,
       "Cannot submit a request that is active: wanted its completion first",
@@ -183,7 +150,7 @@ export class BlockDevice implements AsyncDisposable {
 
   /** Asks for an active request to end early. Its `onComplete` is called in any case. */
   cancel(request: IoRequest): void {
-    if (request.device !== this) this.#adopt(request, "cancel");
+    if (request.device !== this) adoptRequest(request, "cancel", this);
     this.#backend.cancel(request);
   }
 
@@ -298,31 +265,6 @@ export class BlockDevice implements AsyncDisposable {
       errno: Errno.EROFS,
       detail: "the device is open read-only; wanted readOnly: false",
     });
-  }
-
-  #attach(request: IoRequest, { op, buffer }: RequestInit): void {
-    const memory = buffer === undefined ? null : this.#buffers.regionOf(buffer);
-    if (buffer === undefined || memory === null) {
-      throw new TypeError(`Cannot create a ${op} request: wanted a buffer from allocate()`);
-    }
-    request.roomBytes = buffer.length;
-    if (request.length > buffer.length) throw roomError(request);
-    if (!this.#buffers.isAligned(memory, buffer.byteOffset)) {
-      throw new RangeError(
-        `Cannot create a ${op} request at byte ${buffer.byteOffset} of its memory: wanted a multiple of ` +
-          `${this.alignment.memory} (direct I/O)`,
-      );
-    }
-    this.#buffers.point(request, memory, buffer.byteOffset);
-  }
-
-  /** Requests made by hand come without a device; tables of memory and of what is in flight are each device's own. */
-  #adopt(request: IoRequest, action: string): void {
-    invariant(
-      request.device === null,
-      `Cannot ${action} a request of another device on ${this.target}: wanted the device that made it`,
-    );
-    request.device = this;
   }
 
   #assertOpen(method: string): void {
