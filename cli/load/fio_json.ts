@@ -4,7 +4,14 @@ import type { RunContext } from "./context.ts";
 import type { LatencySummary } from "./latency.ts";
 import type { LoadOptions } from "./options.ts";
 import type { CpuSummary, DirectionSummary, LoadResult } from "./result.ts";
-import { type JsonObject, steadyStateFields, timeSeries, verifyFields, workloadOptions } from "./workload_json.ts";
+import {
+  type JsonObject,
+  rateFields,
+  steadyStateFields,
+  timeSeries,
+  verifyFields,
+  workloadOptions,
+} from "./workload_json.ts";
 
 /** Error of a job whose data came back different, as in fio. */
 const EILSEQ = 84;
@@ -201,6 +208,7 @@ function plugioFields(
       achieved_depth: worker.achievedDepth,
       submits: worker.submits,
     })),
+    ...rateFields(result),
     ...verifyFields(result.verification),
     time_series: timeSeries(result.samples),
     warnings,

@@ -4,6 +4,7 @@ import { DepthCounts, type DepthSnapshot } from "./depth.ts";
 import { LatencyCounts, type LatencySnapshot } from "./latency.ts";
 import { longestRampMs } from "./options.ts";
 import type { JobPlan } from "./plan.ts";
+import { RateCounts, type RateSummary } from "./rate.ts";
 import type { Verification } from "./read_back.ts";
 import { type LiveCounts, Phase, type SharedState, Total } from "./shared_state.ts";
 
@@ -47,6 +48,8 @@ export interface JobResult {
   readonly partial: boolean;
   /** I/Os of the ramp that its time was too short for. */
   readonly rampIosMissing: number;
+  /** How the job kept its rate, or null where it has none. */
+  readonly rate: RateSummary | null;
   /** What reading back found, where writes are verified. */
   readonly verification?: Verification;
 }
@@ -88,6 +91,7 @@ export class Meter {
   readonly #read = new DirectionMeter();
   readonly #write = new DirectionMeter();
   readonly #depth: DepthCounts;
+  readonly #rate = new RateCounts();
   /** When the I/O of each slot was submitted. */
   readonly #submittedMs: Float64Array;
   readonly #errors = new Map<number, number>();
@@ -97,6 +101,7 @@ export class Meter {
   readonly #rampEndMs: number;
   /** When the ramp ends although I/Os of it are left. */
   readonly #rampLimitMs: number;
+  /** When the window closes; Infinity until it opens. */
   #endMs: number;
   #housekeepingMs = 0;
   #windowStartMs: number;
@@ -127,11 +132,12 @@ export class Meter {
     this.#windowStartMs = this.now;
     this.#rampEndMs = this.now + plan.rampMs;
     this.#rampLimitMs = this.now + longestRampMs(plan);
-    this.#endMs = this.#rampLimitMs + plan.runtimeMs;
+    // A job that is held up past the end of its ramp is measured from then on: what it did in the ramp is no result.
+    const hasRamp = plan.rampMs > 0 || plan.rampIos > 0;
+    this.#endMs = hasRamp ? Infinity : this.now + plan.runtimeMs;
     this.#usageAtStart = this.#usageAtEnd = processUsage();
     this.#statsAtStart = this.#statsAtEnd = { ...stats };
-    if (plan.rampMs === 0 && plan.rampIos === 0) this.#setPhase(Phase.measure);
-    else this.#setPhase(Phase.ramp);
+    this.#setPhase(hasRamp ? Phase.ramp : Phase.measure);
   }
 
   /** Begins a completion pass: reads the clock, and opens or closes the window where its time has come. */
@@ -158,6 +164,14 @@ export class Meter {
   submitAt(index: number, startMs: number): void {
     this.submit(index);
     this.#submittedMs[index] = startMs;
+    this.#rate.start(this.now - startMs);
+  }
+
+  /** Counts what is due every `intervalMs` from `nextMs` on and does not start any more; to be called at the end. */
+  leaveDue(nextMs: number, intervalMs: number): void {
+    const inWindowMs = nextMs + Math.max(0, Math.ceil((this.#windowStartMs - nextMs) / intervalMs)) * intervalMs;
+    const endMs = Math.min(this.#endMs, this.#windowIsOpen ? this.now : this.#windowEndMs);
+    this.#rate.leave(inWindowMs, intervalMs, endMs, this.#isBudgeted ? this.#budget : Infinity);
   }
 
   /** Counts the completed I/O of slot `index`: `result` is bytes or −errno. */
@@ -196,6 +210,7 @@ export class Meter {
       usageAtEnd: this.#usageAtEnd,
       partial: this.#windowEndMs < this.#endMs && !this.#endedAsPlanned,
       rampIosMissing: this.#rampIosMissing,
+      rate: this.#plan.rateIops === null ? null : this.#rate.summary(),
     };
   }
 
@@ -221,6 +236,7 @@ export class Meter {
     this.#addTotals(this.#ramp);
     this.#read.reset();
     this.#write.reset();
+    this.#rate.reset();
     this.#depth.reset();
     this.#windowStartMs = startMs;
     this.#endMs = startMs + this.#plan.runtimeMs;
@@ -297,6 +313,7 @@ export function resultWithoutWorker(
     usageAtEnd: usage.atEnd,
     partial: true,
     rampIosMissing: 0,
+    rate: null,
   };
 }
 

@@ -56,7 +56,10 @@ export class OpenLoopJob {
       this.#passSeen = false;
       this.#device.poll();
       if (this.#freeCount < this.#requests.length) continue;
-      if (!meter.running) return Promise.resolve();
+      if (!meter.running) {
+        meter.leaveDue(this.#nextMs(), this.#intervalMs);
+        return Promise.resolve();
+      }
       this.#sleep(this.#nextMs() - meter.now);
     }
   }

@@ -4,6 +4,7 @@ import type { LoadOutcome } from "./engine.ts";
 import { FIO_PERCENTILES, type LatencySummary, mergeLatencies, summarizeLatency } from "./latency.ts";
 import type { DirectionResult, JobResult, ProcessUsage } from "./meter.ts";
 import type { LoadOptions } from "./options.ts";
+import { mergeRates, type RateSummary } from "./rate.ts";
 import { mergeVerifications, type Verification } from "./read_back.ts";
 import type { Sample } from "./sampler.ts";
 import type { SteadyStateResult } from "./steady_state.ts";
@@ -66,6 +67,8 @@ export interface LoadResult {
   readonly partial: boolean;
   /** I/Os of all ramps that their time was too short for. */
   readonly rampIosMissing: number;
+  /** How the rate was kept, or null where none was asked for. */
+  readonly rate: RateSummary | null;
   /** The time series: intervals that were measured from end to end. */
   readonly samples: readonly Sample[];
   /** What reading back found, or null where writes are not verified. */
@@ -121,6 +124,7 @@ export function summarize(
     notes: outcome.notes,
     partial: jobs.length < options.jobCount || jobs.some((job) => job.partial),
     rampIosMissing: jobs.reduce((sum, job) => sum + job.rampIosMissing, 0),
+    rate: mergeRates(jobs.map((job) => job.rate)),
     samples,
     verification: mergeVerifications(jobs.map((job) => job.verification ?? null)),
     steadyState,

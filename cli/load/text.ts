@@ -3,6 +3,7 @@ import { errnoName, formatCount, formatNanoseconds, formatSize } from "../../mod
 import type { RunContext } from "./context.ts";
 import type { LatencySummary } from "./latency.ts";
 import { isRandom, type LoadOptions } from "./options.ts";
+import type { RateSummary } from "./rate.ts";
 import type { Verification } from "./read_back.ts";
 import type { DirectionSummary, LoadResult } from "./result.ts";
 import type { SteadyStateResult } from "./steady_state.ts";
@@ -108,6 +109,7 @@ function counterRows(options: LoadOptions, result: LoadResult, row: Row, paint: 
         `${figure(result.ffiCallsPerIo)} native calls per I/O`,
     ),
     row("CPU", `${figure(cpu.userUsPerIo)} µs user, ${figure(cpu.systemUsPerIo)} µs system per I/O (whole process)`),
+    ...rateRows(result.rate, row),
     row("errors", errorText(result, paint)),
     ...verifyRows(result.verification, row, paint),
     ...steadyStateRows(result.steadyState, row),
@@ -120,6 +122,16 @@ function counterRows(options: LoadOptions, result: LoadResult, row: Row, paint: 
     }
   }
   return lines;
+}
+
+function rateRows(rate: RateSummary | null, row: Row): string[] {
+  if (rate === null) return [];
+  const { started, startedLate, neverStarted } = rate;
+  const [due, late] = [started + neverStarted, startedLate + neverStarted].map((count) =>
+    count.toLocaleString("en-US")
+  );
+  const parts = late === "0" ? "" : ` (${startedLate} started late, ${neverStarted} never started)`;
+  return [row("rate", `${due} I/Os were due, ${late} late${parts}`)];
 }
 
 function verifyRows(found: Verification | null, row: Row, paint: Paint): string[] {

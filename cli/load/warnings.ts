@@ -19,6 +19,9 @@ const SHARED_FROM = 8;
 /** A rate below this share of the wanted one is worth a warning. */
 const RATE_SHARE_WANTED = 0.95;
 
+/** A share of due I/Os that never started above this is worth a warning, also where the mean rate was reached. */
+const NEVER_STARTED_SHARE = 0.01;
+
 /** What makes the figures of a run mean something else than they seem to, most serious first. */
 export function collectWarnings(options: LoadOptions, survey: TargetSurvey, result: LoadResult): string[] {
   return [
@@ -105,20 +108,27 @@ function workloadWarnings(
         `${options.rampIos * options.jobCount} I/Os: the code may have been compiled while it was measured`,
     );
   }
-  const wantedIops = (options.rateIops ?? 0) * options.jobCount;
-  const iops = read.iops + write.iops;
-  if (!result.partial && iops < wantedIops * RATE_SHARE_WANTED) {
-    warnings.push(
-      `Only ${
-        Math.round(iops)
-      } of ${wantedIops} I/Os a second were reached: latencies contain the time that I/Os waited ` +
-        "for their start",
-    );
-  }
+  warnings.push(...rateWarnings(options, result, read.iops + write.iops));
   if (steadyState !== null && !steadyState.attained) {
     warnings.push("The steady state was not attained before the end of the run");
   }
   return warnings;
+}
+
+/** What a rate that was not reached does to the latencies: I/Os that started late are in them, others are not. */
+function rateWarnings(options: LoadOptions, { rate, partial }: Pick<LoadResult, "rate" | "partial">, iops: number) {
+  if (rate === null) return [];
+  const { started, startedLate, neverStarted } = rate;
+  const due = started + neverStarted;
+  const wantedIops = options.rateIops! * options.jobCount;
+  const isSlow = !partial && iops < wantedIops * RATE_SHARE_WANTED;
+  if (!isSlow && neverStarted <= due * NEVER_STARTED_SHARE) return [];
+  const effects = [
+    ...startedLate > 0 ? [`latencies contain the time that ${counted(startedLate, "I/O")} waited for a start`] : [],
+    ...neverStarted > 0 ? [`${neverStarted} of ${counted(due, "I/O")} that were due never started, in no latency`] : [],
+  ];
+  const consequences = effects.length > 0 ? `: ${effects.join("; ")}` : "";
+  return [`Only ${Math.round(iops)} of ${wantedIops} I/Os a second were reached${consequences}`];
 }
 
 function depthWarnings(options: LoadOptions, survey: TargetSurvey, result: LoadResult): string[] {

@@ -81,6 +81,20 @@ export function steadyStateFields(options: LoadOptions, { steadyState }: LoadRes
   };
 }
 
+/** How the rate was kept, where one was asked for. */
+export function rateFields({ rate }: LoadResult): JsonObject {
+  if (rate === null) return {};
+  const { started, startedLate, neverStarted } = rate;
+  return {
+    rate: {
+      due_ios: started + neverStarted,
+      late_ios: startedLate + neverStarted,
+      started_late_ios: startedLate,
+      never_started_ios: neverStarted,
+    },
+  };
+}
+
 /** What reading back found, where writes were verified. */
 export function verifyFields(found: Verification | null): JsonObject {
   if (found === null) return {};

@@ -65,6 +65,15 @@ Deno.test("the window begins after the ramp and ends submissions after its time"
   assert.equal(shared.read(0).totals[Total.reads], 3);
 });
 
+Deno.test("a job that is held up from its ramp to past its end is measured after that, and not in its ramp", () => {
+  const { meter } = newMeter({ runtime: "20ms", rampTime: "10ms" });
+  meter.record(false, 4096, 0);
+  pass(40);
+  for (let i = 0; i < 2; i++) meter.startPass();
+  assert.equal(meter.running, true);
+  assert.equal(meter.finish().read.ios, 0);
+});
+
 Deno.test("the stop flag ends submissions, and the result is partial", () => {
   const { meter, shared } = newMeter({ runtime: "60" });
   meter.startPass();

@@ -15,13 +15,18 @@ class PolledBackend extends ManualBackend {
   mostActive = 0;
   readonly #startMs = performance.now();
   readonly #stallMs: number;
+  #freezeMs: number;
 
-  constructor(stallMs: number) {
+  /** Answers nothing for `stallMs`, and holds the first look at its queue up for `freezeMs`, as SIGSTOP does. */
+  constructor(stallMs: number, freezeMs: number) {
     super();
     this.#stallMs = stallMs;
+    this.#freezeMs = freezeMs;
   }
 
   override poll(): number {
+    if (this.#freezeMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, this.#freezeMs);
+    this.#freezeMs = 0;
     const count = this.active.length;
     this.mostActive = Math.max(this.mostActive, count);
     if (performance.now() - this.#startMs < this.#stallMs) return 0;
@@ -30,7 +35,11 @@ class PolledBackend extends ManualBackend {
   }
 }
 
-async function run(raw: RawOptions, stallMs = 0): Promise<{ result: JobResult; backend: PolledBackend }> {
+async function run(
+  raw: RawOptions,
+  stallMs = 0,
+  freezeMs = 0,
+): Promise<{ result: JobResult; backend: PolledBackend }> {
   const asked = options("randread", "f", raw);
   const plan = planJobs(asked, {
     target: "f",
@@ -39,7 +48,7 @@ async function run(raw: RawOptions, stallMs = 0): Promise<{ result: JobResult; b
     maxInflight: 64,
     oneOwner: false,
   })[0]!;
-  const backend = new PolledBackend(stallMs);
+  const backend = new PolledBackend(stallMs, freezeMs);
   await using device = new BlockDevice(backend);
   const workload = new Workload(plan, device.allocate(plan.ioDepth, plan.range.blockBytes));
   const meter = new Meter(plan, device.stats, SharedState.create(1));
@@ -75,4 +84,31 @@ Deno.test("a stall is in the latency of all I/Os that should have started meanwh
 Deno.test("I/Os that are late start together, up to the depth", async () => {
   const { backend } = await run({ rateIops: "10000", numberIos: "400", runtime: "60", iodepth: "16" }, 20);
   assert.equal(backend.mostActive, 16);
+});
+
+Deno.test("I/Os that were due before the end and never started are counted, though no latency knows of them", async () => {
+  const { result } = await run({ rateIops: "1000", runtime: "50ms", iodepth: "4" }, 0, 120);
+  const { started, neverStarted } = result.rate!;
+  assert.equal(started, result.read.ios);
+  assert.equal(started + neverStarted, 50);
+  assert.ok(neverStarted > 0, `${neverStarted} never started`);
+});
+
+Deno.test("I/Os that find no room until the end are due and never start", async () => {
+  const { result } = await run({ rateIops: "1000", runtime: "50ms", iodepth: "1" }, 80);
+  const { started, neverStarted } = result.rate!;
+  assert.deepEqual([started, neverStarted], [1, 49]);
+});
+
+Deno.test("I/Os that start after their time are counted as late, and those of a number end with it", async () => {
+  const { result } = await run({ rateIops: "1000", numberIos: "40", runtime: "60", iodepth: "1" }, 30);
+  const { started, startedLate, neverStarted } = result.rate!;
+  assert.deepEqual([started, neverStarted], [40, 0]);
+  assert.ok(startedLate > 10, `${startedLate} started late`);
+});
+
+Deno.test("a stall in the ramp leaves late starts to the window, and none that never start", async () => {
+  const { result } = await run({ rateIops: "1000", rampTime: "40ms", runtime: "50ms", iodepth: "4" }, 0, 200);
+  const { startedLate, neverStarted } = result.rate!;
+  assert.ok(startedLate > 100 && neverStarted <= 50, `${startedLate} late, ${neverStarted} never`);
 });

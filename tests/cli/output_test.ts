@@ -45,6 +45,7 @@ function job(changes: Partial<JobResult> = {}): JobResult {
     usageAtEnd: { ...IDLE, userUs: 2000, systemUs: 3000 },
     partial: false,
     rampIosMissing: 0,
+    rate: null,
     ...changes,
   };
 }
@@ -150,6 +151,27 @@ Deno.test("a ramp that ended before its I/Os were done is a warning", () => {
     collectWarnings(asked, SURVEY, resultOf(asked, [job(), job({ jobIndex: 1, rampIosMissing })])).join("\n");
   assert.match(warnings(300), /ramp ended by its time with 700 of 1000 I\/Os/);
   assert.doesNotMatch(warnings(0), /ramp/);
+});
+
+Deno.test("a rate that was missed is told by what was late and what never started, each with what is true of it", () => {
+  const asked = options("randread", "/dev/x", { rateIops: "2000" });
+  const parts = (startedLate: number, neverStarted: number) => {
+    const result = resultOf(asked, [job({ rate: { started: 1000, startedLate, neverStarted } })]);
+    const warnings = collectWarnings(asked, SURVEY, result).join("\n");
+    const text = toText({ options: asked, result, context: CONTEXT, warnings: [], styled: false });
+    return { warnings, text, json: at(toFioJson(asked, result, CONTEXT, []), "jobs/0/plugio/rate") };
+  };
+  const frozen = parts(0, 1000);
+  assert.match(
+    frozen.warnings,
+    /Only 1000 of 2000 I\/Os a second.*1000 of 2,000 I\/Os that were due never started, in no/,
+  );
+  assert.doesNotMatch(frozen.warnings, /latencies contain/);
+  assert.match(frozen.text, /^ {2}rate +2,000 I\/Os were due, 1,000 late \(0 started late, 1000 never started\)$/m);
+  assert.deepEqual(frozen.json, { due_ios: 2000, late_ios: 1000, started_late_ios: 0, never_started_ios: 1000 });
+  const late = parts(400, 0);
+  assert.match(late.warnings, /latencies contain the time that 400 I\/Os waited for a start$/);
+  assert.doesNotMatch(late.warnings, /never/);
 });
 
 Deno.test("a run without any completion has no NaN in it", () => {
