@@ -107,6 +107,14 @@ function jsonOf(finished: readonly FinishedJob[]): unknown {
   };
 }
 
+/** What ends a job, as far as that is known without its target. */
+function endOf({ timeBased, numberIos, sizeBytes, blockSizeBytes, runtimeMs }: LoadOptions): string {
+  const blocks = timeBased || sizeBytes === null ? Infinity : Math.floor(sizeBytes / blockSizeBytes);
+  const ios = Math.min(numberIos ?? Infinity, blocks);
+  if (ios !== Infinity) return `${counted(ios, "I/O")} a job`;
+  return timeBased ? `${runtimeMs / 1000} s` : "as many I/Os a job as the target has blocks";
+}
+
 /** What a dry run says of a job. */
 function describeJob({ name, group, options }: FileJob): string {
   const parts = [
@@ -116,7 +124,7 @@ function describeJob({ name, group, options }: FileJob): string {
     `depth ${options.ioDepth}`,
     counted(options.jobCount, "job"),
     options.direct ? "direct" : "buffered",
-    options.numberIos === null ? `${options.runtimeMs / 1000} s` : `${options.numberIos} I/Os a job`,
+    endOf(options),
     ...options.rampMs > 0 ? [`ramp ${options.rampMs / 1000} s`] : [],
     ...writes(options.mode) ? ["overwrites data"] : [],
   ];

@@ -1,4 +1,4 @@
-import { DRIVER_NAMES, parseSize } from "../../mod.ts";
+import { DRIVER_NAMES } from "../../mod.ts";
 import { driverPrefix, takesPath } from "../driver.ts";
 import { CliError, misuse } from "../failure.ts";
 import { LOAD_MODES, type LoadMode, type LoadOptions, MAX_JOBS, parseLoadOptions, writes } from "../load/options.ts";
@@ -130,24 +130,15 @@ class SectionReader {
     return this.#placed(() => parseLoadOptions(mode, target, raw as RawOptions));
   }
 
-  /** fio stops after `size` bytes unless `time_based` says to go on; plugio by itself only after the time. */
+  /** fio stops after `size` bytes, by default all of the target, unless `time_based` says to go on. */
   #setEnd(raw: Record<string, string | boolean | undefined>): void {
     const timed = this.isOn("time_based");
     if (timed && raw["runtime"] === undefined) {
       throw this.#wrong(this.#options.get("time_based")!, "wanted runtime=TIME as well");
     }
     if (timed) return;
+    raw["timeBased"] = "0";
     raw["runtime"] ??= LONGEST_RUNTIME;
-    if (raw["numberIos"] !== undefined) return;
-    const { size, bs = "4k" } = raw;
-    if (typeof size !== "string") {
-      throw misuse(
-        `Cannot run job ${this.#section.name} of ${this.#path}:${this.#section.line}: nothing ends it, ` +
-          `wanted time_based with runtime, size or number_ios`,
-      );
-    }
-    const count = this.#placed(() => Math.floor(parseSize(size, "size") / parseSize(String(bs), "bs")));
-    if (count >= 1 && Number.isFinite(count)) raw["numberIos"] = String(count);
   }
 
   #refuseForMode(mode: LoadMode): void {

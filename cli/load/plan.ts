@@ -140,7 +140,7 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     randomMap: options.randomMap,
     readPercent: options.readPercent,
     rateIops: options.rateIops,
-    numberIos: options.numberIos,
+    numberIos: options.timeBased ? options.numberIos : Math.min(options.numberIos ?? Infinity, range.blockCount),
     verifyRunId: options.verify ? (runId + jobIndex) >>> 0 : null,
     rampMs: options.rampMs,
     rampIos: options.rampIos,

@@ -46,6 +46,8 @@ export interface WorkloadOptions {
   readonly rateIops: number | null;
   /** I/Os after which each job ends, or null for as many as fit into the time. */
   readonly numberIos: number | null;
+  /** Whether a job goes on until its time is up; otherwise it ends after as many I/Os as its range has blocks. */
+  readonly timeBased: boolean;
   /** Whether a random job touches every block once before it touches one again. */
   readonly randomMap: boolean;
   readonly distribution: Distribution;
@@ -67,6 +69,8 @@ export function parseWorkloadOptions(raw: RawOptions): WorkloadOptions {
   return {
     rateIops: optionalInteger(raw, "rateIops", MAX_RATE_IOPS),
     numberIos: optionalInteger(raw, "numberIos", MAX_NUMBER_IOS),
+    // Only job files say otherwise: on the command line the time ends a run.
+    timeBased: text(raw, "timeBased") !== "0",
     randomMap: parseRandomMap(raw, distribution),
     distribution,
     percentiles: parsePercentiles(text(raw, "percentileList")),
@@ -93,6 +97,9 @@ export function checkWorkload(options: LoadOptions): void {
   }
   if (numberIos !== null && ramp !== null) {
     throw misuse(`Cannot use --number-ios with ${ramp}: the ramp would use them up, wanted one of the two`);
+  }
+  if (!options.timeBased && ramp !== null) {
+    throw misuse(`Cannot use ${ramp} without time_based: the ramp would use up the I/Os of the size, wanted both`);
   }
   if (options.verify && ramp !== null) {
     throw misuse(`Cannot use --verify with ${ramp}: every write is read back, wanted one of the two`);

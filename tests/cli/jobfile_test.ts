@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type FileJob, jobsOf } from "../../cli/jobfile/jobs.ts";
 import { parseJobFile } from "../../cli/jobfile/parse.ts";
+import type { LoadOptions } from "../../cli/load/options.ts";
+import { planJobs } from "../../cli/load/plan.ts";
 import { DRIVER_NAMES } from "../../mod.ts";
 import { loadLibraries, refusal, runCli, TempFolder } from "./support.ts";
 
@@ -55,12 +57,24 @@ Deno.test("stonewall begins a group; without it jobs run together", () => {
 
 Deno.test("a job without time_based ends after its size, as in fio", () => {
   const [job] = jobs("[a]\nsize=1m\nbs=8k\n");
-  assert.equal(job!.options.numberIos, 128);
-  assert.equal(job!.options.runtimeMs, 7 * 24 * 3_600_000);
+  assert.deepEqual([plannedIos(job!.options), job!.options.runtimeMs], [128, 7 * 24 * 3_600_000]);
   const [limited] = jobs("[a]\nsize=1m\nnumber_ios=7\nruntime=5\n");
-  assert.deepEqual([limited!.options.numberIos, limited!.options.runtimeMs], [7, 5000]);
+  assert.deepEqual([plannedIos(limited!.options), limited!.options.runtimeMs], [7, 5000]);
   const [timed] = jobs("[a]\nsize=1m\ntime_based=1\nruntime=5\n");
-  assert.equal(timed!.options.numberIos, null);
+  assert.equal(plannedIos(timed!.options), null);
+});
+
+Deno.test("number_ios ends a job earlier than its size, but never later, unless the time ends it", () => {
+  const ios = (text: string) => plannedIos(jobs(`[a]\n${text}`)[0]!.options);
+  assert.equal(ios("size=8k\nbs=4k\nnumber_ios=100\n"), 2);
+  assert.equal(ios("number_ios=9999999\n"), 1024);
+  assert.equal(ios("offset=4091k\nbs=1k\nnumber_ios=100\n"), 5);
+  assert.equal(ios("size=9k\nbs=4k\nnumber_ios=100\nrw=randread\n"), 2);
+  assert.equal(ios("size=8k\nnumber_ios=100\ntime_based\nruntime=5\n"), 100);
+});
+
+Deno.test("a job with neither size nor time goes over its target once, as in fio", () => {
+  assert.equal(plannedIos(jobs("[a]\nbs=4k\n")[0]!.options), 1024);
 });
 
 Deno.test("the options of a load are read under fio's names", () => {
@@ -83,6 +97,12 @@ group_reporting
   assert.equal(options.steadyState?.durationMs, 5000);
   assert.deepEqual([options.percentiles, options.sampleMs], [[50, 99], 100]);
 });
+
+/** I/Os after which each job ends, on a target of 4 MiB. */
+function plannedIos(asked: LoadOptions): number | null {
+  const facts = { target: "f", sizeBytes: 4 << 20, offsetAlignBytes: 1, maxInflight: 64, oneOwner: false };
+  return planJobs(asked, facts)[0]!.numberIos;
+}
 
 const HEAD = "[a]\nsize=1m\n";
 
@@ -107,8 +127,8 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
   [`${HEAD}rw=write`, /^Cannot run job a of x\.fio:1: it overwrites data, wanted filename=PATH$/],
   [`${HEAD}time_based`, /^Cannot use time_based of x\.fio:3: wanted runtime=TIME as well$/],
   [
-    "[a]\nrw=read",
-    /^Cannot run job a of x\.fio:1: nothing ends it, wanted time_based with runtime, size or number_ios$/,
+    `${HEAD}ramp_time=5`,
+    /^Cannot use --ramp-time without time_based: the ramp would use up the I\/Os of the size, wanted both \(job a of/,
   ],
   ["bs=4k\n[a]", /^Cannot read x\.fio:1: bs=4k stands before any heading, wanted \[global\] or a job's name$/],
   ["[a", /^Cannot read x\.fio:1: \[a is no heading, wanted \[NAME\]$/],

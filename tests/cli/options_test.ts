@@ -46,6 +46,7 @@ Deno.test("the defaults are those that the documentation names", () => {
     trace: false,
     rateIops: null,
     numberIos: null,
+    timeBased: true,
     randomMap: true,
     distribution: { kind: "random" },
     percentiles: null,
