@@ -21,6 +21,9 @@ export const DEFAULT_DRAIN_MS = 5_000;
 /** Milliseconds between attempts when the kernel refused a submission with nothing in flight to wait for. */
 export const RETRY_DELAY_MS = 1;
 
+/** Milliseconds of such attempts before what was refused fails: less than closing waits. */
+export const MAX_REFUSED_MS = 2_000;
+
 /** Microseconds that completions may chain without a macrotask before the event loop gets its turn. */
 export const FAIRNESS_BUDGET_US = 500;
 

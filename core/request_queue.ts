@@ -3,9 +3,9 @@ import { Fifo } from "./fifo.ts";
 import { completeRequest, FinishedList } from "./finished.ts";
 import { InflightTable } from "./inflight.ts";
 import { invariant } from "./invariant.ts";
-import { RETRY_DELAY_MS } from "./limits.ts";
 import { applyResult } from "./outcome.ts";
 import type { CompletionPump, PumpedQueue } from "./pump.ts";
+import { Refusals } from "./refusals.ts";
 import { beginRequest, type IoRequest, Opcode, RequestState } from "./request.ts";
 import { SHARED_FROM, Shares } from "./share.ts";
 import { newQueueStats, type QueueStats } from "./stats.ts";
@@ -65,12 +65,15 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
   readonly #lazy: boolean;
   readonly #looksBeforeWaitFrom: number;
   readonly #shares = new Shares();
+  readonly #refusals = new Refusals(() => {
+    this.blocked = false;
+    this.submit();
+  });
   #observer: QueueObserver | null = null;
   #active = 0;
   #reaping = false;
   #cut = false;
   #holdSubmits = false;
-  #retryTimer: ReturnType<typeof setTimeout> | null = null;
   #errno = 0;
 
   /** Makes an empty queue. */
@@ -113,14 +116,13 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
 
   /** Numbers for traces. */
   snapshot(): Record<string, number | boolean> {
-    const { size } = this.inflight;
-    return { queued: this.queued, waiting: this.#waiting.size, inflight: size, blocked: this.blocked };
+    const { queued, blocked } = this;
+    return { queued, waiting: this.#waiting.size, inflight: this.inflight.size, blocked };
   }
 
   /** Tells who listens that a deferred submit runs. */
   traceUnplug(): void {
-    const { unplugFn } = this.events;
-    if (unplugFn.hasSubscribers) unplugFn.publish(this.snapshot());
+    if (this.events.unplugFn.hasSubscribers) this.events.unplugFn.publish(this.snapshot());
   }
 
   /** Takes a request; its submission is up to the caller's deferred call. */
@@ -190,7 +192,7 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
         this.#fill();
         if (this.#enterAndWait(minCompletions)) this.#shares.begin(this.#active);
         // A broken queue completes nothing by waiting: what the kernel still has is for close to report.
-        if (this.reap(this.#shares.next()) === 0 && this.broken && !this.ready()) return;
+        if (this.reap(this.#shares.next()) === 0 && this.broken && !this.owesCallbacks) return;
       }
     } finally {
       this.#holdSubmits = false;
@@ -214,8 +216,7 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
       this.#cut = count >= limit && this.#finished.count > 0;
       if (seen) this.blocked = false;
       // Completion paths submit leftovers even inside a section: nobody else might, for as long as it lasts.
-      const left = this.queued + this.#waiting.size;
-      if (left > 0 && !this.#holdSubmits && !this.blocked) this.#submitAll();
+      if (this.queued + this.#waiting.size > 0 && !this.#holdSubmits && !this.blocked) this.#submitAll();
       return count;
     } finally {
       this.#reaping = false;
@@ -234,27 +235,37 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
 
   /** Forgets the timer; to be called before the kernel's queue is closed. */
   stop(): void {
-    if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
-    this.#retryTimer = null;
+    this.#refusals.stop();
   }
 
-  /** The kernel takes no more: the next completion submits again, or a timer where none is to come. */
-  protected refused(): void {
+  /**
+   * The kernel takes no more, for a reason that passes: the next completion submits again, or a timer where none is to
+   * come. What is refused for too long fails with `errno`.
+   */
+  protected refused(errno: number): void {
     this.blocked = true;
     this.stats.blocked++;
-    if (this.inflight.size > this.queued || this.#retryTimer !== null) return;
-    this.#retryTimer = setTimeout(() => {
-      this.#retryTimer = null;
-      this.blocked = false;
-      this.submit();
-    }, RETRY_DELAY_MS);
+    if (this.inflight.size <= this.queued && !this.gaveUp(errno)) this.#refusals.retryLater();
+  }
+
+  /** Counts a refusal with nothing in flight; true, with everything failed, when it was the last one to wait for. */
+  protected gaveUp(errno: number): boolean {
+    if (!this.#refusals.count(this.stats.submittedEntries + this.stats.completions)) return false;
+    this.blocked = false;
+    this.failQueued(errno);
+    return true;
+  }
+
+  /** Everything that the kernel has not taken fails; what comes later has its own chance. */
+  protected failQueued(errno: number): void {
+    this.takeBack((request) => this.finish(request, -errno));
+    for (let next = this.#waiting.shift(); next !== null; next = this.#waiting.shift()) this.finish(next, -errno);
   }
 
   /** The queue is unusable: everything that the kernel has not taken fails, and so does all that comes. */
   protected fail(errno: number): void {
     this.#errno = errno;
-    this.takeBack((request) => this.finish(request, -errno));
-    for (let next = this.#waiting.shift(); next !== null; next = this.#waiting.shift()) this.finish(next, -errno);
+    this.failQueued(errno);
   }
 
   /** Applies the kernel's answer for a tag; a tag that was never given out, or is gone, is nobody's. */
@@ -268,8 +279,7 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
     if (result === request.length && request.done === 0 && request.op <= Opcode.write && request.flags === 0) {
       this.finish(request, result);
     } else if (!applyResult(request, result, this.stats, (request.owner as Owner).granularity)) {
-      const { resubmitShort } = this.events;
-      if (resubmitShort.hasSubscribers) resubmitShort.publish({ request, done: request.done });
+      if (this.events.resubmitShort.hasSubscribers) this.events.resubmitShort.publish({ request, done: request.done });
       this.#resubmit(request);
     } else if (this.goesOn(request)) {
       this.#resubmit(request);
@@ -309,16 +319,14 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
    * one that was waited for.
    */
   #enterAndWait(minCompletions: number): boolean {
-    const expected = this.inflight.size;
-    const least = Math.min(minCompletions, expected);
-    const owed = this.#finished.count > 0;
-    if (owed || expected >= this.#looksBeforeWaitFrom) {
+    if (this.#finished.count > 0 || this.inflight.size >= this.#looksBeforeWaitFrom) {
       if (!this.blocked && this.queued > 0) this.enterAll();
-      if (owed || this.available() >= least) return false;
+      // Counted after the submit, which may have failed what was queued: for that no completion comes.
+      if (this.#finished.count > 0 || this.available() >= Math.min(minCompletions, this.inflight.size)) return false;
     }
-    if (expected === 0) return false;
+    if (this.inflight.size === 0) return false;
     this.onWait?.();
-    this.enterAndWait(least);
+    this.enterAndWait(Math.min(minCompletions, this.inflight.size));
     return true;
   }
 

@@ -12,6 +12,7 @@ import {
   COMPLETION_WORDS,
   type QueuePort,
 } from "../../ffi/libblkio/mod.ts";
+import type { Disk } from "./disk.ts";
 import { FileEnds } from "./file_ends.ts";
 import type { Link } from "./server_link.ts";
 
@@ -23,22 +24,6 @@ const ZEROES = B.BLKIO_REQ_NO_UNMAP.value;
 
 /** The second way of discarding: zeroes that give the range back, and never by writing them. */
 const ZEROES_BY_DISCARD = B.BLKIO_REQ_NO_FALLBACK.value;
-
-/** What a queue has to know of its disk. Lengths in bytes, Infinity where there is no limit. */
-export interface Disk {
-  /** Size of a disk that cannot grow; Infinity for a file, which is asked. */
-  readonly capacityBytes: number;
-  /** Longest read or write. */
-  readonly maxPieceBytes: number;
-  /** Longest discard. */
-  readonly maxDiscardBytes: number;
-  /** Longest range of zeroes. */
-  readonly maxZeroesBytes: number;
-  /** End of a file now. */
-  end(): number;
-  /** Grows a file that ends before `byteLength`; 0 or −errno. */
-  growTo(byteLength: number): number;
-}
 
 /** How a queue is set up: see {@link RequestQueueOptions}. */
 export interface BlkioQueueOptions extends Omit<RequestQueueOptions, "events"> {
@@ -64,7 +49,7 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
   readonly #port: QueuePort;
   readonly #disk: Disk;
   readonly #link: Link | null;
-  readonly #sleeper: Sleeper | null;
+  #sleeper: Sleeper | null;
   /** Bytes that the request in a slot transfers in this attempt. */
   readonly #pieces: Float64Array;
   /** Null for a disk, of which the end is known. */
@@ -157,8 +142,8 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
       : this.#count(this.#port.wait(minCompletions, this.#link === null ? 0 : WATCH_MS));
     if (result >= 0) this.#found = result;
     else if (result === -Errno.ETIME) this.checkLink();
-    else if (isRefusal(result)) pause();
-    else this.#failed(result);
+    else if (!isRefusal(result)) this.fail(-result);
+    else if (this.inflight.size > this.#queued || !this.gaveUp(-result)) pause();
   }
 
   /**
@@ -168,7 +153,12 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
   #enterAndSleep(sleeper: Sleeper): number {
     const found = this.#count(this.#port.doIo());
     if (found !== 0) return found;
-    sleeper.sleep(WATCH_MS);
+    try {
+      sleeper.sleep(WATCH_MS);
+    } catch {
+      // Without it as before: libblkio waits, and the watch looks after the server.
+      this.#sleeper = null;
+    }
     return this.#count(this.#port.doIo()) || -Errno.ETIME;
   }
 
@@ -219,6 +209,12 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
       if (!remote) hold(request);
       visit(request);
     });
+  }
+
+  /** libblkio keeps what it was given and would submit it later: a queue that was refused for too long is given up. */
+  protected override failQueued(errno: number): void {
+    if (!this.broken) return this.fail(errno);
+    super.failQueued(errno);
   }
 
   protected goesOn(request: IoRequest): boolean {
@@ -329,7 +325,7 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
   }
 
   #failed(result: number): void {
-    if (isRefusal(result)) this.refused();
+    if (isRefusal(result)) this.refused(-result);
     else this.fail(-result);
   }
 

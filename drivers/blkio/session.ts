@@ -9,7 +9,7 @@ import { duplicateFile } from "../../ffi/libc/mod.ts";
 import { FileTarget } from "../../ffi/target.ts";
 import type { RegionNeeds } from "./memory.ts";
 import { applyProperties, type PropertyPlan, setProperty } from "./properties.ts";
-import type { Disk } from "./queue.ts";
+import type { Disk } from "./disk.ts";
 import { ServerLink } from "./server_link.ts";
 import { assertSocket, type BlkioTarget, VHOST_USER } from "./target.ts";
 

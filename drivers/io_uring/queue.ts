@@ -80,26 +80,32 @@ export class IoUringQueue extends RequestQueue<QueueFile> {
   protected enterAll(): void {
     const result = this.#submission.enterAll();
     if (result === 0) return;
-    if (isRefusal(result)) this.refused();
+    if (isRefusal(result)) this.refused(-result);
     else this.fail(-result);
   }
 
   protected enterAndWait(minCompletions: number): void {
-    const result = this.#submission.enter(minCompletions, true);
+    let result = this.#submission.enterOnce(minCompletions);
+    // Where the kernel takes no more entries, what it has can still be waited for.
+    if (isRefusal(result) && this.inflight.size > this.queued) result = this.#submission.wait();
     if (result >= 0) return;
-    if (!isRefusal(result)) this.fail(-result);
-    else if (this.inflight.size > this.#submission.queued) this.#submission.wait();
-    else pause();
+    if (!isRefusal(result) && !this.broken) this.fail(-result);
+    // A ring that lets nothing be waited for may complete what it has all the same.
+    else if (this.inflight.size > this.queued || !this.gaveUp(-result)) pause();
   }
 
   protected enterOnce(): void {
     // Whether the kernel has completions to make is said by a flag of the ring, which `collect` looks at.
-    if (this.#submission.queued > 0) this.#submission.enter(0, true);
+    if (this.#submission.queued === 0) return;
+    const result = this.#submission.enterOnce(0);
+    if (result >= 0) return;
+    if (!isRefusal(result)) this.fail(-result);
+    else if (this.inflight.size <= this.queued) this.gaveUp(-result);
   }
 
   /** Takes all completion entries and gives them back to the kernel before any callback runs. */
   protected collect(): boolean {
-    if (this.#needsKernel()) this.#submission.enter(0, true);
+    if (this.#needsKernel()) this.#askForCompletions();
     const { cqWords, cqHeadAt, cqTailAt, cqesAt, cqEntries } = this.#ring;
     const mask = cqEntries - 1;
     let head = cqWords[cqHeadAt]!;
@@ -130,6 +136,12 @@ export class IoUringQueue extends RequestQueue<QueueFile> {
     if (request.result < 0 && fallBack(request, -request.result, file)) return true;
     finishRange(request, file);
     return false;
+  }
+
+  #askForCompletions(): void {
+    const result = this.#submission.enter(0, true);
+    // Else the flag of the ring would stay, and with it the wish to ask.
+    if (result < 0 && !isRefusal(result) && !this.broken) this.fail(-result);
   }
 
   #needsKernel(): boolean {

@@ -81,6 +81,12 @@ export class SubmissionQueue {
     return result;
   }
 
+  /** Enters once and asks for completions: 0 or more, or −errno (EBUSY for an answer of 0) when the kernel refuses. */
+  enterOnce(minComplete: number): number {
+    const result = this.enter(minComplete, true);
+    return result === 0 && this.#queued > 0 ? -Errno.EBUSY : result;
+  }
+
   /** Enters until every queued entry is taken: 0, or −errno (EBUSY for an answer of 0) when the kernel refuses. */
   enterAll(): number {
     let attempts = 0;
@@ -93,10 +99,10 @@ export class SubmissionQueue {
     return 0;
   }
 
-  /** Waits for one completion without submitting: for when the kernel takes no more entries. */
-  wait(): void {
+  /** Waits for one completion without submitting: for when the kernel takes no more entries. Returns 0 or −errno. */
+  wait(): number {
     this.#stats.ffiCalls++;
-    this.#ring.enter(0, 1, true);
+    return this.#ring.enter(0, 1, true);
   }
 
   /** Takes back every entry that the kernel has not taken, telling `visit` where each stood, oldest first. */

@@ -89,7 +89,7 @@ export class AioQueue extends RequestQueue<AioFile> {
       const result = this.#submission.enter();
       if (result > 0 || result === -Errno.EINTR) continue;
       if (result === -Errno.EAGAIN || result === 0) {
-        this.refused();
+        this.refused(result === 0 ? Errno.EAGAIN : -result);
         break;
       }
       if (result === -Errno.ENOSYS) return this.fail(-result);

@@ -128,16 +128,26 @@ export class SharedQueue implements ControllerQueue, QueueHost {
   }
 
   waitForInterrupt(): void {
-    const { tasks, port } = this.#controller;
     // A reset waits for registers, not for an interrupt.
-    if (tasks.busy) pause();
-    else if (port.wait(this.interrupt.fd, this.#environment.timing.tickMs) > 0) this.queue.stats.wakeups++;
+    if (this.#controller.tasks.busy) pause();
+    else this.#sleep();
     this.lookAfter();
   }
 
   lookAfter(): void {
     this.#controller.adminWoken();
     this.#watchdog.check();
+  }
+
+  #sleep(): void {
+    try {
+      if (this.#controller.port.wait(this.interrupt.fd, this.#environment.timing.tickMs) > 0) {
+        this.queue.stats.wakeups++;
+      }
+    } catch {
+      // Who waits has no use for it: completions are looked for instead, and the watchdog looks after the controller.
+      pause();
+    }
   }
 
   #woken(): void {

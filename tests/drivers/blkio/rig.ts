@@ -5,7 +5,8 @@ import { plugCall } from "../../../core/plug.ts";
 import { CompletionPump } from "../../../core/pump.ts";
 import { IoRequest, Opcode } from "../../../core/request.ts";
 import type { QueueOwner } from "../../../core/request_queue.ts";
-import { BlkioQueue, type Disk } from "../../../drivers/blkio/queue.ts";
+import type { Disk } from "../../../drivers/blkio/disk.ts";
+import { BlkioQueue } from "../../../drivers/blkio/queue.ts";
 import { FakePort } from "../../support/fake_blkio.ts";
 import { FakeMemorySource } from "../../support/fake_memory.ts";
 

@@ -1,0 +1,15 @@
+/** What a queue has to know of its disk. Lengths in bytes, Infinity where there is no limit. */
+export interface Disk {
+  /** Size of a disk that cannot grow; Infinity for a file, which is asked. */
+  readonly capacityBytes: number;
+  /** Longest read or write. */
+  readonly maxPieceBytes: number;
+  /** Longest discard. */
+  readonly maxDiscardBytes: number;
+  /** Longest range of zeroes. */
+  readonly maxZeroesBytes: number;
+  /** End of a file now. */
+  end(): number;
+  /** Grows a file that ends before `byteLength`; 0 or −errno. */
+  growTo(byteLength: number): number;
+}
