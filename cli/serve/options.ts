@@ -12,7 +12,7 @@ const MAX_QUEUES = 256;
 /** Queues unless asked otherwise: unused ones cost nothing, and QEMU wants as many as the guest has processors. */
 const DEFAULT_QUEUES = 16;
 
-/** Largest ring. */
+/** Largest ring, and the usual one: QEMU 10 has rings of 1024, whatever its `queue-size`. */
 const MAX_QUEUE_SIZE = 1024;
 
 /** What a guest can be shown as serial number. */
@@ -77,7 +77,7 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
 }
 
 function parseQueueSize(raw: RawOptions): number {
-  const size = integer(raw, "queueSize", 256, { from: 2, to: MAX_QUEUE_SIZE });
+  const size = integer(raw, "queueSize", MAX_QUEUE_SIZE, { from: 2, to: MAX_QUEUE_SIZE });
   if (Number.isInteger(Math.log2(size))) return size;
   throw misuse(`Cannot use --queue-size ${size}: wanted a power of two from 2 to ${MAX_QUEUE_SIZE}`);
 }

@@ -15,7 +15,7 @@ export function registerServe(
     .argument("<target>", "file, block device or driver:address")
     .requiredOption("--socket <path>", "where front ends connect, at most 107 bytes; a stale socket is replaced")
     .option("--num-queues <n>", "queues that the guest may use, 1 to 256 (default 16, or one per Worker)")
-    .option("--queue-size <n>", "entries of the largest ring, a power of two, 2 to 1024 (default 256)")
+    .option("--queue-size <n>", "entries of the largest ring, a power of two, 2 to 1024 (default 1024)")
     .option("--workers <n>", "Workers that share the queues, each with its own ring, 1 to 64 (default 1)")
     .option("--driver <name>", `${DRIVER_NAMES.join(", ")} (default io_uring)`)
     .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 1)")

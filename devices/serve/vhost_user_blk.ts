@@ -10,14 +10,14 @@ import { type HostPort, LocalHost, offerHost, VhostUserServer, WorkerHosts } fro
  */
 export const DEFAULT_QUEUE_COUNT = 16;
 
-/** Entries of the largest ring unless asked otherwise. */
-export const DEFAULT_QUEUE_SIZE = 256;
-
 /** Most queues: what fits the index of vhost-user's descriptor messages, as few as any guest has processors. */
 export const MAX_QUEUE_COUNT = 256;
 
 /** Entries of the largest ring: VIRTQUEUE_MAX_SIZE of QEMU. */
 export const MAX_SERVED_QUEUE_SIZE = 1024;
+
+/** Entries of the largest ring unless asked otherwise: QEMU 10 has rings of 1024, whatever its `queue-size`. */
+export const DEFAULT_QUEUE_SIZE: number = MAX_SERVED_QUEUE_SIZE;
 
 /** Milliseconds between two looks at the size of the disk. */
 const RESIZE_CHECK_MS = 1_000;
@@ -26,7 +26,7 @@ const RESIZE_CHECK_MS = 1_000;
 export interface ServeBlkOptions {
   /** Queues that the guest may use, 1 to 256. Default 16; those that are not used cost nothing. */
   readonly queueCount?: number;
-  /** Entries of the largest ring, a power of two from 2 to 1,024. Default 256. */
+  /** Entries of the largest ring, a power of two from 2 to 1,024. Default 1,024; smaller ones are served as well. */
   readonly queueSize?: number;
   /** Serial number that the guest sees, at most 20 ASCII characters. Default `"plugio"`. */
   readonly serial?: string;

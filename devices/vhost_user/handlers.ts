@@ -50,9 +50,10 @@ const NEEDS_RESET = BigInt(V.VIRTIO_CONFIG_S_NEEDS_RESET.value);
 export class Handlers {
   readonly #face: DeviceFace;
   readonly #host: QueueHost;
-  readonly #vrings: Vring[];
-  readonly #memory: SessionMemory;
   readonly #inflight = new SessionInflight();
+  #vrings: readonly Vring[];
+  #memory: SessionMemory;
+  #isOwned = false;
   #hasMemory = false;
   #hasLog = false;
   #features = 0n;
@@ -66,7 +67,7 @@ export class Handlers {
     this.#host = host;
     this.#memory = new SessionMemory(host);
     host.onBroken = () => this.#status |= NEEDS_RESET;
-    this.#vrings = Array.from({ length: face.queueCount }, (_, index) => new Vring(index, host, face.maxQueueSize));
+    this.#vrings = this.#newVrings();
   }
 
   /** Does what the message says. Throws, or rejects with, a Refusal for what this server does not do. */
@@ -102,7 +103,7 @@ export class Handlers {
   readonly #handlers: Readonly<Record<MessageName, Handler>> = {
     GET_FEATURES: () => ({ payload: u64Payload(this.#offered) }),
     SET_FEATURES: ({ payload }) => this.#setFeatures(readU64(payload)),
-    SET_OWNER: () => {},
+    SET_OWNER: () => this.#setOwner(),
     RESET_OWNER: () => this.#stopAll(),
     SET_MEM_TABLE: async ({ payload, fds }) => {
       await this.#memory.replace(readMemoryTable(payload, fds.length), fds);
@@ -167,8 +168,8 @@ export class Handlers {
     GET_CONFIG: ({ payload }) => ({ payload: this.#readConfig(payload) }),
     SET_CONFIG: ({ payload }) => this.#writeConfig(payload),
     GET_INFLIGHT_FD: ({ payload }) => {
-      const { queueCount, queueSize } = readInflight(payload);
-      const { layout, fd } = SessionInflight.create(Math.min(queueCount, this.#face.queueCount), queueSize);
+      const queueCount = Math.min(readInflight(payload).queueCount, this.#face.queueCount);
+      const { layout, fd } = SessionInflight.create(queueCount, this.#face.maxQueueSize);
       return { payload: inflightPayload(layout), fd };
     },
     SET_INFLIGHT_FD: ({ payload, fds }) => {
@@ -201,6 +202,28 @@ export class Handlers {
 
   get #logging(): boolean {
     return this.#hasLog && (this.#features & LOG_ALL_BIT) !== 0n;
+  }
+
+  /** A second owner is a new device on the same connection: what QEMU does with a disk that is plugged in again. */
+  async #setOwner(): Promise<void> {
+    if (this.#isOwned) await this.#forgetDevice();
+    this.#isOwned = true;
+  }
+
+  /** Protocol features and the channel to the front end stay: both are settled before a device gets its owner. */
+  async #forgetDevice(): Promise<void> {
+    await this.#host.reset();
+    for (const vring of this.#vrings) vring.close();
+    this.#vrings = this.#newVrings();
+    this.#inflight.close();
+    this.#memory = new SessionMemory(this.#host);
+    this.#hasMemory = this.#hasLog = false;
+    this.#features = this.#status = 0n;
+  }
+
+  #newVrings(): Vring[] {
+    const { queueCount, maxQueueSize } = this.#face;
+    return Array.from({ length: queueCount }, (_, index) => new Vring(index, this.#host, maxQueueSize));
   }
 
   async #setFeatures(features: bigint): Promise<void> {

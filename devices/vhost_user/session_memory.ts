@@ -1,4 +1,4 @@
-import { inflightBytes, isQueueSize } from "../virtio/mod.ts";
+import { inflightBytes, inflightEntries } from "../virtio/mod.ts";
 import { newSharedFile } from "../../ffi/shared_memory.ts";
 import { closeFile } from "../../ffi/libc/mod.ts";
 import type { QueueHost, QueueSpec, RegionSpec } from "./host.ts";
@@ -62,25 +62,30 @@ export class SessionInflight {
   #fd = -1;
   #layout: InflightPayload | null = null;
 
-  /** A new file for `queueCount` queues of `queueSize` entries: its description and descriptor, which is the caller's. */
+  /**
+   * A new file for `queueCount` queues of `queueSize` entries: its description and descriptor, which is the caller's. To
+   * be made for the largest rings that are served: a front end may ask at one size and then set rings of another.
+   */
   static create(queueCount: number, queueSize: number): { readonly layout: InflightPayload; readonly fd: number } {
-    if (queueCount === 0 || !isQueueSize(queueSize)) {
-      throw new Refusal(`An in-flight file for ${queueCount} queues of ${queueSize} entries was asked for`);
-    }
+    if (queueCount === 0) throw new Refusal("An in-flight file for 0 queues was asked for");
     const byteLength = queueCount * inflightBytes(queueSize);
     const fd = newSharedFile("plugio-inflight", byteLength);
     return { layout: { byteLength, fileOffset: 0, queueCount, queueSize }, fd };
   }
 
-  /** Uses the file behind `fd`, which is taken over; −1 for none. */
+  /**
+   * Uses the file behind `fd`, which is taken over; −1 for none. How many entries a queue's part has follows from its
+   * length: what the message says is what the front end has once asked for, whatever it was given.
+   */
   use(layout: InflightPayload, fd: number): void {
-    const { queueCount, queueSize, byteLength } = layout;
-    if (fd >= 0 && (!isQueueSize(queueSize) || queueCount * inflightBytes(queueSize) > byteLength)) {
-      throw new Refusal(`An in-flight file of ${byteLength} bytes for ${queueCount} queues of ${queueSize} entries`);
+    const { queueCount, byteLength } = layout;
+    const queueSize = queueCount === 0 ? 0 : inflightEntries(byteLength / queueCount);
+    if (fd >= 0 && queueSize === 0) {
+      throw new Refusal(`An in-flight file of ${byteLength} bytes for ${queueCount} queues has no room for any`);
     }
     this.close();
     this.#fd = fd;
-    this.#layout = fd < 0 ? null : layout;
+    this.#layout = fd < 0 ? null : { ...layout, queueSize };
   }
 
   /** The part of queue `index`, or null. */

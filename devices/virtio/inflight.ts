@@ -1,4 +1,5 @@
 import { struct } from "../../core/layout.ts";
+import { MAX_QUEUE_SIZE } from "./ring.ts";
 
 /**
  * Head of a queue's part of the in-flight file, as the vhost-user specification lays it out ("Inflight I/O tracking",
@@ -34,6 +35,12 @@ export function inflightBytes(queueSize: number): number {
   return Math.ceil((REGION.byteLength + queueSize * STATE.byteLength) / ALIGN_BYTES) * ALIGN_BYTES;
 }
 
+/** Entries of the largest ring that `byteLength` bytes of the in-flight file have room for; 0 where they are too few. */
+export function inflightEntries(byteLength: number): number {
+  const room = (Math.floor(byteLength / ALIGN_BYTES) * ALIGN_BYTES - REGION.byteLength) / STATE.byteLength;
+  return room < 1 ? 0 : Math.min(2 ** Math.floor(Math.log2(room)), MAX_QUEUE_SIZE);
+}
+
 /**
  * The requests of one queue that have been taken and not answered, in memory that outlives the process: whoever serves
  * the queue next does them again, in the order in which they were taken.
@@ -66,13 +73,14 @@ export class InflightLog {
    */
   recover(usedIndex: number): number[] {
     const fields = REGION.fields;
-    if (this.#half(fields.version.offset) === 0) {
-      this.#setHalf(fields.descCount.offset, this.#size);
+    const isNew = this.#half(fields.version.offset) === 0;
+    if (!isNew) this.#assertIntact();
+    this.#setHalf(fields.descCount.offset, this.#size);
+    if (isNew) {
       this.#setHalf(fields.usedIndex.offset, usedIndex);
       this.#setHalf(fields.version.offset, VERSION);
       return [];
     }
-    this.#assertIntact();
     this.#finishBatch(usedIndex);
     const heads: number[] = [];
     for (let head = 0; head < this.#size; head++) if (this.#bytes[this.#state(head)] === 1) heads.push(head);
@@ -123,8 +131,8 @@ export class InflightLog {
     const version = this.#half(REGION.fields.version.offset);
     const count = this.#half(REGION.fields.descCount.offset);
     if (version !== VERSION) throw damaged(`version ${version}`);
-    // Some monitors leave the count at 0.
-    if (count !== 0 && count !== this.#size) throw damaged(`${count} entries for a ring of ${this.#size}`);
+    // The server before may have used less of the room than there is. Some monitors leave the count at 0.
+    if (count > this.#size) throw damaged(`${count} entries where there is room for ${this.#size}`);
   }
 
   #state(head: number): number {

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parseServeOptions } from "../../cli/serve/options.ts";
 import { VIRTIO_CONSTANTS as V } from "../../devices/virtio/mod.ts";
+import { closeFile } from "../../ffi/libc/mod.ts";
+import { connectTo } from "../../ffi/unix_socket.ts";
 import { openDevice } from "../../mod.ts";
 import { readRequest, writeRequest } from "../support/blk_requests.ts";
 import { LoopDevice, loopDevices } from "../support/loop_device.ts";
@@ -28,6 +30,16 @@ function isThere(path: string): boolean {
   }
 }
 
+/** A socket is there a moment before its server listens. */
+function listens(path: string): boolean {
+  try {
+    closeFile(connectTo(path), "client");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 Deno.test("a disk on two Workers is served until SIGTERM, which says what was done and removes the socket", async () => {
   using folder = new TempFolder();
   const socket = join(folder.path, "s");
@@ -42,7 +54,7 @@ Deno.test("a disk on two Workers is served until SIGTERM, which says what was do
     "--direct=0",
     disk,
   ]);
-  await until(() => isThere(socket), "it listens");
+  await until(() => listens(socket), "it listens");
   using shared = new SharedGuest();
   {
     using client = new VhostClient(socket);
@@ -65,7 +77,7 @@ Deno.test("a disk on two Workers is served until SIGTERM, which says what was do
   const { code, stderr, stdout } = await finished(child);
   assert.equal(code, 0, stderr);
   assert.equal(stdout, "");
-  assert.match(stderr, /disk \(io_uring, 256KiB\) at .*: 2 queues of 256 entries, 2 Workers/);
+  assert.match(stderr, /disk \(io_uring, 256KiB\) at .*: 2 queues of 1024 entries, 2 Workers/);
   assert.match(stderr, /queue 1 is stopped, because its driver broke a rule/);
   assert.match(stderr, /3 requests, 0 errors; per request/);
   assert.ok(!isThere(socket));
@@ -117,7 +129,7 @@ testWhen(loopDevices(), "a disk that somebody holds is not served, but may be wi
     assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
     assert.ok(!isThere(socket));
     const child = spawnCli(["serve", "vhost-user-blk", "--readonly", "--socket", socket, loop.path]);
-    await until(() => isThere(socket), "it listens");
+    await until(() => listens(socket), "it listens");
     child.kill("SIGTERM");
     assert.equal((await finished(child)).code, 0);
   } finally {
@@ -142,7 +154,7 @@ for (const args of [["memory:64MiB"], ["--driver", "memory", "64MiB"]]) {
     using folder = new TempFolder();
     const socket = join(folder.path, "s");
     const child = spawnCli(["serve", "vhost-user-blk", "--socket", socket, "--num-queues=1", ...args]);
-    await until(() => isThere(socket), "it listens");
+    await until(() => listens(socket), "it listens");
     using shared = new SharedGuest();
     {
       using client = new VhostClient(socket);
@@ -158,6 +170,6 @@ for (const args of [["memory:64MiB"], ["--driver", "memory", "64MiB"]]) {
     child.kill("SIGTERM");
     const { code, stderr } = await finished(child);
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /memory:64MiB \(memory, 64MiB\) at .*: 1 queue of 256 entries, 1 Worker$/m);
+    assert.match(stderr, /memory:64MiB \(memory, 64MiB\) at .*: 1 queue of 1024 entries, 1 Worker$/m);
   });
 }

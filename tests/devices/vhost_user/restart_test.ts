@@ -27,9 +27,11 @@ class Survivor {
     const client = new VhostClient(socket);
     await client.negotiate(FEATURES, ALL_PROTOCOL);
     if (this.inflight === null) {
-      const asked = { byteLength: 0, fileOffset: 0, queueCount: 1, queueSize: 64 };
+      // Fewer than the ring has.
+      const asked = { byteLength: 0, fileOffset: 0, queueCount: 1, queueSize: 16 };
       const reply = await client.ask("GET_INFLIGHT_FD", inflightPayload(asked));
-      this.inflight = { bytes: inflightPayload(readInflight(reply.payload)), fd: reply.fds[0]! };
+      const { byteLength } = readInflight(reply.payload);
+      this.inflight = { bytes: inflightPayload({ ...asked, byteLength }), fd: reply.fds[0]! };
     }
     client.tell("SET_INFLIGHT_FD", this.inflight.bytes, [this.inflight.fd]);
     client.setMemory(this.shared);

@@ -182,7 +182,7 @@ Deno.test("an answer that was published but not struck off is not given twice", 
 
 Deno.test("a damaged in-flight file is refused", () => {
   const { newQueue } = setUp();
-  for (const [offset, value, message] of [[8, 7, /version 7/], [10, 3, /3 entries/], [14, 60_000, /batch/]] as const) {
+  for (const [offset, value, message] of [[8, 7, /version 7/], [10, 9, /9 entries/], [14, 60_000, /batch/]] as const) {
     const { bytes } = new HeapMemory(inflightBytes(8));
     new InflightLog(bytes, 8).recover(0);
     new DataView(bytes.buffer).setUint16(offset, value, true);
