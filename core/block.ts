@@ -151,3 +151,19 @@ export interface OpenOptions {
   /** Milliseconds `close` waits for I/O in flight; Infinity is for ever. Default 5,000. */
   readonly drainMs?: number;
 }
+
+/** What tells a file from all others, whatever its name. */
+export interface FileIdentity {
+  /** `major:minor` of the file system that holds it, or of the device that a node of a block device leads to. */
+  readonly device: string;
+  /** Number of the inode, in decimal; null for a block device, of which each node is as good as any other. */
+  readonly inode: string | null;
+}
+
+/** What a loop device lies over. */
+export interface LoopBacking {
+  readonly identity: FileIdentity;
+  /** The part of it that is used. A length of 0 means to the end. */
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}

@@ -3,6 +3,8 @@ import { ExitCode } from "../exit_codes.ts";
 import { defaultTarget, report } from "../load/command.ts";
 import { CliError } from "../failure.ts";
 import type { LoadOptions } from "../load/options.ts";
+import { planJobs } from "../load/plan.ts";
+import { checkTarget, OpenedTarget } from "../load/target.ts";
 import { AtomicFile } from "../output_file.ts";
 import { readRun, type RunFigures } from "../report/run_figures.ts";
 import { describeDifference, spreadOf } from "../report/statistics.ts";
@@ -47,12 +49,15 @@ export async function runComparison(
     Deno.exit(ExitCode.interrupted);
   });
   const load = { ...options, target: options.target ?? await defaultTarget(live, watch) };
+  // Whose turn is first is drawn: nothing may run before the target was looked at.
+  await checkLoad(load);
   const own: MeasuredLoad[] = [];
   const participants: Participant[] = [
     { name: "plugio", measure: (hooks) => measureOwn(load, args, hooks, own), runs: [] },
     ...[...contenders].map(([name, contender]): Participant => ({
       name,
       measure: async (hooks) => {
+        checkTarget(load.target, load);
         const result = await contender.measure(load, hooks);
         return result === null ? null : readRun(result, name);
       },
@@ -67,6 +72,12 @@ export async function runComparison(
   report({ options: load, survey, result, args, output, comparison });
   if (watch.interrupted) return ExitCode.interrupted;
   return result.errorCount > 0 || result.stuckJobs.length > 0 ? ExitCode.failed : ExitCode.ok;
+}
+
+/** Opens and plans a load, and lets go of it again. Throws for what cannot run, or must not. */
+async function checkLoad(load: LoadOptions & { readonly target: string }): Promise<void> {
+  await using opened = await OpenedTarget.open(load.target, load);
+  planJobs(load, opened.survey.facts);
 }
 
 async function measureOwn(

@@ -1,3 +1,4 @@
+import { pathOfTarget } from "../../mod.ts";
 import { failed, misuse } from "../failure.ts";
 import type { LoadOptions } from "../load/options.ts";
 import { type Contender, type RunHooks, runProgram, type RunResult } from "./contender.ts";
@@ -52,7 +53,7 @@ export function fioArguments(options: LoadOptions, best: boolean): string[] {
   const depth = options.ioDepth;
   return [
     `--name=${options.mode}`,
-    `--filename=${escapeColons(options.target!)}`,
+    `--filename=${escapeColons(pathOfTarget(options.target!))}`,
     `--rw=${options.mode}`,
     ...options.mode === "randrw" ? [`--rwmixread=${options.readPercent}`] : [],
     `--bs=${options.blockSizeBytes}`,

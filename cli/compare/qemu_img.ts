@@ -1,3 +1,4 @@
+import { pathOfTarget } from "../../mod.ts";
 import { failed, misuse } from "../failure.ts";
 import type { LoadOptions } from "../load/options.ts";
 import { type Contender, plainToFioJson, type RunHooks, runProgram, type RunResult } from "./contender.ts";
@@ -78,7 +79,7 @@ export function qemuImgArguments(options: LoadOptions, count: number): string[] 
     ...["-t", options.direct ? "none" : "writeback"],
     ...["-i", AIO_MODES[options.driver]!],
     ...options.mode === "write" ? ["-w"] : [],
-    options.target!,
+    pathOfTarget(options.target!),
   ];
 }
 

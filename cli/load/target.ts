@@ -43,10 +43,7 @@ export class OpenedTarget implements AsyncDisposable {
 
   /** Opens and surveys `target`. Throws for a target that is missing, is refused, or must not be written to. */
   static async open(target: string, options: LoadOptions): Promise<OpenedTarget> {
-    const report = inspect(target, options);
-    // NVMe namespaces and vDPA devices are character devices; what is built on them cannot be seen from there.
-    const isPassThrough = options.driver === "blkio" && report?.kind === "character device" && !writes(options.mode);
-    if (report !== null && !isPassThrough) refuseTarget(report, writes(options.mode));
+    const report = checkTarget(target, options);
     const device = await openClaimed(target, options);
     try {
       const survey = surveyOf(device, report);
@@ -66,24 +63,50 @@ export class OpenedTarget implements AsyncDisposable {
   }
 }
 
+/**
+ * Looks at a target before a load: throws where it is missing, is none, or must not be written to. Null for addresses
+ * that are no paths.
+ */
+export function checkTarget(
+  target: string,
+  { driver, mode }: Pick<LoadOptions, "driver" | "mode">,
+): TargetReport | null {
+  const report = inspect(target, driver);
+  // NVMe namespaces and vDPA devices are character devices; what is built on them cannot be seen from there.
+  const isPassThrough = driver === "blkio" && report?.kind === "character device" && !writes(mode);
+  if (report !== null && !isPassThrough) refuseTarget(report, writes(mode));
+  return report;
+}
+
+/** The same for a disk that is served: there the owner of a character device says that nothing is built on it. */
+export function checkServedTarget(target: string, driver: string | null, writing: boolean): void {
+  const report = inspect(target, driver ?? "io_uring");
+  if (report === null) return;
+  if (driver === "blkio" && report.kind === "character device") refuseUse(report, writing);
+  else refuseTarget(report, writing);
+}
+
 /** Throws for what no run can use, and for what a writing run must not touch. */
 export function refuseTarget(report: TargetReport, writing: boolean): void {
-  const { path, kind, uses } = report;
+  const { path, kind } = report;
   if (kind !== "regular file" && kind !== "block device" && kind !== "socket") {
     throw failed(`Cannot open ${path}: it is a ${kind}, wanted a regular file or a block device`);
   }
+  refuseUse(report, writing);
+}
+
+function refuseUse({ path, uses }: TargetReport, writing: boolean): void {
   const [use] = uses ?? [];
   if (!writing || use === undefined) return;
   throw failed(`Cannot write to ${path}: it is ${describeUse(use)}, wanted a target that the system does not use`);
 }
 
 /** Null for addresses that are no paths, which only other drivers than io_uring take. */
-function inspect(target: string, options: LoadOptions): TargetReport | null {
-  const { driver } = options;
+function inspect(target: string, driver: string): TargetReport | null {
   try {
     return inspectTarget(pathOfTarget(driver === "blkio" && !target.startsWith("blkio:") ? `blkio:${target}` : target));
   } catch (error) {
-    if (options.driver === "io_uring" || !(error instanceof StorageError) || error.kind !== "open") throw error;
+    if (driver === "io_uring" || !(error instanceof StorageError) || error.kind !== "open") throw error;
     return null;
   }
 }

@@ -1,8 +1,7 @@
-import { type BlockDevice, formatSize, inspectTarget, pathOfTarget, serveVhostUserBlk } from "../../mod.ts";
-import { takesPath } from "../driver.ts";
+import { type BlockDevice, formatSize, serveVhostUserBlk } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { failed } from "../failure.ts";
-import { refuseTarget } from "../load/target.ts";
+import { checkServedTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
 import { counted } from "../words.ts";
@@ -18,7 +17,7 @@ const SECTOR_BYTES = 512;
 
 /** Serves a disk until a signal comes; prints what was done. */
 export async function runServe(plan: ServePlan): Promise<ExitCode> {
-  if (takesPath(plan.driver)) refuseTarget(inspectTarget(pathOfTarget(plan.target)), !plan.readOnly);
+  checkServedTarget(plan.target, plan.driver, !plan.readOnly);
   await using device = await openServed(plan, true);
   if (device.size < SECTOR_BYTES) {
     throw failed(

@@ -4,7 +4,7 @@ import { ExitCode } from "../exit_codes.ts";
 import { defaultTarget } from "../load/command.ts";
 import { collectContext } from "../load/context.ts";
 import { planJobs } from "../load/plan.ts";
-import { OpenedTarget } from "../load/target.ts";
+import { checkTarget, OpenedTarget } from "../load/target.ts";
 import { targetWarnings } from "../load/warnings.ts";
 import { buildDataset, type Dataset } from "../report/dataset.ts";
 import { type Manifest, MANIFEST_FORMAT, MANIFEST_VERSION } from "../report/manifest.ts";
@@ -67,6 +67,8 @@ async function measureAll({ options, points, folder, subjects, live, watch }: Ca
     if (watch.interrupted) break;
     const onIops = (iops: number) => live.update(progress.text(describeRun(run, options.rounds), iops));
     onIops(0);
+    // Programs ask nobody before they write, and a night is long enough to mount what was free in the evening.
+    checkTarget(run.point.options.target!, run.point.options);
     const result = await subjects.get(run.point.subject)!.measure(run.point.options, { signal: stop.signal, onIops });
     if (result === null) break;
     folder.store(run.point.id, run.round, result);

@@ -12,6 +12,7 @@ import {
   writeTextFile,
 } from "../../ffi/libc/mod.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
+import { identify, loopBacking } from "../../ffi/identity.ts";
 import { listSystemFolder, readSystemFile } from "../../ffi/sysfs.ts";
 import { VFIO_NVME_SYMBOLS, vfioNvmeLibrary } from "../../ffi/vfio_nvme/symbols.ts";
 import type { BindSystem } from "./bind.ts";
@@ -21,6 +22,8 @@ import type { DoctorContext } from "./doctor.ts";
 export const machine: BindSystem = {
   readText: readSystemFile,
   list: listSystemFolder,
+  identify,
+  loopBacking,
   readLink,
   mayUse: (path) => statPath(path) === null ? null : mayAccess(path, "read") && mayAccess(path, "write"),
   write: writeTextFile,

@@ -4,10 +4,10 @@
  * @module
  */
 import type { SystemFiles } from "../../core/block_facts.ts";
-import { deviceUses, type TargetUse } from "../../core/target_use.ts";
+import { deviceUses, type TargetUse, type UseSystem } from "../../core/target_use.ts";
 
 /** Read access to /proc and /sys, with links and rights. */
-export interface PciSystem extends SystemFiles {
+export interface PciSystem extends UseSystem {
   /** Where a link leads to, as it is written; null for what is no link. */
   readLink(path: string): string | null;
   /** Whether this user may read and write a file; null where there is none. */

@@ -1,5 +1,6 @@
-import type { SystemFiles } from "../../core/block_facts.ts";
+import type { UseSystem } from "../../core/target_use.ts";
+import { identify, loopBacking } from "../../ffi/identity.ts";
 import { listSystemFolder, readSystemFile } from "../../ffi/sysfs.ts";
 
-/** /proc and /sys of this machine. */
-export const systemFiles: SystemFiles = { readText: readSystemFile, list: listSystemFolder };
+/** /proc and /sys of this machine, and what its names lead to. */
+export const systemFiles: UseSystem = { readText: readSystemFile, list: listSystemFolder, identify, loopBacking };

@@ -1,8 +1,9 @@
 import type { Alignment } from "../../core/block.ts";
 import { type BlockFacts, blockFacts } from "../../core/block_facts.ts";
 import { type MountEntry, parseMountInfo } from "../../core/sysfs_text.ts";
-import { deviceUses, fileUses, type TargetUse } from "../../core/target_use.ts";
+import { deviceUses, fileUses, passthroughUses, type TargetUse } from "../../core/target_use.ts";
 import { countHoles, type HoleReport } from "../../ffi/extents.ts";
+import { identityOf } from "../../ffi/identity.ts";
 import {
   closeFile,
   type FileStatus,
@@ -119,7 +120,11 @@ function fileReport(path: string, realPath: string, fd: number, status: FileStat
     fileSystem,
     device,
     mounted: false,
-    uses: isRegular ? fileUses(realPath, systemFiles) : [],
+    uses: isRegular
+      ? fileUses(identityOf(status), realPath, systemFiles)
+      : status.type === C.S_IFCHR.value
+      ? passthroughUses(status.deviceNumber, systemFiles)
+      : [],
     holes: isRegular && readable ? holesOf(path, status.size) : null,
   };
 }

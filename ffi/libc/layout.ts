@@ -81,6 +81,15 @@ export const FIEMAP_EXTENT = struct("struct fiemap_extent", "linux/fiemap.h", 56
   flags: ["fe_flags", "u32", 40],
 });
 
+/** What LOOP_GET_STATUS64 tells of a loop device. */
+export const LOOP_INFO64 = struct("struct loop_info64", "linux/loop.h", 232, {
+  device: ["lo_device", "u64", 0],
+  inode: ["lo_inode", "u64", 8],
+  rdevice: ["lo_rdevice", "u64", 16],
+  offset: ["lo_offset", "u64", 24],
+  sizeLimit: ["lo_sizelimit", "u64", 32],
+});
+
 /** What sendmsg(2) and recvmsg(2) are given. */
 export const MSGHDR = struct("struct msghdr", "sys/socket.h", 56, {
   name: ["msg_name", "pointer", 0],
@@ -172,6 +181,7 @@ export const LIBC_CONSTANTS = {
   BLKGETSIZE64: { header: "linux/fs.h", value: 0x80081272 },
   BLKDISCARD: { header: "linux/fs.h", value: 0x1277 },
   BLKSSZGET: { header: "linux/fs.h", value: 0x1268 },
+  LOOP_GET_STATUS64: { header: "linux/loop.h", value: 0x4c05 },
   FALLOC_FL_KEEP_SIZE: { header: "linux/falloc.h", value: 1 },
   FALLOC_FL_PUNCH_HOLE: { header: "linux/falloc.h", value: 2 },
   FALLOC_FL_ZERO_RANGE: { header: "linux/falloc.h", value: 0x10 },

@@ -4,7 +4,7 @@ import { loadLibrary } from "../loader.ts";
 import { DIRENT64, LIBC_CONSTANTS as C, RLIMIT, STATX } from "./layout.ts";
 import { LIBC, LIBC_SYMBOLS } from "./symbols.ts";
 
-export { LIBC_CONSTANTS, O_DIRECT } from "./layout.ts";
+export { LIBC_CONSTANTS, LOOP_INFO64, O_DIRECT } from "./layout.ts";
 
 const encoder = new TextEncoder();
 
@@ -48,8 +48,8 @@ export function closeFile(fd: number, target: string): void {
 export interface FileStatus {
   /** File type bits, `S_IFREG` and so on. */
   readonly type: number;
-  /** Number of the inode: with the device, what tells two files apart. */
-  readonly inode: number;
+  /** Number of the inode: with the device, what tells two files apart. All 64 bits are in use on some file systems. */
+  readonly inode: bigint;
   /** Size of a regular file; 0 for devices. */
   readonly size: number;
   /** 512-byte units on disk: less than the size means holes. */
@@ -89,7 +89,7 @@ function statAt(directoryFd: number, path: string, flags: number): FileStatus | 
   const u32 = (offset: number) => view.getUint32(offset, true);
   return {
     type: view.getUint16(f.mode.offset, true) & C.S_IFMT.value,
-    inode: Number(view.getBigUint64(f.inode.offset, true)),
+    inode: view.getBigUint64(f.inode.offset, true),
     size: Number(view.getBigUint64(f.size.offset, true)),
     sectorCount: Number(view.getBigUint64(f.blocks.offset, true)),
     deviceNumber: `${u32(f.rdevMajor.offset)}:${u32(f.rdevMinor.offset)}`,

@@ -1,13 +1,15 @@
 /** What must not be written to, by the text of /proc and /sys, and by the word of the kernel where they say nothing. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { OpenedTarget, refuseTarget } from "../../cli/load/target.ts";
-import type { SystemFiles } from "../../core/block_facts.ts";
-import { deviceUses, fileUses, type TargetUse } from "../../core/target_use.ts";
+import type { FileIdentity } from "../../core/block.ts";
+import { deviceUses, fileUses, type TargetUse, type UseSystem } from "../../core/target_use.ts";
 import { inspectTarget, openDevice, type TargetReport } from "../../mod.ts";
 import "../support/libraries.ts";
 import { LoopDevice, loopDevices } from "../support/loop_device.ts";
 import { testWhen } from "../support/skip.ts";
-import { options } from "./support.ts";
+import { tool } from "../support/tool.ts";
+import { options, refusal, TempFolder } from "./support.ts";
 
 const MOUNTINFO = `23 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
 24 23 0:22 / /proc rw,nosuid - proc proc rw
@@ -61,7 +63,14 @@ function partition(diskNumber: string, name: string, number: string): Record<str
   return files;
 }
 
-const SYSTEM: SystemFiles = {
+/** Inodes of the files that have a name here. */
+const INODES: Readonly<Record<string, number>> = { "/swap file": 1, "/data/image.raw": 2, "/data/other.raw": 3 };
+
+function identify(path: string): FileIdentity | null {
+  return path in INODES ? { device: "254:1", inode: String(INODES[path]) } : null;
+}
+
+const SYSTEM: UseSystem = {
   readText: (path) => FILES[path] ?? null,
   list: (path) => [
     ...new Set(
@@ -70,6 +79,8 @@ const SYSTEM: SystemFiles = {
       ),
     ),
   ],
+  identify,
+  loopBacking: () => null,
 };
 
 /** A report of which only the kind and the uses count here. */
@@ -123,12 +134,12 @@ for (
   const [path, use] of [["/swap file", /swap space/], ["/data/image.raw", /the backing file of \/dev\/loop0/]] as const
 ) {
   Deno.test(`writing to the file ${path} is refused: the system uses it`, () => {
-    assert.throws(() => refuseTarget(report("regular file", fileUses(path, SYSTEM)), true), use);
+    assert.throws(() => refuseTarget(report("regular file", fileUses(identify(path)!, path, SYSTEM)), true), use);
   });
 }
 
 Deno.test("a file that nothing uses may be written to, also where the system does not tell", () => {
-  refuseTarget(report("regular file", fileUses("/data/other.raw", SYSTEM)), true);
+  refuseTarget(report("regular file", fileUses(identify("/data/other.raw")!, "/data/other.raw", SYSTEM)), true);
   refuseTarget(report("regular file", null), true);
 });
 
@@ -165,4 +176,60 @@ testWhen(loopDevices(), "a run that writes to a device claims it until it ends, 
   }
   await using _read = await OpenedTarget.open(loop.path, options("randread", loop.path));
   await (await openDevice(loop.path, { exclusive: true })).close();
+}, { optionalInCi: true });
+
+testWhen(loopDevices(), "the file behind a loop device is not written to by any name, through any driver", async () => {
+  using folder = new TempFolder();
+  const image = folder.file("image", 1024 ** 2);
+  using loop = new LoopDevice({ over: image });
+  const name = (text: string) => join(folder.path, text);
+  Deno.linkSync(image, name("hard"));
+  Deno.symlinkSync("hard", name("soft"));
+  // The name that /sys tells leads to another file by now.
+  Deno.removeSync(image);
+  folder.file("image", 1024 ** 2);
+  const refused = new RegExp(`^Cannot write to .*: it is the backing file of ${loop.path}, wanted`);
+  for (const [driver, target] of [["io_uring", name("hard")], ["linux_aio", name("soft")], ["blkio", name("soft")]]) {
+    const load = options("randwrite", target!, { driver: driver! });
+    await assert.rejects(OpenedTarget.open(target!, load), { message: refused, exitCode: 1 });
+  }
+  const commands = [
+    ["randwrite", name("soft"), "--allow-destructive", "--runtime=1ms"],
+    ["randwrite", `blkio:io_uring:${name("hard")}`, "--allow-destructive", "--runtime=1ms"],
+    ["randwrite", name("hard"), "--allow-destructive", "--runtime=1ms", "--compare=fio"],
+    ["sweep", name("hard"), "--rw=randwrite", "--allow-destructive", `--output=${name("sweep")}`],
+    ["serve", "vhost-user-blk", name("hard"), `--socket=${name("socket")}`],
+    ["serve", "vhost-user-blk", `linux_aio:${name("soft")}`, `--socket=${name("socket")}`],
+    ["serve", "vhost-user-blk", `blkio:io_uring:${name("soft")}`, `--socket=${name("socket")}`],
+    ["run", jobFile(folder, `[a]\nrw=write\nfilename=${name("hard")}\nsize=4k\n`), "--allow-destructive"],
+  ];
+  for (const command of commands) assert.match((await refusal(...command)).lines[0]!, refused, command.join(" "));
+  assert.deepEqual(Deno.readFileSync(name("hard")), new Uint8Array(1024 ** 2).fill(0x5a));
+  await using _device = await OpenedTarget.open(loop.path, options("randwrite", loop.path));
+  await using _other = await OpenedTarget.open(image, options("randwrite", image));
+}, { optionalInCi: true });
+
+function jobFile(folder: TempFolder, text: string): string {
+  const path = join(folder.path, "job.fio");
+  Deno.writeTextFileSync(path, text);
+  return path;
+}
+
+testWhen(loopDevices(), "a device under a mounted loop device is not written to, by any node", async () => {
+  using lower = new LoopDevice();
+  using folder = new TempFolder();
+  using upper = new LoopDevice({ over: lower.path });
+  const node = join(folder.path, "node");
+  assert.ok(tool("mknod", node, "b", "7", lower.path.replace("/dev/loop", "")) !== null);
+  for (const target of [lower.path, node]) {
+    await assert.rejects(OpenedTarget.open(target, options("randwrite", target)), {
+      message: `Cannot write to ${target}: it is the backing file of ${upper.path}, ` +
+        `wanted a target that the system does not use`,
+    });
+  }
+  using twin = new LoopDevice({ over: lower.path });
+  await assert.rejects(OpenedTarget.open(upper.path, options("randwrite", upper.path)), {
+    message: `Cannot write to ${upper.path}: it is a loop device over ${lower.path}, which is the backing file of ` +
+      `${twin.path}, wanted a target that the system does not use`,
+  });
 }, { optionalInCi: true });

@@ -50,6 +50,14 @@ class FakeMachine implements BindSystem {
     return driver === undefined ? null : `../../bus/pci/drivers/${driver}`;
   }
 
+  identify(): null {
+    return null;
+  }
+
+  loopBacking(): null {
+    return null;
+  }
+
   mayUse(path: string): boolean | null {
     return !this.unusable.has(path);
   }
