@@ -5,8 +5,12 @@ import { VIRTIO_BLK_CONFIG as CONFIG, VIRTIO_BLK_CONSTANTS as B } from "./layout
 /** Bytes of a sector, the unit of the whole protocol, whatever the disk's own blocks are (virtio 1.2, 5.2). */
 export const SECTOR_BYTES = 512;
 
-/** Sectors that one discard or write-zeroes request may have: as qemu-storage-daemon offers. */
-export const MAX_RANGE_SECTORS = 32_768;
+/**
+ * Sectors that a guest is asked to put into one discard or write-zeroes request at most, 2 GiB: QEMU's own disk has as
+ * many, but for a last one, which is no whole block of most disks. Longer requests are done as well: QEMU 10 as a client
+ * (`virtio-blk-vhost-user`) sends any length.
+ */
+export const MAX_RANGE_SECTORS = 4_194_304;
 
 /** Segments of data in one request: as qemu-storage-daemon offers. Too few makes a guest send tiny requests. */
 export const MAX_SEGMENTS = 126;

@@ -19,5 +19,5 @@ export { BlkModel, type BlkModelOptions, serialBytes, servedBlockBytes } from ".
 export { BlkQueue, type BlkShared } from "./queue.ts";
 export { INSTANT_SHARE_REQUESTS } from "./shares.ts";
 export { BlkAction, BlkRequest, type BlkRules, BlkStatus, parseRequest } from "./request.ts";
-export { MAX_RUN_SEGMENTS, type ServedDevice } from "./run.ts";
+export { MAX_RANGE_BYTES, MAX_RUN_SEGMENTS, type ServedDevice } from "./run.ts";
 export { type BlkStats, newBlkStats } from "./stats.ts";

@@ -206,7 +206,8 @@ export class BlkQueue implements DeviceQueue {
 
   #startAlone(request: BlkRequest): void {
     const run = this.#takeRun();
-    const durable = request.action === BlkAction.write && this.#durableWrites;
+    const writes = request.action === BlkAction.write || request.action === BlkAction.writeZeroes;
+    const durable = writes && this.#durableWrites;
     run.fill([request], 0, 1, durable ? RequestFlag.fua : 0);
     this.#submit(run);
   }
@@ -221,6 +222,7 @@ export class BlkQueue implements DeviceQueue {
   }
 
   #finishRun(run: Run, result: number): void {
+    if (result >= 0 && run.advance()) return this.#submit(run);
     const { count, requests } = run;
     if (result < 0 && count > 1) {
       // Only what is really bad may fail: each request once more, alone.

@@ -1,6 +1,6 @@
 import { type GuestMemory, SegmentList } from "../guest_memory/mod.ts";
 import type { DescriptorChain } from "../virtio/mod.ts";
-import { MAX_RANGE_SECTORS, MAX_REQUEST_BYTES, SECTOR_BYTES } from "./config.ts";
+import { MAX_REQUEST_BYTES, SECTOR_BYTES } from "./config.ts";
 import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR as HEADER, VIRTIO_BLK_RANGE as RANGE } from "./layout.ts";
 
 /** What the guest is answered: the status byte. */
@@ -149,7 +149,6 @@ function parseRange(chain: DescriptorChain, request: BlkRequest, action: BlkActi
   const allowed = action === BlkAction.writeZeroes ? B.VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP.value : 0;
   request.offset = sectorAt(rangeView, RANGE.fields.sector.offset) * SECTOR_BYTES;
   request.length = sectorCount * SECTOR_BYTES;
-  if (sectorCount > MAX_RANGE_SECTORS) return answer(request, BlkStatus.ioError);
   if (!fits(request.offset, request.length, rules)) return answer(request, BlkStatus.ioError);
   if ((flags & ~allowed) !== 0) return answer(request, BlkStatus.unsupported);
   if (sectorCount === 0) return answer(request, BlkStatus.ok);

@@ -1,12 +1,18 @@
 import type { BlockDevice } from "../../core/device.ts";
 import { type IovecPiece, IovecTable } from "../../core/iovec.ts";
 import { addHigh, addLow, type OwnedMemory } from "../../core/memory.ts";
-import { IoRequest, Opcode } from "../../core/request.ts";
+import { IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
 import type { SegmentList } from "../guest_memory/mod.ts";
 import { BlkAction, type BlkRequest } from "./request.ts";
 
 /** Segments of one run: what its table has room for. Requests with more are copied. */
 export const MAX_RUN_SEGMENTS = 256;
+
+/**
+ * Bytes of a range that are discarded or zeroed at a time: so long other requests of the same file or disk may have to
+ * wait, and with linux_aio, where the call blocks, everything else of the Worker.
+ */
+export const MAX_RANGE_BYTES: number = 16 * 1024 * 1024;
 
 /** What a queue needs of the disk it serves. */
 export type ServedDevice = Pick<
@@ -42,6 +48,10 @@ export class Run {
   readonly #pieces: MutablePiece[] = [];
   readonly #spare: MutablePiece[] = [];
   readonly #table: IovecTable;
+  /** Bytes of a range that come behind those of the request for the driver. */
+  #restBytes = 0;
+  /** The range has to be durable when it is answered, and no driver makes one so by itself. */
+  #flushesLast = false;
 
   /** Makes a run; its table of segments lies in `memory` from `byteOffset` on. */
   constructor(memory: OwnedMemory, byteOffset: number, done: RunDone) {
@@ -53,6 +63,8 @@ export class Run {
   fill(requests: readonly BlkRequest[], start: number, count: number, flags: number): void {
     const first = requests[start]!;
     this.count = count;
+    this.#restBytes = 0;
+    this.#flushesLast = false;
     let length = 0;
     for (let index = 0; index < count; index++) {
       const request = requests[start + index]!;
@@ -64,14 +76,35 @@ export class Run {
     io.offset = first.action === BlkAction.flush ? 0 : first.offset;
     io.length = length;
     io.flags = flags;
-    if (first.action > BlkAction.write) return this.#pointNowhere();
+    if (first.action > BlkAction.write) return this.#beginRange();
     if (count === 1 && first.data.count === 1) this.#pointAt(first.data);
     else this.#pointAtTable();
   }
 
-  #pointNowhere(): void {
-    this.io.region = null;
-    this.io.iovecs = null;
+  /** Goes on with what a range still needs: its next piece, or a flush. False when it is done. */
+  advance(): boolean {
+    const { io } = this;
+    if (this.#restBytes > 0) {
+      io.offset += io.length;
+      io.length = Math.min(this.#restBytes, MAX_RANGE_BYTES);
+      this.#restBytes -= io.length;
+      return true;
+    }
+    if (!this.#flushesLast) return false;
+    this.#flushesLast = false;
+    io.op = Opcode.flush;
+    io.offset = io.length = 0;
+    return true;
+  }
+
+  #beginRange(): void {
+    const { io } = this;
+    io.region = null;
+    io.iovecs = null;
+    this.#flushesLast = (io.flags & RequestFlag.fua) !== 0;
+    io.flags = 0;
+    this.#restBytes = Math.max(0, io.length - MAX_RANGE_BYTES);
+    io.length -= this.#restBytes;
   }
 
   #pointAt(data: SegmentList): void {

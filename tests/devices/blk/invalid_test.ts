@@ -1,6 +1,6 @@
 /** Requests that a device must refuse, each with its answer, with header and data in one or in two descriptors. */
 import assert from "node:assert/strict";
-import { BlkStatus, MAX_RANGE_SECTORS } from "../../../devices/blk/mod.ts";
+import { BlkStatus } from "../../../devices/blk/mod.ts";
 import { VIRTIO_BLK_CONSTANTS as B } from "../../../devices/blk/layout.ts";
 import {
   type GuestRequest,
@@ -42,8 +42,6 @@ const CASES: readonly Case[] = [
     make: (guest) => sendRequest(guest, DISCARD, 0, new Uint8Array(0)),
     status: unsupported,
   },
-  { name: "too many sectors to discard", make: range(DISCARD, [0, MAX_RANGE_SECTORS + 1, 0]), status: ioError },
-  { name: "too many sectors to zero", make: range(ZEROES, [0, MAX_RANGE_SECTORS + 1, 0]), status: ioError },
   { name: "discard past the end", make: range(DISCARD, [CAPACITY - 1, 2, 0]), status: ioError },
   { name: "zeroes past the end", make: range(ZEROES, [CAPACITY, 1, 0]), status: ioError },
   { name: "a sector near 2^64", make: range(DISCARD, [0xffff_ffff_ffff_ffffn, 1, 0]), status: ioError },
@@ -82,7 +80,7 @@ const CASES: readonly Case[] = [
 ];
 
 const VALID: readonly Case[] = [
-  { name: "a discard", make: range(DISCARD, [8, MAX_RANGE_SECTORS, 0]), status: ok },
+  { name: "a discard", make: range(DISCARD, [8, 32_768, 0]), status: ok },
   { name: "write zeroes that may unmap", make: range(ZEROES, [8, 8, 1]), status: ok },
 ];
 
