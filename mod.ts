@@ -73,12 +73,8 @@ export {
   type UringFeatures,
   type UringRights,
 } from "./drivers/probe.ts";
-export {
-  type ServeBlkOptions,
-  serveBlkQueues,
-  type ServedBlk,
-  serveVhostUserBlk,
-} from "./devices/serve/vhost_user_blk.ts";
+export type { ServeBlkOptions } from "./devices/serve/options.ts";
+export { serveBlkQueues, type ServedBlk, serveVhostUserBlk } from "./devices/serve/vhost_user_blk.ts";
 export type { BlkStats } from "./devices/blk/stats.ts";
 export { type HostPort, workerIsGone } from "./devices/vhost_user/worker_hosts.ts";
 export {

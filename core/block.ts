@@ -80,6 +80,8 @@ export interface Backend {
   readonly broken: boolean;
   /** See BlockDevice.completionFd. Absent means that there is none. */
   readonly completionFd?: number;
+  /** See BlockDevice.fileFd. Absent means that there is no file. */
+  readonly fileFd?: number;
   /** Current size in bytes. */
   size(): number;
   /** What driver or device say of a request that has just failed, for its error; nothing where an errno is all. */

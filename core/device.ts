@@ -109,6 +109,14 @@ export class BlockDevice implements AsyncDisposable {
   }
 
   /**
+   * The descriptor of the file or block device that is open, for calls that are not I/O, such as locks; −1 where there is
+   * none: in memory, behind a server or a controller, and after the end. The device's own: it closes it.
+   */
+  get fileFd(): number {
+    return this.#backend.fileFd ?? -1;
+  }
+
+  /**
    * Allocates `count` aligned buffers of `byteLength` bytes in one piece of memory, registered with the kernel
    * where it allows. They live until `release` or `close`, whichever is first, and have length 0 afterwards.
    */

@@ -110,6 +110,10 @@ export class DevicePlug implements Backend {
     return this.#inner.broken;
   }
 
+  get fileFd(): number {
+    return this.#inner.fileFd ?? -1;
+  }
+
   get completionFd(): number {
     return this.#inner.completionFd ?? -1;
   }

@@ -14,6 +14,8 @@ import type { QueueStats } from "./stats.ts";
 export interface LocalFile {
   /** The path as the user gave it. */
   readonly path: string;
+  /** The descriptor; −1 after `close`. */
+  readonly fd: number;
   /** What was found. */
   readonly info: TargetInfo;
   /** Size in bytes now. */
@@ -104,6 +106,10 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
 
   get broken(): boolean {
     return this.queue.broken;
+  }
+
+  get fileFd(): number {
+    return this.#file.fd;
   }
 
   size(): number {

@@ -30,6 +30,8 @@ export interface ServePlan {
   readonly queueCount: number;
   readonly queueSize: number;
   readonly serial: string;
+  readonly lock: boolean;
+  readonly format?: "raw";
   readonly writeBack: boolean;
   readonly poll: boolean;
   readonly block: boolean;
@@ -67,6 +69,9 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     queueCount,
     queueSize: parseQueueSize(raw),
     serial: parseSerial(raw),
+    // The parser has it as true without --no-lock.
+    lock: raw["lock"] !== false,
+    ...text(raw, "format") === null ? {} : { format: choice(raw, "format", ["raw"], "raw") },
     writeBack: flag("wce"),
     poll: flag("poll", false),
     block: flag("block"),

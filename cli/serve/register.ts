@@ -20,6 +20,8 @@ export function registerServe(
     .option("--driver <name>", `${DRIVER_NAMES.join(", ")} (default io_uring)`)
     .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 1)")
     .option("--readonly", "refuse writes")
+    .option("--no-lock", "serve an image also while another program has it locked, and lock it for none")
+    .option("--format <raw>", "raw: serve the bytes as they are, also of a qcow2 image")
     .option("--serial <text>", "serial number that the guest sees, at most 20 characters (default plugio)")
     .option("--wce <0|1>", "write-back cache at the start; 0 makes each write durable (default 1)")
     .option("--block <0|1>", "sleep for guest and disk in one call, not in the event loop (default 1)")

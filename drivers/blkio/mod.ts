@@ -117,6 +117,10 @@ class BlkioDevice implements Backend, QueueOwner {
     return { detail: "the server has closed the connection, or died" };
   }
 
+  get fileFd(): number {
+    return this.#session.file?.fd ?? -1;
+  }
+
   size(): number {
     return this.#session.file?.size() ?? this.#session.disk.capacityBytes;
   }

@@ -65,6 +65,13 @@ export const DIRENT64 = struct("struct dirent64", "dirent.h", 280, {
   name: ["d_name", "bytes", 19],
 });
 
+/** What fcntl(2) is asked about locks, and answers. */
+export const FLOCK = struct("struct flock", "fcntl.h", 32, {
+  type: ["l_type", "i16", 0],
+  start: ["l_start", "i64", 8],
+  length: ["l_len", "i64", 16],
+});
+
 /** Question and header of the answer of FS_IOC_FIEMAP; the extents follow. */
 export const FIEMAP = struct("struct fiemap", "linux/fiemap.h", 32, {
   start: ["fm_start", "u64", 0],
@@ -140,6 +147,11 @@ export const LIBC_CONSTANTS = {
   MAP_ANONYMOUS: { header: "sys/mman.h", value: 0x20 },
   MAP_POPULATE: { header: "sys/mman.h", value: 0x8000 },
   MFD_CLOEXEC: { header: "sys/mman.h", value: 1 },
+  F_RDLCK: { header: "fcntl.h", value: 0 },
+  F_WRLCK: { header: "fcntl.h", value: 1 },
+  F_UNLCK: { header: "fcntl.h", value: 2 },
+  F_OFD_GETLK: { header: "fcntl.h", value: 36 },
+  F_OFD_SETLK: { header: "fcntl.h", value: 37 },
   F_DUPFD_CLOEXEC: { header: "fcntl.h", value: 1030 },
   RTLD_NOW: { header: "dlfcn.h", value: 2 },
   RTLD_NOLOAD: { header: "dlfcn.h", value: 4 },

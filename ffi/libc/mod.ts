@@ -180,6 +180,16 @@ export function duplicateFile(fd: number, target: string): number {
   return copy;
 }
 
+/** Opens the file behind a descriptor once more, for reading, whatever stands at its path by now. */
+export function reopenFile(fd: number, target: string): number {
+  try {
+    return openFile(`/proc/self/fd/${fd}`, C.O_RDONLY.value);
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    throw new StorageError({ kind: "open", op: "open a second time", target, errno: error.errno, cause: error });
+  }
+}
+
 /** Lets reads and writes of an open file answer EAGAIN instead of waiting, for all who have descriptors of it. */
 export function setNonblocking(fd: number, target: string): void {
   const flags = libc().fcntl(fd, C.F_GETFL.value, 0n);
@@ -253,6 +263,22 @@ function readSome(fd: number, buffer: Uint8Array<ArrayBuffer>, target: string): 
     const errno = lastErrno();
     if (errno !== Errno.EINTR) throw new StorageError({ kind: "io", op: "read", target, errno });
   }
+}
+
+/** Up to `byteLength` bytes of an open file from `offset` on; fewer at its end. Throws StorageError of kind `io`. */
+export function readAt(fd: number, offset: number, byteLength: number, target: string): Uint8Array<ArrayBuffer> {
+  const buffer = new Uint8Array(byteLength);
+  let done = 0;
+  while (done < byteLength) {
+    const room = buffer.subarray(done);
+    const count = Number(libc().pread(fd, room, BigInt(room.byteLength), BigInt(offset + done)));
+    if (count === 0) break;
+    if (count > 0) done += count;
+    else if (lastErrno() !== Errno.EINTR) {
+      throw new StorageError({ kind: "io", op: "read", target, offset: offset + done, errno: lastErrno() });
+    }
+  }
+  return buffer.subarray(0, done);
 }
 
 /** Bytes of one answer of getdents64. */

@@ -129,6 +129,18 @@ export const LIBC_SYMBOLS = {
   unlink: { parameters: ["buffer"], result: "i32" },
   // int fcntl(int fd, int op, long arg);
   fcntl: { parameters: ["i32", "i32", "i64"], result: "i32" },
+  // the same for locks: int fcntl(int fd, int op, struct flock *lock);
+  fcntl_lock: { name: "fcntl", parameters: ["i32", "i32", "buffer"], result: "i32" },
+  // ssize_t pread(int fd, void *buf, size_t count, off_t offset);
+  pread: {
+    parameters: [
+      "i32", // fd
+      "buffer", // buf
+      "usize", // count
+      "i64", // offset
+    ],
+    result: "i64",
+  },
   // int memfd_create(const char *name, unsigned int flags);
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   // int socket(int domain, int type, int protocol);

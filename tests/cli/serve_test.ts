@@ -5,7 +5,7 @@ import { parseServeOptions } from "../../cli/serve/options.ts";
 import { VIRTIO_CONSTANTS as V } from "../../devices/virtio/mod.ts";
 import { closeFile } from "../../ffi/libc/mod.ts";
 import { connectTo } from "../../ffi/unix_socket.ts";
-import { openDevice } from "../../mod.ts";
+import { openDevice, serveVhostUserBlk } from "../../mod.ts";
 import { readRequest, writeRequest } from "../support/blk_requests.ts";
 import { LoopDevice, loopDevices } from "../support/loop_device.ts";
 import { testWhen } from "../support/skip.ts";
@@ -88,6 +88,11 @@ Deno.test("what cannot be served is one line and a status", async () => {
   const socket = join(folder.path, "s");
   const disk = folder.file("disk", 65_536);
   const serve = (...args: string[]) => runCli(["serve", "vhost-user-blk", ...args]);
+  const qcow2 = folder.file("qcow2", 65_536);
+  Deno.writeFileSync(qcow2, Uint8Array.of(0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3, ...new Uint8Array(1016)));
+  const locked = folder.file("locked", 65_536);
+  await using holder = await openDevice(locked);
+  await using _server = serveVhostUserBlk(holder, join(folder.path, "other"));
   for (
     const [args, status, message] of [
       [[disk], 2, /^Cannot serve without a socket/],
@@ -106,6 +111,10 @@ Deno.test("what cannot be served is one line and a status", async () => {
       ],
       [["--socket", socket, "--workers=2", "memory:1MiB"], 2, /belongs to one Worker/],
       [["--socket", socket, "--driver", "linux_aio", "memory:1MiB"], 2, /prefix names driver memory/],
+      [["--socket", socket, "--format=qcow2", disk], 2, /^Cannot use --format qcow2: wanted raw$/m],
+      [["--socket", socket, qcow2], 1, /it is a qcow2 image, .*--format raw/],
+      [["--socket", socket, locked], 1, new RegExp(`deno \\(process ${Deno.pid}\\) writes to it; .*--no-lock`)],
+      [["--socket", socket, "--readonly", locked], 1, /writes to it; .*--no-lock/],
       [["--socket", socket, "--serial", "much too long for a serial", disk], 2, /20 ASCII/],
     ] as const
   ) {
@@ -114,7 +123,7 @@ Deno.test("what cannot be served is one line and a status", async () => {
     assert.equal(code, status, stderr);
     assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
   }
-  assert.deepEqual(folder.names(), ["disk", "empty"]);
+  assert.deepEqual(folder.names(), ["disk", "empty", "locked", "other", "qcow2"]);
 });
 
 testWhen(loopDevices(), "a disk that somebody holds is not served, but may be with --readonly", async () => {

@@ -1,0 +1,85 @@
+import { serialBytes } from "../blk/mod.ts";
+import { isQueueSize } from "../virtio/mod.ts";
+
+/**
+ * Queues offered unless asked otherwise. One that is not used costs nothing, and QEMU refuses a server that offers fewer
+ * than the guest has processors.
+ */
+export const DEFAULT_QUEUE_COUNT = 16;
+
+/** Most queues: what fits the index of vhost-user's descriptor messages, as few as any guest has processors. */
+export const MAX_QUEUE_COUNT = 256;
+
+/** Entries of the largest ring: VIRTQUEUE_MAX_SIZE of QEMU. */
+export const MAX_SERVED_QUEUE_SIZE = 1024;
+
+/** Entries of the largest ring unless asked otherwise: QEMU 10 has rings of 1024, whatever its `queue-size`. */
+export const DEFAULT_QUEUE_SIZE: number = MAX_SERVED_QUEUE_SIZE;
+
+/** How a disk is served. */
+export interface ServeBlkOptions {
+  /** Queues that the guest may use, 1 to 256. Default 16; those that are not used cost nothing. */
+  readonly queueCount?: number;
+  /** Entries of the largest ring, a power of two from 2 to 1,024. Default 1,024; smaller ones are served as well. */
+  readonly queueSize?: number;
+  /** Serial number that the guest sees, at most 20 ASCII characters. Default `"plugio"`. */
+  readonly serial?: string;
+  /**
+   * Take the locks that QEMU takes on an image, for as long as it is served, and refuse one that another program writes
+   * to, or with a device that is open for writing, one that another program keeps writers away from. Default true.
+   */
+  readonly lock?: boolean;
+  /**
+   * `"raw"`: the bytes of the target are the disk, also where they begin as an image of another format does, which is refused
+   * otherwise.
+   */
+  readonly format?: "raw";
+  /**
+   * True: the guest is told of a write-back cache and flushes it. False: a write is durable when it is answered. The guest
+   * may change it. Default true.
+   */
+  readonly writeBack?: boolean;
+  /** Join neighbouring requests of one pass. Default true. */
+  readonly merge?: boolean;
+  /** Tell the guest once at the end of a plugged section, not once per answer. Default true. */
+  readonly deferNotify?: boolean;
+  /**
+   * Submit a pass over a queue after 1, 2, 4 … requests, so that an idle disk starts on the first while the others are
+   * prepared. False: one submit a pass. Default true.
+   */
+  readonly shares?: boolean;
+  /**
+   * Look at the queues for a short, adaptive time before sleeping, while few requests are in flight. Pays where a look is
+   * cheaper than a wake-up, and costs a processor. Default false.
+   */
+  readonly poll?: boolean;
+  /**
+   * While the guest is at work, sleep for it and for the disk in one system call, at most a millisecond at a time, instead of
+   * in the event loop: the way to serve, for a Worker that does little else. It is left out while the same Worker
+   * serves two disks. Default true.
+   */
+  readonly block?: boolean;
+  /** Receives one line for each thing worth knowing: front ends that come and go, refusals, broken queues. */
+  readonly log?: (line: string) => void;
+}
+
+/** The options with their defaults, checked; plain data but for the log, to be sent to Workers. */
+export type CheckedServeOptions = Required<Omit<ServeBlkOptions, "log" | "format">> & { readonly format: "raw" | null };
+
+/** Checks options and fills in defaults. Throws RangeError. */
+export function checkServeOptions(options: ServeBlkOptions): CheckedServeOptions {
+  const { queueCount = DEFAULT_QUEUE_COUNT, queueSize = DEFAULT_QUEUE_SIZE, serial = "plugio" } = options;
+  if (!(Number.isInteger(queueCount) && queueCount >= 1 && queueCount <= MAX_QUEUE_COUNT)) {
+    throw new RangeError(`Cannot serve ${queueCount} queues: wanted an integer from 1 to ${MAX_QUEUE_COUNT}`);
+  }
+  if (!isQueueSize(queueSize) || queueSize < 2 || queueSize > MAX_SERVED_QUEUE_SIZE) {
+    throw new RangeError(
+      `Cannot serve queues of ${queueSize} entries: wanted a power of two from 2 to ${MAX_SERVED_QUEUE_SIZE}`,
+    );
+  }
+  serialBytes(serial);
+  const { writeBack = true, merge = true, deferNotify = true, shares = true, poll = false, block = true } = options;
+  const { lock = true, format = null } = options;
+  if (format !== null && format !== "raw") throw new RangeError(`Cannot serve format ${format}: wanted raw`);
+  return { queueCount, queueSize, serial, lock, format, writeBack, merge, deferNotify, shares, poll, block };
+}
