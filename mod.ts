@@ -29,6 +29,14 @@ export {
   WAIT_MODES,
   type WaitMode,
 } from "./core/block.ts";
+export type {
+  BounceBlock,
+  BounceLine,
+  BounceLineOptions,
+  BouncePool,
+  BouncePoolOptions,
+  Segment,
+} from "./core/bounce.ts";
 export type { DeferredCall } from "./core/call_list.ts";
 export { BlockDevice } from "./core/device.ts";
 export { describeErrno, errnoName } from "./core/errno.ts";

@@ -1,4 +1,5 @@
 import type { BatchMode } from "./batching.ts";
+import type { BouncePool } from "./bounce.ts";
 import type { MemorySource, OwnedMemory } from "./memory.ts";
 import type { IoRequest } from "./request.ts";
 import type { QueueStats } from "./stats.ts";
@@ -69,6 +70,8 @@ export interface Backend {
   readonly registrar: unknown;
   /** Memory that this driver reaches straight. */
   readonly memory: MemorySource;
+  /** Memory that foreign buffers bounce through; devices with one queue share it. The driver disposes of it. */
+  readonly bounce: BouncePool;
   /**
    * True when requests may also point at memory that something else has mapped into this process, such as that of a
    * virtual machine: everything behind the kernel's own calls. Absent means false.

@@ -1,71 +1,115 @@
+import { startBackground } from "./background.ts";
 import { Fifo } from "./fifo.ts";
 import { invariant } from "./invariant.ts";
+import { BOUNCE_IDLE_MS, BOUNCE_POOL_BYTES, BOUNCE_QUEUE_BYTES } from "./limits.ts";
 import type { MemorySource, OwnedMemory } from "./memory.ts";
+import { blockBytes, type BounceBlock, orderOf, Segment } from "./segment.ts";
 
-/** Smallest block: a page, which satisfies every alignment that direct I/O asks for. */
-const MIN_BLOCK_BYTES = 4096;
+export type { BounceBlock, Segment } from "./segment.ts";
 
-/** A piece of the pool, aligned to a page. */
-export interface BounceBlock {
-  /** Memory that the block lies in. */
-  readonly memory: OwnedMemory;
-  /** Bytes from the start of the memory. */
-  readonly byteOffset: number;
-  /** Length in bytes, a power of two of pages. */
-  readonly byteLength: number;
+/** First piece of memory of a pool: what a request of a page needs is there in 50 µs, where 4 MiB take 3 ms. */
+const MIN_SEGMENT_BYTES = 64 * 1024;
+
+/** Largest piece of memory, so that what is not used any more can be given back in pieces. */
+const MAX_SEGMENT_BYTES = 512 * 1024;
+
+/** How a pool is set up. */
+export interface BouncePoolOptions {
+  /** Where its memory comes from. */
+  readonly source: MemorySource;
+  /** Registers memory with the kernel; returns what the user should know where that was refused. */
+  readonly register?: (memory: OwnedMemory) => string | null;
+  /** Undoes what `register`, or the source, told a kernel or server of memory; called before it is freed. */
+  readonly unregister?: (memory: OwnedMemory) => void;
+  /** Bytes that are not given back while the pool is open: for memory that is dear to map. Default 0. */
+  readonly keptBytes?: number;
+  /** Bytes that one device has at once. Default: BOUNCE_POOL_BYTES. */
+  readonly deviceBytes?: number;
+  /** Bytes of memory beyond which only a device that has none gets a block. Default: BOUNCE_QUEUE_BYTES. */
+  readonly queueBytes?: number;
 }
 
-interface Waiter {
-  readonly byteLength: number;
-  readonly ready: (block: BounceBlock) => void;
+/** How one device uses a pool. */
+export interface BounceLineOptions {
+  /** Its memory is worth being registered. Default false. */
+  readonly registers?: boolean;
 }
 
 /**
- * A bounded pool of aligned blocks that the data of foreign buffers passes through: a buddy system over one piece of
- * memory, taken on first use. Whoever finds it empty waits in order, so that one large request cannot starve.
+ * Aligned blocks that the data of foreign buffers passes through, for all devices of a queue. Memory comes in segments:
+ * the first is small, further ones come as they are needed, and what was not used for a while is given back.
+ *
+ * Each device has a line of its own. It may have so many bytes at once and waits for itself beyond that, so that a
+ * device that hangs holds up no other. Where the whole pool is at its bound, devices get memory in turns; one that has
+ * none always gets a block, or it would wait for what others do.
  */
 export class BouncePool {
-  readonly #source: MemorySource;
-  readonly #prepare: (memory: OwnedMemory) => void;
-  readonly #capacity: number;
-  /** Free blocks by order; a Set finds and removes a buddy in constant time. */
-  readonly #free: Set<number>[];
-  readonly #waiting = new Fifo<Waiter>(16);
-  #memory: OwnedMemory | null = null;
+  /** Bytes that one device has at once. */
+  readonly deviceBytes: number;
+  readonly #options: BouncePoolOptions;
+  readonly #queueBytes: number;
+  #segments: Segment[] = [];
+  #mappedBytes = 0;
+  /** Lines whose first waiter found no room, in turn. */
+  readonly #short = new Fifo<BounceLine>(16);
   #serving = false;
+  #isWatched = false;
+  #note: string | null = null;
 
-  /** Makes a pool of `capacity` bytes (a power of two) from `source`; `prepare` sees the memory once, to register it. */
-  constructor(source: MemorySource, capacity: number, prepare: (memory: OwnedMemory) => void) {
-    this.#source = source;
-    this.#prepare = prepare;
-    this.#capacity = capacity;
-    this.#free = Array.from({ length: orderOf(capacity) + 1 }, () => new Set<number>());
+  /** Makes an empty pool. */
+  constructor(options: BouncePoolOptions) {
+    const { deviceBytes = BOUNCE_POOL_BYTES, queueBytes = BOUNCE_QUEUE_BYTES } = options;
+    this.#options = options;
+    this.#queueBytes = queueBytes;
+    this.deviceBytes = deviceBytes;
   }
 
-  /** The pool's memory, once there is any. */
-  get memory(): OwnedMemory | null {
-    return this.#memory;
+  /** Bytes of its memory now. */
+  get mappedBytes(): number {
+    return this.#mappedBytes;
   }
 
-  /** Calls `ready` with a block of at least `byteLength` bytes: at once, or when one is given back. */
-  acquire(byteLength: number, ready: (block: BounceBlock) => void): void {
-    invariant(byteLength <= this.#capacity, `Cannot bounce ${byteLength} bytes: wanted at most ${this.#capacity}`);
-    const block = this.#waiting.size === 0 ? this.#take(byteLength) : null;
-    if (block === null) this.#waiting.push({ byteLength, ready });
-    else ready(block);
+  /** What the user should know of memory that was not registered, or null. */
+  get note(): string | null {
+    return this.#note;
   }
 
-  /** Gives a block back and serves whoever waits. */
-  release(block: BounceBlock): void {
-    let order = orderOf(block.byteLength);
-    let { byteOffset } = block;
-    while (order < this.#free.length - 1 && this.#free[order]!.delete(byteOffset ^ blockBytes(order))) {
-      byteOffset &= ~blockBytes(order);
-      order++;
+  /** The line of one more device. */
+  newLine(options: BounceLineOptions = {}): BounceLine {
+    return new BounceLine(this, options.registers ?? false);
+  }
+
+  /** True where `line` would have too much with `byteLength` bytes more. */
+  isOver({ takenBytes }: BounceLine, byteLength: number): boolean {
+    return takenBytes > 0 && takenBytes + blockBytes(orderOf(byteLength)) > this.deviceBytes;
+  }
+
+  /**
+   * A block for `line`, or null where it has to wait: then the line is told of it in its turn, unless it waits for
+   * itself. Throws where there is no memory, and nothing to wait for.
+   */
+  take(line: BounceLine, byteLength: number, inTurn: boolean): BounceBlock | null {
+    if (this.isOver(line, byteLength)) return null;
+    const order = orderOf(byteLength);
+    const mayTake = inTurn || this.#short.size === 0 || line.takenBytes === 0;
+    const block = mayTake ? this.#find(order) ?? this.#grow(line, order) : null;
+    if (block === null) {
+      if (!inTurn) this.#wait(line);
+      return null;
     }
-    this.#free[order]!.add(byteOffset);
+    line.takenBytes += block.byteLength;
+    const { segment } = block;
+    if (line.registers && !segment.triedToRegister) this.#register(segment);
+    return block;
+  }
+
+  /** Takes a block back and serves whoever waits. */
+  give(line: BounceLine, block: BounceBlock): void {
+    line.takenBytes -= block.byteLength;
+    block.segment.give(block);
+    if (line.waits) this.#wait(line);
     // A waiter that gives its block back at once is served by the loop that runs, not by one inside of it.
-    if (this.#serving) return;
+    if (this.#serving || this.#short.size === 0) return;
     this.#serving = true;
     try {
       this.#serve();
@@ -74,42 +118,167 @@ export class BouncePool {
     }
   }
 
+  /** Gives back what was not used since the last sweep; false when there is no memory left. */
+  sweep(): boolean {
+    let kept = this.#options.keptBytes ?? 0;
+    this.#keep((segment) => segment.used || (kept -= segment.byteLength) >= 0);
+    for (const segment of this.#segments) segment.used = !segment.isFree;
+    return this.#segments.length > 0;
+  }
+
+  /** Gives back what is free beyond `byteLength` bytes. */
+  shrink(byteLength: number): void {
+    let left = byteLength;
+    this.#keep((segment) => (left -= segment.byteLength) >= 0);
+  }
+
+  /** Gives everything back that nothing may still write to. */
+  dispose(): void {
+    this.shrink(0);
+  }
+
   #serve(): void {
-    for (let waiter = this.#waiting.shift(); waiter !== null; waiter = this.#waiting.shift()) {
-      const next = this.#take(waiter.byteLength);
-      if (next === null) return this.#waiting.unshift(waiter);
-      waiter.ready(next);
+    for (let line = this.#short.shift(); line !== null; line = this.#short.shift()) {
+      line.isShort = false;
+      const served = line.serve();
+      if (served === "no room") {
+        line.isShort = true;
+        return this.#short.unshift(line);
+      }
+      if (served === "more") this.#wait(line);
     }
   }
 
-  #take(byteLength: number): BounceBlock | null {
-    const memory = this.#memory ?? this.#open();
-    const wanted = orderOf(byteLength);
-    let order = wanted;
-    while (order < this.#free.length && this.#free[order]!.size === 0) order++;
-    if (order === this.#free.length) return null;
-    const byteOffset = this.#free[order]!.values().next().value!;
-    this.#free[order]!.delete(byteOffset);
-    while (order > wanted) {
-      order--;
-      this.#free[order]!.add(byteOffset + blockBytes(order));
+  #wait(line: BounceLine): void {
+    if (line.isShort) return;
+    line.isShort = true;
+    this.#short.push(line);
+  }
+
+  #find(order: number): BounceBlock | null {
+    // The oldest first, so that the others come free.
+    for (const segment of this.#segments) {
+      const block = segment.take(order);
+      if (block !== null) return block;
     }
-    return { memory, byteOffset, byteLength: blockBytes(wanted) };
+    return null;
   }
 
-  #open(): OwnedMemory {
-    const memory = this.#source.allocate(this.#capacity, MIN_BLOCK_BYTES);
-    this.#prepare(memory);
-    this.#free.at(-1)!.add(0);
-    this.#memory = memory;
-    return memory;
+  #grow(line: BounceLine, order: number): BounceBlock | null {
+    const wanted = blockBytes(order);
+    const room = this.#queueBytes - this.#mappedBytes;
+    if (room < wanted && line.takenBytes > 0) return null;
+    // As much again as there is, within the bounds; beyond them no more than the one block.
+    const doubled = Math.max(MIN_SEGMENT_BYTES, blockBytes(orderOf(this.#mappedBytes)));
+    const usual = Math.min(doubled, MAX_SEGMENT_BYTES, this.deviceBytes);
+    const byteLength = Math.max(wanted, room < usual ? 0 : usual);
+    let memory: OwnedMemory;
+    try {
+      memory = this.#options.source.allocate(byteLength, blockBytes(0));
+    } catch (error) {
+      if (this.#segments.every((segment) => segment.isFree)) throw error;
+      return null;
+    }
+    const segment = new Segment(memory, byteLength);
+    this.#segments.push(segment);
+    this.#mappedBytes += byteLength;
+    this.#watch();
+    return segment.take(order);
+  }
+
+  #register(segment: Segment): void {
+    segment.triedToRegister = true;
+    this.#note = this.#options.register?.(segment.memory) ?? this.#note;
+  }
+
+  /** Frees the segments that are free and for which `isKept` says so. */
+  #keep(isKept: (segment: Segment) => boolean): void {
+    this.#segments = this.#segments.filter((segment) => {
+      if (!segment.isFree || segment.memory.holds > 0 || isKept(segment)) return true;
+      this.#mappedBytes -= segment.byteLength;
+      this.#options.unregister?.(segment.memory);
+      segment.memory[Symbol.dispose]();
+      return false;
+    });
+  }
+
+  #watch(): void {
+    if (this.#isWatched) return;
+    this.#isWatched = true;
+    startBackground(() => {
+      this.#isWatched = false;
+      if (this.sweep()) this.#watch();
+    }, BOUNCE_IDLE_MS);
   }
 }
 
-function orderOf(byteLength: number): number {
-  return Math.max(0, Math.ceil(Math.log2(byteLength / MIN_BLOCK_BYTES)));
+interface Waiter {
+  readonly byteLength: number;
+  readonly ready: (block: BounceBlock) => void;
+  readonly failed: (error: unknown) => void;
 }
 
-function blockBytes(order: number): number {
-  return MIN_BLOCK_BYTES << order;
+/** What one device has of a pool, and who waits for it there, in order. */
+export class BounceLine {
+  /** Its memory is worth being registered. */
+  readonly registers: boolean;
+  /** Bytes that it has; the pool counts. */
+  takenBytes = 0;
+  /** True while it stands in the pool's line of lines; the pool's. */
+  isShort = false;
+  readonly #pool: BouncePool;
+  readonly #waiting = new Fifo<Waiter>(4);
+
+  /** Made by {@link BouncePool.newLine}. */
+  constructor(pool: BouncePool, registers: boolean) {
+    this.#pool = pool;
+    this.registers = registers;
+  }
+
+  /** True while somebody waits. */
+  get waits(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  /**
+   * Calls `ready` with a block of at least `byteLength` bytes: at once, or when one is given back. Calls `failed` where
+   * there is no memory and nothing to wait for.
+   */
+  acquire(byteLength: number, ready: (block: BounceBlock) => void, failed: (error: unknown) => void): void {
+    const { deviceBytes } = this.#pool;
+    invariant(byteLength <= deviceBytes, `Cannot bounce ${byteLength} bytes: wanted at most ${deviceBytes}`);
+    if (this.#waiting.size > 0) return this.#waiting.push({ byteLength, ready, failed });
+    let block: BounceBlock | null;
+    try {
+      block = this.#pool.take(this, byteLength, false);
+    } catch (error) {
+      return failed(error);
+    }
+    if (block === null) this.#waiting.push({ byteLength, ready, failed });
+    else ready(block);
+  }
+
+  /** Gives a block back and serves whoever waits. */
+  release(block: BounceBlock): void {
+    this.#pool.give(this, block);
+  }
+
+  /** Serves the first waiter, in the line's turn; the pool's. */
+  serve(): "no room" | "more" | "done" {
+    const waiter = this.#waiting.shift()!;
+    let block: BounceBlock | null;
+    try {
+      block = this.#pool.take(this, waiter.byteLength, true);
+    } catch (error) {
+      waiter.failed(error);
+      return this.waits ? "more" : "done";
+    }
+    if (block === null) {
+      this.#waiting.unshift(waiter);
+      // What it waits for is its own: its next release brings it back.
+      return this.#pool.isOver(this, waiter.byteLength) ? "done" : "no room";
+    }
+    waiter.ready(block);
+    return this.waits ? "more" : "done";
+  }
 }

@@ -1,17 +1,16 @@
 import type { Backend } from "./block.ts";
-import { BouncePool } from "./bounce.ts";
+import type { BounceLine } from "./bounce.ts";
 import { invariant } from "./invariant.ts";
-import { BOUNCE_POOL_BYTES } from "./limits.ts";
 import { addHigh, addLow, type OwnedMemory } from "./memory.ts";
 import type { IoRequest } from "./request.ts";
 
 /** Smallest alignment of allocated buffers: a cache line, so that two of them never share one. */
 const MIN_ALIGN_BYTES = 64;
 
-/** The memory of one device: buffers handed out, and the pool that foreign buffers bounce through. */
+/** The memory of one device: buffers handed out, and its line at the pool that foreign buffers bounce through. */
 export class DeviceBuffers {
   /** Blocks for foreign buffers. */
-  readonly bounce: BouncePool;
+  readonly bounce: BounceLine;
   readonly #backend: Backend;
   readonly #memoryMask: number;
   readonly #memories = new Set<OwnedMemory>();
@@ -20,7 +19,14 @@ export class DeviceBuffers {
   constructor(backend: Backend) {
     this.#backend = backend;
     this.#memoryMask = backend.info.alignment.memory - 1;
-    this.bounce = new BouncePool(backend.memory, BOUNCE_POOL_BYTES, (memory) => this.#adopt(memory));
+    // The kernel looks pages up for each direct I/O to memory that is not registered; others copy in any case.
+    this.bounce = backend.bounce.newLine({ registers: backend.info.direct });
+  }
+
+  /** What the user should know: what the driver says, and of bounce memory that is not registered. */
+  get notes(): readonly string[] {
+    const { notes, bounce, info } = this.#backend;
+    return bounce.note === null || !info.direct ? notes : [...notes, bounce.note];
   }
 
   /** Maps `count` buffers of `byteLength` bytes in one piece. */
@@ -33,7 +39,8 @@ export class DeviceBuffers {
     const alignment = Math.max(this.#memoryMask + 1, MIN_ALIGN_BYTES);
     const stride = Math.ceil(byteLength / alignment) * alignment;
     const memory = this.#backend.memory.allocate(count * stride, alignment);
-    this.#adopt(memory);
+    this.#backend.register(memory);
+    this.#memories.add(memory);
     const { bytes } = memory;
     return Array.from({ length: count }, (_, index) => bytes.subarray(index * stride, index * stride + byteLength));
   }
@@ -78,10 +85,5 @@ export class DeviceBuffers {
     request.addressHigh = addHigh(memory.addressLow, memory.addressHigh, byteOffset);
     // An index of another queue's table would name somebody else's memory.
     request.registeredIndex = memory.registeredWith === this.#backend.registrar ? memory.registeredIndex : -1;
-  }
-
-  #adopt(memory: OwnedMemory): void {
-    this.#backend.register(memory);
-    this.#memories.add(memory);
   }
 }

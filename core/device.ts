@@ -82,7 +82,7 @@ export class BlockDevice implements AsyncDisposable {
 
   /** What happened on opening and allocating that the user may want to know, such as registration that was refused. */
   get notes(): readonly string[] {
-    return this.#backend.notes;
+    return this.#buffers.notes;
   }
 
   /** True once the queue behind the device is unusable: every request fails with kind `broken` from then on. */

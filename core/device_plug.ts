@@ -9,6 +9,7 @@
  * @module
  */
 import type { Backend, BlockLimits, TargetInfo } from "./block.ts";
+import type { BouncePool } from "./bounce.ts";
 import { InvariantError } from "./invariant.ts";
 import type { MemorySource, OwnedMemory } from "./memory.ts";
 import { plug, plugCall, plugDepth, unplug } from "./plug.ts";
@@ -34,6 +35,7 @@ export class DevicePlug implements Backend {
   readonly stats: QueueStats;
   readonly registrar: unknown;
   readonly memory: MemorySource;
+  readonly bounce: BouncePool;
   readonly reachesAllMemory: boolean;
   readonly notes: readonly string[];
   readonly #inner: Backend;
@@ -53,6 +55,7 @@ export class DevicePlug implements Backend {
     this.stats = inner.stats;
     this.registrar = inner.registrar;
     this.memory = inner.memory;
+    this.bounce = inner.bounce;
     this.reachesAllMemory = inner.reachesAllMemory === true;
     this.notes = inner.notes;
   }

@@ -2,6 +2,7 @@ import { type DeferCall, deferCallFor } from "./batching.ts";
 import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "./block.ts";
 import { DEFERRED_SUBMITS, type DeferredSubmit } from "./deferred.ts";
 import { drained, undrainedError } from "./drain.ts";
+import type { BouncePool } from "./bounce.ts";
 import { DEFAULT_DRAIN_MS, MAX_IOVECS, MAX_OFFSET_BYTES } from "./limits.ts";
 import type { MemorySource, OwnedMemory } from "./memory.ts";
 import type { CompletionPump } from "./pump.ts";
@@ -42,6 +43,8 @@ export interface FileDeviceParts<Queue> {
   readonly registrar: unknown;
   /** Memory that the driver reaches straight. */
   readonly memory: MemorySource;
+  /** The queue's memory for foreign buffers. */
+  readonly bounce: BouncePool;
 }
 
 /**
@@ -58,6 +61,7 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
   readonly completionFd: number;
   readonly registrar: unknown;
   readonly memory: MemorySource;
+  readonly bounce: BouncePool;
   readonly reachesAllMemory = true;
   readonly notes: string[] = [];
   readonly isDevice: boolean;
@@ -78,7 +82,7 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
 
   /** Makes the device; `batch` decides when its requests are submitted. */
   constructor(parts: FileDeviceParts<Queue>, { batch = "auto" }: OpenOptions) {
-    const { file, queue, pump, completionFd, registrar, memory } = parts;
+    const { file, queue, pump, completionFd, registrar, memory, bounce } = parts;
     this.#file = file;
     this.#pump = pump;
     this.completionFd = completionFd;
@@ -91,6 +95,7 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
     this.isDevice = file.info.kind === "block device";
     this.registrar = registrar;
     this.memory = memory;
+    this.bounce = bounce;
     this.stats = queue.stats;
     this.limits = { maxInflight: queue.maxInflight, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs: MAX_IOVECS };
   }

@@ -9,8 +9,14 @@ export const MAX_OFFSET_BYTES = Number.MAX_SAFE_INTEGER;
 /** iovecs in one vectored request: UIO_MAXIOV of linux/uio.h. */
 export const MAX_IOVECS = 1024;
 
-/** Bytes of the pool that foreign buffers bounce through, per device; a power of two. Bounds locked memory. */
+/** Bytes that foreign buffers of one device bounce through at once; a power of two. Bounds locked memory. */
 export const BOUNCE_POOL_BYTES = 4 * 1024 * 1024;
+
+/** The same for all devices of one queue, beyond which a device that has nothing yet gets a block and no other. */
+export const BOUNCE_QUEUE_BYTES = 32 * 1024 * 1024;
+
+/** Milliseconds after which bounce memory that was not used is looked at; at the second look it is given back. */
+export const BOUNCE_IDLE_MS = 1_000;
 
 /** Largest piece in which a foreign buffer bounces; longer requests are cut and run side by side. */
 export const BOUNCE_CHUNK_BYTES = 256 * 1024;

@@ -1,5 +1,5 @@
 import type { Backend } from "./block.ts";
-import type { BounceBlock, BouncePool } from "./bounce.ts";
+import type { BounceBlock, BounceLine } from "./bounce.ts";
 import { startDeadline } from "./deadline.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
@@ -47,11 +47,11 @@ export class PendingOperation {
 export class PromiseQueue {
   readonly #backend: Backend;
   readonly #pool: PendingOperation[] = [];
-  readonly #bounce: BouncePool;
+  readonly #bounce: BounceLine;
   readonly #onComplete = (request: IoRequest, result: number) => this.#complete(request, result);
 
   /** Makes the promise face over `backend`; foreign buffers pass through `bounce`. */
-  constructor(backend: Backend, bounce: BouncePool) {
+  constructor(backend: Backend, bounce: BounceLine) {
     this.#backend = backend;
     this.#bounce = bounce;
   }

@@ -199,19 +199,17 @@ export class Transfers {
     const { bounce } = this.#buffers;
     const promise = this.#promises.open(operation, options);
     this.#waiting.add(operation);
-    try {
-      bounce.acquire(byteLength, (block) => {
-        operation.block = block;
-        const launched = this.#launch(operation, () => prepare(block));
-        settled();
-        if (!launched) bounce.release(block);
-      });
-    } catch (error) {
-      // No memory for the pool itself: nobody will call back, and close must not wait for it.
-      if (!this.#waiting.has(operation)) throw error;
+    const ready = (block: BounceBlock) => {
+      operation.block = block;
+      const launched = this.#launch(operation, () => prepare(block));
+      settled();
+      if (!launched) bounce.release(block);
+    };
+    const failed = (error: unknown) => {
       this.#launch(operation, () => error);
       settled();
-    }
+    };
+    bounce.acquire(byteLength, ready, failed);
     return promise;
   }
 

@@ -1,10 +1,11 @@
 import { type DeferCall, deferCallFor } from "../../core/batching.ts";
 import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
+import { BouncePool } from "../../core/bounce.ts";
 import { checkQueueDepth } from "../../core/check.ts";
 import { DEFERRED_SUBMITS, type DeferredSubmit } from "../../core/deferred.ts";
 import { drained, undrainedError } from "../../core/drain.ts";
 import { StorageError } from "../../core/errors.ts";
-import { DEFAULT_DRAIN_MS, DEFAULT_QUEUE_DEPTH, MAX_OFFSET_BYTES } from "../../core/limits.ts";
+import { BOUNCE_POOL_BYTES, DEFAULT_DRAIN_MS, DEFAULT_QUEUE_DEPTH, MAX_OFFSET_BYTES } from "../../core/limits.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
 import { CompletionPump } from "../../core/pump.ts";
 import type { IoRequest } from "../../core/request.ts";
@@ -49,6 +50,7 @@ class BlkioDevice implements Backend, QueueOwner {
   readonly stats: QueueStats;
   readonly registrar: unknown = this;
   readonly memory: RegionMemorySource;
+  readonly bounce: BouncePool;
   readonly completionFd: number;
   readonly notes: string[] = [];
   readonly granularity: number;
@@ -89,6 +91,13 @@ class BlkioDevice implements Backend, QueueOwner {
     this.stats = this.#queue.stats;
     this.limits = { maxInflight: queueDepth, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs };
     this.memory = new RegionMemorySource(session.blkio, this.target, session.needs, () => this.#queue.checkLink());
+    this.bounce = new BouncePool({
+      source: this.memory,
+      unregister: (memory) => this.memory.unmap(memory),
+      // One device, and regions are few: no more than it may have at once, and not taken from a server each second.
+      queueBytes: BOUNCE_POOL_BYTES,
+      keptBytes: BOUNCE_POOL_BYTES,
+    });
     this.#defer = deferCallFor(batch);
     this.#submit = DEFERRED_SUBMITS[batch];
     this.#wakeup = wait === "block" ? null : this.#openWakeup(options);
@@ -186,6 +195,7 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#watch.stop();
     this.#queue.stop();
     this.#pump.stop();
+    this.bounce.dispose();
     this.memory.unmapAll();
     this.#wakeup?.[Symbol.dispose]();
     this.#waitSet?.[Symbol.dispose]();

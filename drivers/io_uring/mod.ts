@@ -1,14 +1,12 @@
 import type { Backend, OpenOptions } from "../../core/block.ts";
 import { checkQueueDepth } from "../../core/check.ts";
-import { Errno, errnoName } from "../../core/errno.ts";
 import { FileDevice } from "../../core/file_device.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
-import { formatSize } from "../../core/units.ts";
-import { lockedMemoryLimit } from "../../ffi/libc/mod.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
 import type { IoUringQueue } from "./queue.ts";
+import { registerMemory, unregisterMemory } from "./registered.ts";
 import type { QueueFile } from "./sqe.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
@@ -36,8 +34,8 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
   readonly #memories = new Set<OwnedMemory>();
 
   constructor(file: FileTarget, shared: SharedQueue, options: OpenOptions) {
-    const { queue, pump, completionFd, ring } = shared;
-    super({ file, queue, pump, completionFd, registrar: ring, memory: pageMemory }, options);
+    const { queue, pump, completionFd, ring, bounce } = shared;
+    super({ file, queue, pump, completionFd, registrar: ring, memory: pageMemory, bounce }, options);
     this.#shared = shared;
     this.discardWay = this.isDevice && ring.supports(U.IORING_OP_URING_CMD.value) ? "command" : "punch";
     const index = ring.addFile(file.fd);
@@ -47,28 +45,13 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
   }
 
   register(memory: OwnedMemory): void {
-    const index = this.#shared.ring.addBuffer(memory);
-    if (index >= 0) {
-      memory.registeredIndex = index;
-      memory.registeredWith = this.registrar;
-      this.#memories.add(memory);
-    } else if (index === -Errno.ENOMEM) {
-      const { soft } = lockedMemoryLimit();
-      const limit = soft === Infinity ? "unlimited" : formatSize(soft);
-      this.notes.push(
-        `${formatSize(memory.byteLength)} of buffers are not registered: need ${formatSize(memory.byteLength)} of ` +
-          `locked memory, limit ${limit}; used by address instead`,
-      );
-    } else if (index !== -Errno.EOPNOTSUPP) {
-      this.notes.push(`Buffers are not registered (${errnoName(-index)}): used by address instead`);
-    }
+    const note = registerMemory(this.#shared.ring, memory);
+    if (note !== null) this.notes.push(note);
+    if (memory.registeredWith === this.registrar) this.#memories.add(memory);
   }
 
   unregister(memory: OwnedMemory): void {
-    if (!this.#memories.delete(memory)) return;
-    this.#shared.ring.removeBuffer(memory.registeredIndex);
-    memory.registeredIndex = -1;
-    memory.registeredWith = null;
+    if (this.#memories.delete(memory)) unregisterMemory(this.#shared.ring, memory);
   }
 
   protected detach(): void {

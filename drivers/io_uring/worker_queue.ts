@@ -1,4 +1,5 @@
 import type { OpenOptions, WaitMode } from "../../core/block.ts";
+import { BouncePool } from "../../core/bounce.ts";
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
 import { CompletionPump } from "../../core/pump.ts";
@@ -9,10 +10,12 @@ import { SharedTable } from "../../core/shared_table.ts";
 import { LURING_EVENTS } from "../../core/trace.ts";
 import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
+import { pageMemory } from "../../ffi/memory.ts";
 import { Timer } from "../../ffi/timer.ts";
 import { openEventWakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import { IoUringQueue } from "./queue.ts";
+import { registerMemory, unregisterMemory } from "./registered.ts";
 import { WakeChain } from "./wake_chain.ts";
 
 /** Entries of the submission queue: beyond it a section submits early. Small, so that it stays in the first cache. */
@@ -44,6 +47,8 @@ export interface SharedQueue {
   readonly pump: CompletionPump;
   /** The eventfd that its completions signal; −1 where there is none. */
   readonly completionFd: number;
+  /** Its memory for foreign buffers. */
+  readonly bounce: BouncePool;
 }
 
 interface Entry extends SharedQueue {
@@ -97,12 +102,19 @@ function openQueue(key: QueueKey): Entry {
   }
   stack.move();
   const completionFd = key.wait === "event" && event !== null ? event.fd : -1;
-  return { ring, queue, pump, completionFd, wakeup, timer };
+  const bounce = new BouncePool({
+    source: pageMemory,
+    register: (memory) => registerMemory(ring, memory),
+    unregister: (memory) => unregisterMemory(ring, memory),
+  });
+  return { ring, queue, pump, completionFd, bounce, wakeup, timer };
 }
 
 function closeQueue(entry: Entry): void {
   entry.queue.stop();
   entry.pump.stop();
+  // Before the ring: the kernel gives the locked memory of a closed ring back a little later.
+  entry.bounce.dispose();
   // The eventfd closes after the ring that signals it.
   entry.ring[Symbol.dispose]();
   entry.wakeup?.[Symbol.dispose]();

@@ -46,8 +46,8 @@ class AioDevice extends FileDevice<AioFile, AioQueue> implements AioFile {
   readonly #shared: SharedQueue;
 
   constructor(file: FileTarget, shared: SharedQueue, options: OpenOptions) {
-    const { queue, pump, completionFd, context } = shared;
-    super({ file, queue, pump, completionFd, registrar: context, memory: pageMemory }, options);
+    const { queue, pump, completionFd, context, bounce } = shared;
+    super({ file, queue, pump, completionFd, registrar: context, memory: pageMemory, bounce }, options);
     this.#shared = shared;
     this.fd = file.fd;
     this.maxBatch = options.maxBatch ?? MAX_BATCH;

@@ -1,4 +1,5 @@
 import type { OpenOptions, WaitMode } from "../../core/block.ts";
+import { BouncePool } from "../../core/bounce.ts";
 import { DEFAULT_QUEUE_DEPTH } from "../../core/limits.ts";
 import { CompletionPump } from "../../core/pump.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
@@ -6,6 +7,7 @@ import { SharedTable } from "../../core/shared_table.ts";
 import { LAIO_EVENTS } from "../../core/trace.ts";
 import { AioContext } from "../../ffi/libaio/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
+import { pageMemory } from "../../ffi/memory.ts";
 import { Timer } from "../../ffi/timer.ts";
 import { openEventWakeup, threadWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
@@ -31,6 +33,8 @@ export interface SharedQueue {
   readonly wakeup: Wakeup | null;
   /** The eventfd that its completions signal; −1 where there is none to wait for. */
   readonly completionFd: number;
+  /** Its memory for foreign buffers. */
+  readonly bounce: BouncePool;
   /** Keeps the tick going, or null. */
   readonly timer: Timer | null;
 }
@@ -54,9 +58,10 @@ export function acquireQueue(options: OpenOptions): SharedQueue {
  */
 export async function releaseQueue(shared: SharedQueue, leaked = false): Promise<void> {
   if (!contexts.release(shared, leaked)) return;
-  const { queue, pump, context, wakeup, timer } = shared;
+  const { queue, pump, context, wakeup, bounce, timer } = shared;
   queue.stop();
   pump.stop();
+  bounce.dispose();
   try {
     await context.close();
   } finally {
@@ -90,7 +95,7 @@ function openQueue(key: QueueKey): SharedQueue {
   stack.move();
   // A thread that waits in read(2) for it empties it.
   const completionFd = key.wait === "event" && wakeup?.way === "pipe handle" ? event!.fd : -1;
-  return { context, queue, pump, wakeup, completionFd, timer };
+  return { context, queue, pump, wakeup, completionFd, bounce: new BouncePool({ source: pageMemory }), timer };
 }
 
 function openEvent(way: QueueKey["wakeup"], onWake: () => void): { readonly fd: number; readonly wakeup: Wakeup } {

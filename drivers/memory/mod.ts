@@ -1,5 +1,6 @@
 import { type DeferCall, deferCallFor } from "../../core/batching.ts";
 import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
+import { BouncePool } from "../../core/bounce.ts";
 import { startDeadline } from "../../core/deadline.ts";
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
@@ -46,6 +47,7 @@ class MemoryDevice implements Backend {
   readonly stats: QueueStats;
   readonly registrar: unknown = this;
   readonly memory: MemorySource = heapMemory;
+  readonly bounce = new BouncePool({ source: heapMemory });
   readonly notes: readonly string[] = [];
   readonly #disk: DiskModel;
   readonly #queue: MemoryQueue;
@@ -113,7 +115,10 @@ class MemoryDevice implements Backend {
   async close(drainMs: number): Promise<void> {
     const drained = await this.#drain(drainMs);
     this.#disk.devices.delete(this.#queue);
-    if (drained) return this.#queue.stop();
+    if (drained) {
+      this.bounce.dispose();
+      return this.#queue.stop();
+    }
     throw new StorageError({
       kind: "undrained",
       op: "close",

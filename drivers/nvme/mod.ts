@@ -1,4 +1,5 @@
 import { type DeferCall, deferCallFor } from "../../core/batching.ts";
+import type { BouncePool } from "../../core/bounce.ts";
 import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
 import { drained } from "../../core/drain.ts";
 import { Errno } from "../../core/errno.ts";
@@ -101,6 +102,7 @@ class NvmeDevice implements Backend, NamespaceTarget {
   readonly stats: QueueStats;
   readonly registrar: unknown;
   readonly memory: MemorySource;
+  readonly bounce: BouncePool;
   readonly nsid: number;
   readonly blockShift: number;
   readonly sizeBytes: number;
@@ -140,6 +142,7 @@ class NvmeDevice implements Backend, NamespaceTarget {
     };
     this.maxBytes = commandMaxBytes(controller.identity.limits, format, namespace.blockShift);
     this.memory = controller.dma;
+    this.bounce = owner.bounce;
     this.registrar = controller;
     this.stats = shared.queue.stats;
     this.limits = {

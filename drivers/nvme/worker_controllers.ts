@@ -1,4 +1,5 @@
 import type { OpenOptions } from "../../core/block.ts";
+import { BouncePool } from "../../core/bounce.ts";
 import { NvmeController } from "./controller.ts";
 import type { NvmeEnvironment } from "./environment.ts";
 import { queueKey, SharedQueue } from "./shared_queue.ts";
@@ -11,6 +12,8 @@ import { Watchdog } from "./watchdog.ts";
 export class OpenController {
   /** The controller. */
   readonly controller: NvmeController;
+  /** Memory of all its namespaces for foreign buffers. */
+  readonly bounce: BouncePool;
   readonly #environment: NvmeEnvironment;
   readonly #watchdog: Watchdog;
   readonly #queues = new Map<string, Shared<SharedQueue>>();
@@ -20,6 +23,7 @@ export class OpenController {
   private constructor(controller: NvmeController, environment: NvmeEnvironment) {
     this.controller = controller;
     this.#environment = environment;
+    this.bounce = new BouncePool({ source: controller.dma });
     this.#watchdog = new Watchdog(controller, environment.timing);
   }
 
@@ -64,6 +68,7 @@ export class OpenController {
   async close(): Promise<void> {
     await this.controller.tasks.run(this.controller.shutdown());
     this.controller.dispose();
+    this.bounce.dispose();
     for (const shared of this.#leftBehind) shared.dispose();
   }
 }

@@ -1,13 +1,11 @@
-/** The in-flight table, the FIFO and the bounce pool. */
+/** The in-flight table, the FIFO and the finished list. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type BounceBlock, BouncePool } from "../../core/bounce.ts";
 import { Fifo } from "../../core/fifo.ts";
 import { FinishedList } from "../../core/finished.ts";
 import { InflightTable } from "../../core/inflight.ts";
 import { InvariantError } from "../../core/invariant.ts";
 import { IoRequest, Opcode } from "../../core/request.ts";
-import { FakeMemorySource } from "../support/fake_memory.ts";
 
 const newRequest = () => new IoRequest(Opcode.nop, () => {});
 
@@ -131,113 +129,4 @@ Deno.test("finished list: a limited round leaves the rest in front of what a del
   assert.deepEqual([seen, list.count], [[0, 1], 2]);
   assert.equal(list.drain(deliver), 2);
   assert.deepEqual([seen, list.count], [[0, 1, 2, 3], 0]);
-});
-
-/** A pool of `pages` pages and the blocks it has given. */
-function newPool(pages: number): { pool: BouncePool; source: FakeMemorySource; prepared: number[] } {
-  const source = new FakeMemorySource();
-  const prepared: number[] = [];
-  const pool = new BouncePool(source, pages * 4096, (memory) => prepared.push(memory.byteLength));
-  return { pool, source, prepared };
-}
-
-Deno.test("bounce pool: memory is taken on first use, once, and prepared once", () => {
-  const { pool, source, prepared } = newPool(4);
-  assert.equal(pool.memory, null);
-  pool.acquire(1, (block) => pool.release(block));
-  pool.acquire(16384, (block) => pool.release(block));
-  assert.equal(source.all.length, 1);
-  assert.deepEqual(prepared, [16384]);
-});
-
-Deno.test("bounce pool: blocks that were split are whole again after their release, in any order", () => {
-  const { pool } = newPool(8);
-  const blocks: BounceBlock[] = [];
-  for (let page = 0; page < 8; page++) pool.acquire(4096, (block) => blocks.push(block));
-  assert.equal(new Set(blocks.map((block) => block.byteOffset)).size, 8);
-  for (const index of [3, 0, 7, 1, 2, 6, 5, 4]) pool.release(blocks[index]!);
-  let whole: BounceBlock | null = null;
-  pool.acquire(8 * 4096, (block) => (whole = block));
-  assert.deepEqual([whole!["byteOffset"], whole!["byteLength"]], [0, 8 * 4096]);
-});
-
-Deno.test("bounce pool: who finds it empty waits in order, and a large one is not overtaken", () => {
-  const { pool } = newPool(4);
-  const held: BounceBlock[] = [];
-  for (let page = 0; page < 4; page++) pool.acquire(4096, (block) => held.push(block));
-  const served: string[] = [];
-  pool.acquire(16384, () => served.push("large"));
-  pool.acquire(4096, () => served.push("small"));
-  for (const block of held.slice(0, 3)) pool.release(block);
-  assert.deepEqual(served, []);
-  pool.release(held[3]!);
-  assert.deepEqual(served, ["large"]);
-});
-
-Deno.test("bounce pool: who comes while others wait gets in line, also where there is room for it at once", () => {
-  const { pool } = newPool(4);
-  const held: BounceBlock[] = [];
-  for (let page = 0; page < 4; page++) pool.acquire(4096, (block) => held.push(block));
-  const served: string[] = [];
-  pool.acquire(16384, (block) => {
-    served.push("large");
-    pool.release(block);
-  });
-  for (const block of held.slice(0, 3)) pool.release(block);
-  pool.acquire(4096, () => served.push("small"));
-  assert.deepEqual(served, [], "three pages are free, but not for the one that came last");
-  pool.release(held[3]!);
-  assert.deepEqual(served, ["large", "small"]);
-});
-
-Deno.test("bounce pool: more than the whole pool is an InvariantError, not an endless wait", () => {
-  const { pool } = newPool(4);
-  assert.throws(() => pool.acquire(16385, () => {}), InvariantError);
-});
-
-Deno.test("bounce pool: thousands of waiters that give back at once are served without deep recursion", () => {
-  const { pool } = newPool(1);
-  let first: BounceBlock | null = null;
-  pool.acquire(4096, (block) => (first = block));
-  let served = 0;
-  for (let waiter = 0; waiter < 50_000; waiter++) {
-    pool.acquire(4096, (block) => {
-      served++;
-      pool.release(block);
-    });
-  }
-  pool.release(first!);
-  assert.equal(served, 50_000);
-});
-
-Deno.test("property: blocks of the bounce pool never overlap, are aligned to pages, and all come back", () => {
-  const step = fc.record({ take: fc.boolean(), byteLength: fc.integer({ min: 1, max: 16 * 4096 }), pick: fc.nat() });
-  fc.assert(fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
-    const { pool } = newPool(16);
-    const held: BounceBlock[] = [];
-    let waiting = 0;
-    for (const { take, byteLength, pick } of steps) {
-      if (take) {
-        waiting++;
-        pool.acquire(byteLength, (block) => {
-          waiting--;
-          assert.ok(block.byteLength >= byteLength && block.byteOffset % 4096 === 0);
-          assert.ok(block.byteOffset + block.byteLength <= 16 * 4096);
-          for (const other of held) {
-            const apart = block.byteOffset + block.byteLength <= other.byteOffset ||
-              other.byteOffset + other.byteLength <= block.byteOffset;
-            assert.ok(apart, "two blocks overlap");
-          }
-          held.push(block);
-        });
-      } else if (held.length > 0) {
-        pool.release(held.splice(pick % held.length, 1)[0]!);
-      }
-    }
-    while (held.length > 0) pool.release(held.pop()!);
-    assert.equal(waiting, 0);
-    let whole = false;
-    pool.acquire(16 * 4096, () => (whole = true));
-    assert.ok(whole);
-  }));
 });

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Backend, BlockLimits, TargetInfo } from "../../core/block.ts";
+import { BouncePool } from "../../core/bounce.ts";
 import { StorageError } from "../../core/errors.ts";
 import { completeRequest } from "../../core/finished.ts";
 import { beginRequest, type IoRequest, Opcode } from "../../core/request.ts";
@@ -15,6 +16,8 @@ export interface ManualOptions {
   readonly alignment?: number;
   readonly readOnly?: boolean;
   readonly reachesAllMemory?: boolean;
+  /** Pool of other devices of the same queue. Default: one of its own. */
+  readonly bounce?: BouncePool;
 }
 
 /** A device in the test's hands. Requests stay in `active` until `complete`. */
@@ -26,6 +29,7 @@ export class ManualBackend implements Backend {
   readonly stats: QueueStats = newQueueStats();
   readonly registrar = {};
   readonly memory: FakeMemorySource = new FakeMemorySource();
+  readonly bounce: BouncePool;
   readonly notes: readonly string[] = [];
   readonly reachesAllMemory: boolean;
   broken = false;
@@ -42,7 +46,8 @@ export class ManualBackend implements Backend {
   /** What the device says of a failed request, beside its errno. */
   explanation: { readonly detail: string } | undefined = undefined;
 
-  constructor({ alignment = 1, readOnly = false, reachesAllMemory = false }: ManualOptions = {}) {
+  constructor({ alignment = 1, readOnly = false, reachesAllMemory = false, bounce }: ManualOptions = {}) {
+    this.bounce = bounce ?? new BouncePool({ source: this.memory });
     this.reachesAllMemory = reachesAllMemory;
     this.info = {
       kind: "file",
