@@ -42,7 +42,9 @@ export interface Listener {
   readonly fd: number;
   /** True when a socket without a server stood at the path and was replaced. */
   readonly replacedStale: boolean;
-  /** Closes the socket and removes the path, unless somebody else has put something there meanwhile. */
+  /** Removes the path, unless somebody else has put something there meanwhile. Harmless when done twice. */
+  remove(): void;
+  /** Removes the path and closes the socket. */
   close(): void;
 }
 
@@ -94,11 +96,16 @@ export function listenAt(path: string): Listener {
     if (libc().listen(fd, MAX_WAITING_CLIENTS) < 0) {
       throw new StorageError({ kind: "open", op: "listen at", target: path, errno: lastErrno() });
     }
+    let removed = false;
+    const remove = () => {
+      if (!removed && statPath(path)?.inode === inode) libc().unlink(pathString(path));
+      removed = true;
+    };
     const close = () => {
       closeFile(fd, path);
-      if (statPath(path)?.inode === inode) libc().unlink(pathString(path));
+      remove();
     };
-    return { fd, replacedStale, close };
+    return { fd, replacedStale, remove, close };
   } catch (error) {
     closeFile(fd, path);
     throw error;

@@ -26,13 +26,19 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
   }
   let failure: Error | null = null;
   let stop = () => {};
-  using watch = new InterruptWatch(() => Deno.exit(ExitCode.interrupted));
+  let abandon = () => {};
+  using watch = new InterruptWatch(() => {
+    // The disk does not answer, say: what is in flight ends with the process.
+    abandon();
+    Deno.exit(ExitCode.interrupted);
+  });
   using pool = plan.workerCount === 1 ? null : new ServePool(plan, log, (error) => {
     failure ??= error;
     stop();
   });
   await pool?.ready();
   await using server = serveVhostUserBlk(device, plan.socketPath, { ...plan, log }, pool?.ports);
+  abandon = () => server.abandon();
   stop = () => void server.close();
   watch.onInterrupt = stop;
   if (watch.interrupted) stop();

@@ -18,6 +18,8 @@ export interface ServedBlk extends AsyncDisposable {
   checkSize(): Promise<void>;
   /** Disconnects the guest after its requests in flight, and removes the socket. The disk stays open. */
   close(): Promise<void>;
+  /** Removes the socket and waits for nothing: for a process that ends now, whatever is in flight. */
+  abandon(): void;
 }
 
 /**
@@ -68,7 +70,8 @@ export function serveVhostUserBlk(
     await server.close();
     held.dispose();
   };
-  return { served: server.served, stats: model.stats, checkSize, close, [Symbol.asyncDispose]: close };
+  const abandon = () => server.abandon();
+  return { served: server.served, stats: model.stats, checkSize, close, abandon, [Symbol.asyncDispose]: close };
 }
 
 /**

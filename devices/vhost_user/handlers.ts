@@ -1,10 +1,11 @@
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
 import { type DeviceFace, VIRTIO_CONSTANTS as V } from "../virtio/mod.ts";
 import { Channel, type Message } from "./channel.ts";
-import type { QueueHost } from "./host.ts";
+import type { QueueHost, SignalName } from "./host.ts";
 import { VHOST_CONSTANTS as H } from "./layout.ts";
 import {
   assertOffered,
+  HarmlessRefusal,
   inflightPayload,
   readConfigRange,
   readConfigWrite,
@@ -25,6 +26,7 @@ import {
   BACKEND_CONFIG_CHANGE,
   CONFIG,
   FD_INDEX_MASK,
+  MAX_CONFIG_BYTES,
   MAX_MEMORY_SLOTS,
   type MessageName,
   NO_FD_BIT,
@@ -113,10 +115,10 @@ export class Handlers {
     SET_LOG_BASE: ({ payload, fds }) => this.#setLog(readLog(payload), fds[0]!),
     // Written to when the log has changed, for front ends that sleep on it; none does, and none has to.
     SET_LOG_FD: () => {},
-    SET_VRING_NUM: ({ payload }) => {
+    SET_VRING_NUM: async ({ payload }) => {
       const { index, value } = readVringState(payload);
-      this.#vring(index).setSize(value);
-      return this.#start(index);
+      await this.#vring(index).setSize(value);
+      await this.#start(index);
     },
     SET_VRING_ADDR: async ({ payload }) => {
       const addresses = readVringAddresses(payload);
@@ -126,9 +128,10 @@ export class Handlers {
       vring.setAddresses(addresses);
       await this.#start(addresses.index);
     },
-    SET_VRING_BASE: ({ payload }) => {
+    SET_VRING_BASE: async ({ payload }) => {
       const { index, value } = readVringState(payload);
-      this.#vring(index).setBase(value);
+      await this.#vring(index).setBase(value);
+      await this.#start(index);
     },
     GET_VRING_BASE: async ({ payload }) => {
       const { index } = readVringState(payload);
@@ -141,12 +144,8 @@ export class Handlers {
       this.#takeFd(message, index, "kick");
       await this.#start(index);
     },
-    SET_VRING_CALL: (message) => {
-      const { index } = this.#vringFd(message);
-      this.#takeFd(message, index, "call");
-      return this.#vring(index).applyCall();
-    },
-    SET_VRING_ERR: (message) => this.#takeFd(message, this.#vringFd(message).index, "err"),
+    SET_VRING_CALL: (message) => this.#setSignal(message, "call"),
+    SET_VRING_ERR: (message) => this.#setSignal(message, "err"),
     GET_PROTOCOL_FEATURES: () => ({ payload: u64Payload(PROTOCOL_FEATURES) }),
     SET_PROTOCOL_FEATURES: ({ payload }) => {
       const features = readU64(payload);
@@ -242,18 +241,25 @@ export class Handlers {
     return { payload: u64Payload(0n) };
   }
 
+  /** The part that is asked for, or nothing at all: by that a front end knows that there is no such part. */
   #readConfig(payload: DataView<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    const { offset, size } = readConfigRange(payload);
+    const range = readConfigRange(payload);
+    if (range === null) return new Uint8Array(0);
+    const { offset, size } = range;
     const answer = new Uint8Array(CONFIG.byteLength + size);
     answer.set(new Uint8Array(payload.buffer, 0, CONFIG.byteLength));
     answer.set(this.#face.config.subarray(offset, offset + size), CONFIG.byteLength);
     return answer;
   }
 
+  /** A guest may write what it likes: what is refused changes nothing, and ends nothing. */
   async #writeConfig(payload: DataView<ArrayBuffer>): Promise<void> {
-    const { offset, bytes } = readConfigWrite(payload);
-    const failure = this.#face.writeConfig(offset, bytes);
-    if (failure !== null) throw new Refusal(failure);
+    const write = readConfigWrite(payload);
+    if (write === null) {
+      throw new HarmlessRefusal(`it is no part of the ${MAX_CONFIG_BYTES} bytes of the configuration`);
+    }
+    const failure = this.#face.writeConfig(write.offset, write.bytes);
+    if (failure !== null) throw new HarmlessRefusal(failure);
     await this.#host.configured(this.#face.config);
   }
 
@@ -268,6 +274,12 @@ export class Handlers {
     const absent = (value & NO_FD_BIT) !== 0;
     if (absent !== (fds.length === 0)) throw new Refusal(`its flags and its ${fds.length} descriptors disagree`);
     return { index: value & FD_INDEX_MASK, fd: fds[0] ?? -1 };
+  }
+
+  #setSignal(message: Message, which: SignalName): Promise<void> {
+    const { index } = this.#vringFd(message);
+    this.#takeFd(message, index, which);
+    return this.#vring(index).applySignal(which);
   }
 
   #takeFd({ fds }: Message, index: number, which: VringFd): void {

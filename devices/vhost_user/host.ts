@@ -40,6 +40,8 @@ export interface QueueSpec {
   readonly usedLogAddress: number;
   /** Next entry of the available ring. */
   readonly nextAvail: number;
+  /** Nothing is taken before the first kick: the ring may still be described anew. */
+  readonly awaitKick: boolean;
   /** Features that were negotiated. */
   readonly features: bigint;
   /** Descriptors: kick, call or −1, error or −1; the host makes copies of its own. */
@@ -49,6 +51,17 @@ export interface QueueSpec {
   /** The queue's part of the in-flight file and the entries it was made for, or null. */
   readonly inflight: (FileRange & { readonly queueSize: number }) | null;
 }
+
+/** Where a queue has stopped. */
+export interface StoppedQueue {
+  /** Next entry of the available ring. */
+  readonly nextAvail: number;
+  /** It had been kicked, or was not to wait for that. */
+  readonly kicked: boolean;
+}
+
+/** Which of a queue's two descriptors that are signalled. */
+export type SignalName = "call" | "err";
 
 /** Who serves the queues: this Worker, or others. Everything is plain data, so that it can be sent to a Worker. */
 export interface QueueHost {
@@ -60,10 +73,12 @@ export interface QueueHost {
   setLog(log: FileRange | null): Promise<void>;
   /** Serves a queue. */
   startQueue(queue: QueueSpec): Promise<void>;
-  /** Finishes what is in flight and stops; returns the next entry of the available ring. */
-  stopQueue(index: number): Promise<number>;
-  /** Tells the driver of a running queue by another descriptor; −1 for not at all. */
-  setCall(index: number, callFd: number): Promise<void>;
+  /** Finishes what is in flight and stops. */
+  stopQueue(index: number): Promise<StoppedQueue>;
+  /** Whether a queue that is served has been kicked, or was not to wait for that. */
+  isKicked(index: number): Promise<boolean>;
+  /** Signals another descriptor for a queue that is served; −1 for none. */
+  setSignal(index: number, which: SignalName, fd: number): Promise<void>;
   /** The configuration space has changed. */
   configured(config: Uint8Array): Promise<void>;
   /** Stops all queues and lets go of the guest's memory. */

@@ -1,9 +1,4 @@
-import { StorageError } from "../../core/errors.ts";
-import { closeFile, duplicateFile, signalEventFd } from "../../ffi/libc/mod.ts";
 import { SharedMemory } from "../../ffi/shared_memory.ts";
-import { Timer } from "../../ffi/timer.ts";
-import { WaitSet } from "../../ffi/wait_set.ts";
-import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { DirtyLog, GuestMemory, type GuestRegion } from "../guest_memory/mod.ts";
 import {
@@ -12,12 +7,12 @@ import {
   InflightLog,
   mapRing,
   QueueLoop,
-  type Sleeper,
   SplitQueue,
-  TURN_MS,
   VIRTIO_CONSTANTS as V,
 } from "../virtio/mod.ts";
-import type { FileRange, QueueHost, QueueSpec, RegionSpec } from "./host.ts";
+import { FrontEndEnds } from "./front_end_ends.ts";
+import type { FileRange, QueueHost, QueueSpec, RegionSpec, SignalName, StoppedQueue } from "./host.ts";
+import { HostSleeper } from "./host_sleeper.ts";
 
 /** Words one line for the log of the server. */
 export type Log = (line: string) => void;
@@ -26,11 +21,9 @@ export type Log = (line: string) => void;
 interface Running {
   readonly spec: QueueSpec;
   readonly device: DeviceQueue;
-  readonly kickFd: number;
-  readonly wakeup: Wakeup;
+  readonly ends: FrontEndEnds;
   readonly inflight: SharedMemory | null;
-  readonly errFd: number;
-  callFd: number;
+  kicked: boolean;
   reported: boolean;
 }
 
@@ -42,37 +35,6 @@ export interface LocalHostOptions {
   readonly block: boolean;
   /** Where lines go. */
   readonly log: Log;
-}
-
-/** Sleeps for kicks, completions and the end of the turn. */
-class HostSleeper implements Sleeper, Disposable {
-  readonly #set = new WaitSet();
-  readonly #turn = new Timer(TURN_MS);
-
-  constructor() {
-    this.#set.add(this.#turn.fd);
-  }
-
-  add(fd: number): void {
-    this.#set.add(fd);
-  }
-
-  remove(fd: number): void {
-    this.#set.remove(fd);
-  }
-
-  startTurn(): void {
-    this.#turn.start();
-  }
-
-  sleep(): void {
-    this.#set.sleep();
-  }
-
-  [Symbol.dispose](): void {
-    this.#set[Symbol.dispose]();
-    this.#turn[Symbol.dispose]();
-  }
 }
 
 /** Hosts of this Worker that have queues: one that sleeps would keep the others from their work. */
@@ -126,10 +88,11 @@ export class LocalHost implements QueueHost {
       const known = new Set(regions.map(({ id }) => id));
       for (const id of this.#regions.keys()) if (!known.has(id)) this.#regions.delete(id);
       for (const [id, region] of fresh) this.#regions.set(id, region);
-      this.#memory?.release();
+      const before = this.#memory;
       this.#memory = table;
       this.#noteUnsealed(fresh);
       for (const running of this.#queues.values()) this.#moveQueue(running, table);
+      before?.release();
     });
   }
 
@@ -155,46 +118,51 @@ export class LocalHost implements QueueHost {
         this.#loop.answered();
       });
       if (this.#queues.size === 0) this.#beginWork(stack);
-      const { kickFd, wakeup } = this.#listen(stack, spec);
-      const callFd = adoptCopy(stack, spec.callFd);
-      const errFd = adoptCopy(stack, spec.errFd);
+      const ends = stack.use(new FrontEndEnds(spec, () => this.#kicked(spec.index)));
+      this.#sleeper?.add(ends.kickFd);
       stack.move();
-      this.#queues.set(spec.index, { spec, device, kickFd, wakeup, inflight, errFd, callFd, reported: false });
+      const running: Running = { spec, device, ends, inflight, kicked: false, reported: false };
+      this.#queues.set(spec.index, running);
       if (queue.replaysLeft > 0) {
         this.#log(`queue ${spec.index}: ${queue.replaysLeft} requests of the last server are done again`);
       }
       // What the server before this one answered without getting to say so would be waited for for ever.
       this.#tell(spec.index);
-      this.#loop.add(device);
+      if (!spec.awaitKick) this.#begin(running);
     });
   }
 
-  async stopQueue(index: number): Promise<number> {
+  async stopQueue(index: number): Promise<StoppedQueue> {
     const running = this.#queues.get(index);
     if (running === undefined) throw new RangeError(`Cannot stop queue ${index}: it does not run`);
-    this.#loop.remove(running.device);
+    const { device, ends, inflight, kicked } = running;
+    this.#loop.remove(device);
     try {
-      this.#sleeper?.remove(running.kickFd);
+      this.#sleeper?.remove(ends.kickFd);
     } finally {
-      running.wakeup[Symbol.dispose]();
-      await running.device.drain();
-      running.device.close();
+      ends.stopListening();
+      await device.drain();
+      device.close();
       this.#queues.delete(index);
       if (this.#queues.size === 0) this.#endWork();
-      running.inflight?.[Symbol.dispose]();
-      for (const fd of [running.callFd, running.errFd]) if (fd >= 0) closeFile(fd, `queue ${index}`);
+      inflight?.[Symbol.dispose]();
+      ends[Symbol.dispose]();
     }
-    return running.device.queue.nextAvail;
+    return { nextAvail: device.queue.nextAvail, kicked };
   }
 
-  setCall(index: number, callFd: number): Promise<void> {
+  isKicked(index: number): Promise<boolean> {
+    return Promise.resolve(this.#queues.get(index)?.kicked ?? false);
+  }
+
+  setSignal(index: number, which: SignalName, fd: number): Promise<void> {
     return attempt(() => {
       const running = this.#queues.get(index);
       if (running === undefined) return;
-      const copy = callFd < 0 ? -1 : duplicateFile(callFd, `call descriptor of queue ${index}`);
-      if (running.callFd >= 0) closeFile(running.callFd, `queue ${index}`);
-      running.callFd = copy;
-      this.#tell(index);
+      running.ends.setSignal(which, fd);
+      // What was to be said before there was a descriptor for it.
+      if (which === "call") this.#tell(index);
+      else if (running.reported) running.ends.signal("err");
     });
   }
 
@@ -208,8 +176,9 @@ export class LocalHost implements QueueHost {
     this.#dirtyLog?.[Symbol.dispose]();
     this.#dirtyLog = null;
     this.#regions.clear();
-    this.#memory?.release();
+    const memory = this.#memory;
     this.#memory = null;
+    memory?.release();
     for (const stop of stops) if (stop.status === "rejected") throw stop.reason;
   }
 
@@ -246,26 +215,17 @@ export class LocalHost implements QueueHost {
     this.#sleeper = null;
   }
 
-  #listen(stack: DisposableStack, { index, kickFd }: QueueSpec): Pick<Running, "kickFd" | "wakeup"> {
-    const copy = duplicateFile(kickFd, `kick descriptor of queue ${index}`);
-    const wakeup = eventFdWakeup(copy, () => {
-      const running = this.#queues.get(index);
-      if (running !== undefined) this.#loop.kicked(running.device);
-    });
-    if (wakeup !== null) {
-      stack.use(wakeup);
-      this.#sleeper?.add(copy);
-      // Others have copies of the descriptor, so closing ours would leave it in the set.
-      stack.defer(() => this.#sleeper?.remove(copy));
-      return { kickFd: copy, wakeup };
-    }
-    closeFile(copy, `queue ${index}`);
-    throw new StorageError({
-      kind: "unsupported",
-      op: "listen to",
-      target: `kick descriptor of queue ${index}`,
-      detail: "wanted an eventfd, and a runtime with Node's pipe handle",
-    });
+  #kicked(index: number): void {
+    const running = this.#queues.get(index);
+    if (running === undefined) return;
+    if (running.kicked) this.#loop.kicked(running.device);
+    else this.#begin(running);
+  }
+
+  /** Takes requests from now on. */
+  #begin(running: Running): void {
+    running.kicked = true;
+    if (running.device.queue.broken === null) this.#loop.add(running.device);
   }
 
   /** The guest's memory has moved: the rings are looked for in it. */
@@ -281,8 +241,7 @@ export class LocalHost implements QueueHost {
   }
 
   #tell(index: number): void {
-    const callFd = this.#queues.get(index)?.callFd ?? -1;
-    if (callFd >= 0) signalEventFd(callFd);
+    this.#queues.get(index)?.ends.signal("call");
   }
 
   #reportBroken(device: DeviceQueue): void {
@@ -290,7 +249,7 @@ export class LocalHost implements QueueHost {
       if (running.device !== device || running.reported) continue;
       running.reported = true;
       this.#log(`queue ${index} is stopped, because its driver broke a rule: ${device.queue.broken}`);
-      if (running.errFd >= 0) signalEventFd(running.errFd);
+      running.ends.signal("err");
       this.onBroken?.(index);
     }
   }
@@ -314,13 +273,6 @@ function mapRegion({ fd, guestAddress, userAddress, byteLength, fileOffset }: Re
     memory: new SharedMemory({ fd, fileOffset, byteLength, name }),
     tables: 0,
   };
-}
-
-function adoptCopy(stack: DisposableStack, fd: number): number {
-  if (fd < 0) return -1;
-  const copy = duplicateFile(fd, `descriptor ${fd}`);
-  stack.defer(() => closeFile(copy, `descriptor ${copy}`));
-  return copy;
 }
 
 /** Turns what a synchronous step throws into a rejection. */

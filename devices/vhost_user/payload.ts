@@ -1,11 +1,14 @@
 import { CONFIG, INFLIGHT, LOG, MAX_CONFIG_BYTES, MEMORY_TABLE, SINGLE_REGION, U64_BYTES } from "./wire.ts";
-import { MEMORY_REGION, VRING_ADDR, VRING_STATE } from "./layout.ts";
+import { MEMORY_REGION, VHOST_CONSTANTS as H, VRING_ADDR, VRING_STATE } from "./layout.ts";
 
 /** A request that this server understands and refuses; the connection goes on where the front end takes a no. */
 export class Refusal extends Error {
   /** Always `"Refusal"`. */
   override readonly name = "Refusal";
 }
+
+/** A refusal after which the connection goes on in any case: everything is as it was before, as the front end may see. */
+export class HarmlessRefusal extends Refusal {}
 
 type View = DataView<ArrayBuffer>;
 
@@ -58,13 +61,16 @@ export interface VringAddresses {
 /** Reads SET_VRING_ADDR. */
 export function readVringAddresses(view: View): VringAddresses {
   const { fields } = VRING_ADDR;
+  const flags = view.getUint32(fields.flags.offset, true);
+  // Means nothing without its flag: User Mode Linux leaves 2^64 − 1 there.
+  const logs = (flags & 1 << H.VHOST_VRING_F_LOG.value) !== 0;
   return {
     index: view.getUint32(fields.index.offset, true),
-    flags: view.getUint32(fields.flags.offset, true),
+    flags,
     desc: exactU64(view, fields.desc.offset, "The address of a descriptor table"),
     used: exactU64(view, fields.used.offset, "The address of a used ring"),
     avail: exactU64(view, fields.avail.offset, "The address of an available ring"),
-    log: exactU64(view, fields.log.offset, "The log address of a used ring"),
+    log: logs ? exactU64(view, fields.log.offset, "The log address of a used ring") : 0,
   };
 }
 
@@ -141,14 +147,11 @@ export function inflightPayload(inflight: InflightPayload): Uint8Array<ArrayBuff
   return bytes;
 }
 
-/** Which part of the configuration space GET_CONFIG and SET_CONFIG mean. */
-export function readConfigRange(view: View): { readonly offset: number; readonly size: number } {
+/** Which part of the configuration space GET_CONFIG and SET_CONFIG mean; null where it is none. */
+export function readConfigRange(view: View): { readonly offset: number; readonly size: number } | null {
   const offset = view.getUint32(CONFIG.fields.offset.offset, true);
   const size = view.getUint32(CONFIG.fields.size.offset, true);
-  if (offset + size > MAX_CONFIG_BYTES) {
-    throw new Refusal(`${size} bytes from byte ${offset} of the configuration; wanted a part of ${MAX_CONFIG_BYTES}`);
-  }
-  return { offset, size };
+  return offset + size > MAX_CONFIG_BYTES ? null : { offset, size };
 }
 
 /** Refuses features that nobody offered. */
@@ -157,11 +160,11 @@ export function assertOffered(features: bigint, offered: bigint, what: string): 
   if (surplus !== 0n) throw new Refusal(`${what} 0x${surplus.toString(16)} were not offered`);
 }
 
-/** Reads SET_CONFIG: where to write and what. */
-export function readConfigWrite(view: View): { readonly offset: number; readonly bytes: Uint8Array<ArrayBuffer> } {
-  const { offset, size } = readConfigRange(view);
-  if (view.byteLength !== CONFIG.byteLength + size) {
-    throw new Refusal(`${size} bytes of configuration came in ${view.byteLength} bytes`);
-  }
-  return { offset, bytes: new Uint8Array(view.buffer, CONFIG.byteLength, size) };
+/** Reads SET_CONFIG: where to write and what, or null where that makes no sense. */
+export function readConfigWrite(
+  view: View,
+): { readonly offset: number; readonly bytes: Uint8Array<ArrayBuffer> } | null {
+  const range = readConfigRange(view);
+  if (range === null || view.byteLength !== CONFIG.byteLength + range.size) return null;
+  return { offset: range.offset, bytes: new Uint8Array(view.buffer, CONFIG.byteLength, range.size) };
 }

@@ -42,6 +42,11 @@ export class VhostUserServer implements AsyncDisposable {
     await this.#served;
   }
 
+  /** Removes the socket and waits for nothing: for a process that ends now. */
+  abandon(): void {
+    this.#listener.remove();
+  }
+
   /** `await using`: the same as `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

@@ -4,7 +4,7 @@ import { type Channel, closeAll, type Message, ProtocolError } from "./channel.t
 import { type Answer, Handlers } from "./handlers.ts";
 import type { QueueHost } from "./host.ts";
 import type { Log } from "./local_host.ts";
-import { u64Payload } from "./payload.ts";
+import { HarmlessRefusal, u64Payload } from "./payload.ts";
 import { messageType, ProtocolFeature } from "./wire.ts";
 
 /** What a session serves. */
@@ -91,12 +91,13 @@ export class Session {
     return needReply && this.#handlers.negotiated(ProtocolFeature.replyAck) && messageType(request)?.answers !== true;
   }
 
-  /** A front end that takes a no gets one; with any other there is nothing left to say. */
+  /** A front end that takes a no gets one; with any other there is nothing left to say, where it matters. */
   #refuse(message: Message, error: Error): void {
     const line = `${message.name} is refused: ${error.message}`;
-    if (!this.#wantsAck(message)) throw new ProtocolError(line);
+    const tells = this.#wantsAck(message);
+    if (!tells && !(error instanceof HarmlessRefusal)) throw new ProtocolError(line);
     this.#log(line);
-    this.#reply(message, { payload: u64Payload(1n) });
+    if (tells) this.#reply(message, { payload: u64Payload(1n) });
   }
 
   async #close(): Promise<void> {

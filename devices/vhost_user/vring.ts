@@ -1,7 +1,8 @@
+import { ForeignSignal } from "../../ffi/foreign_signal.ts";
 import { isEventFd } from "../../ffi/libc/descriptor.ts";
-import { closeFile, duplicateFile, setNonblocking } from "../../ffi/libc/mod.ts";
+import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
 import { isQueueSize } from "../virtio/mod.ts";
-import type { QueueHost, QueueSpec } from "./host.ts";
+import type { QueueHost, QueueSpec, SignalName } from "./host.ts";
 import { VHOST_CONSTANTS as H } from "./layout.ts";
 import { Refusal, type VringAddresses } from "./payload.ts";
 
@@ -22,11 +23,12 @@ export interface VringSurroundings {
 const LOG_FLAG = 1 << H.VHOST_VRING_F_LOG.value;
 
 /** Which descriptor of a ring. */
-export type VringFd = "kick" | "call" | "err";
+export type VringFd = "kick" | SignalName;
 
 /**
- * One ring as the front end describes it, message by message and in any order. It runs as soon as everything is there,
- * without waiting for a kick, and until it is asked for its base or disabled.
+ * One ring as the front end describes it, message by message and in any order. The host has it as soon as everything is
+ * there, and takes requests from its first kick on, until the ring is asked for its base or disabled. With an in-flight
+ * file it does not wait for the kick: a guest whose server was exchanged has kicked the one before.
  */
 export class Vring {
   readonly #index: number;
@@ -38,6 +40,7 @@ export class Vring {
   #nextAvail = 0;
   #enabled = false;
   #running = false;
+  #kicked = false;
 
   /** Makes the ring with this index. */
   constructor(index: number, host: QueueHost, maxSize: number) {
@@ -52,18 +55,18 @@ export class Vring {
   }
 
   /** SET_VRING_NUM. */
-  setSize(size: number): void {
-    this.#assertStopped("size");
+  async setSize(size: number): Promise<void> {
     if (!isQueueSize(size) || size > this.#maxSize) {
       throw new Refusal(`Ring ${this.#index} has ${size} entries; wanted a power of two up to ${this.#maxSize}`);
     }
+    await this.#stopUnkicked("size");
     this.#size = size;
   }
 
   /** SET_VRING_BASE. */
-  setBase(nextAvail: number): void {
-    this.#assertStopped("base");
+  async setBase(nextAvail: number): Promise<void> {
     if (nextAvail > 0xffff) throw new Refusal(`Ring ${this.#index} starts at ${nextAvail}; wanted at most 65535`);
+    await this.#stopUnkicked("base");
     this.#nextAvail = nextAvail;
   }
 
@@ -72,13 +75,16 @@ export class Vring {
     this.#addresses = addresses;
   }
 
-  /** SET_VRING_KICK, _CALL, _ERR: keeps a copy of the descriptor, which has to be an eventfd; −1 for none. */
+  /**
+   * SET_VRING_KICK, _CALL, _ERR: keeps a copy of the descriptor; −1 for none. Kicks come through eventfds alone, what is
+   * signalled may be a pipe as well.
+   */
   setFd(which: VringFd, fd: number): void {
     let copy = -1;
     if (fd >= 0) {
-      if (!isEventFd(fd)) throw new Refusal(`The ${which} descriptor of ring ${this.#index} is no eventfd`);
-      // One that waits at its maximum would keep everybody waiting; QEMU sets this as well.
-      setNonblocking(fd, `${which} descriptor`);
+      if (!(which === "kick" ? isEventFd(fd) : ForeignSignal.takes(fd))) {
+        throw new Refusal(`The ${which} descriptor of ring ${this.#index} is no eventfd`);
+      }
       copy = duplicateFile(fd, `${which} descriptor`);
     }
     this.#closeFd(which);
@@ -90,12 +96,12 @@ export class Vring {
     this.#enabled = enabled;
   }
 
-  /** Tells the host of a new call descriptor. */
-  async applyCall(): Promise<void> {
-    if (this.#running) await this.#host.setCall(this.#index, this.#fds.call);
+  /** Tells the host of a new descriptor to signal. */
+  async applySignal(which: SignalName): Promise<void> {
+    if (this.#running) await this.#host.setSignal(this.#index, which, this.#fds[which]);
   }
 
-  /** Starts the ring if everything is there and it does not run yet. */
+  /** Gives the ring to the host if everything is there and it does not have it yet. */
   async start(around: VringSurroundings): Promise<void> {
     const addresses = this.#addresses;
     const ready = this.#size > 0 && addresses !== null && this.#fds.kick >= 0 && around.hasMemory;
@@ -110,6 +116,7 @@ export class Vring {
       logging: around.logging,
       usedLogAddress: logged ? addresses.log : -1,
       nextAvail: this.#nextAvail,
+      awaitKick: !this.#kicked && around.inflight === null,
       features: around.features,
       kickFd: this.#fds.kick,
       callFd: this.#fds.call,
@@ -123,13 +130,16 @@ export class Vring {
   async stop(): Promise<void> {
     if (!this.#running) return;
     this.#running = false;
-    this.#nextAvail = await this.#host.stopQueue(this.#index);
+    const { nextAvail, kicked } = await this.#host.stopQueue(this.#index);
+    this.#nextAvail = nextAvail;
+    this.#kicked = kicked;
   }
 
   /** GET_VRING_BASE: stops for good, and returns where the driver's next request will be. */
   async end(): Promise<number> {
     await this.stop();
     this.#enabled = false;
+    this.#kicked = false;
     this.#closeFd("kick");
     this.#closeFd("call");
     return this.#nextAvail;
@@ -146,7 +156,12 @@ export class Vring {
     if (fd >= 0) closeFile(fd, `${which} descriptor of ring ${this.#index}`);
   }
 
-  #assertStopped(what: string): void {
-    if (this.#running) throw new Refusal(`The ${what} of ring ${this.#index} is to change while it runs`);
+  /** Takes the ring back from the host, which has to start it again; refuses where it has started. */
+  async #stopUnkicked(what: string): Promise<void> {
+    if (!this.#running) return;
+    if (await this.#host.isKicked(this.#index)) {
+      throw new Refusal(`The ${what} of ring ${this.#index} is to change while it runs`);
+    }
+    await this.stop();
   }
 }

@@ -1,4 +1,4 @@
-import type { FileRange, QueueHost, QueueSpec, RegionSpec } from "./host.ts";
+import type { FileRange, QueueHost, QueueSpec, RegionSpec, SignalName, StoppedQueue } from "./host.ts";
 
 /** The end of a channel to a Worker: what `Worker`, `MessagePort` and a Worker's own scope have in common. */
 export interface HostPort {
@@ -104,12 +104,16 @@ export class WorkerHosts implements QueueHost {
     await this.#hostOf(queue.index).call("startQueue", queue);
   }
 
-  async stopQueue(index: number): Promise<number> {
-    return await this.#hostOf(index).call("stopQueue", index) as number;
+  async stopQueue(index: number): Promise<StoppedQueue> {
+    return await this.#hostOf(index).call("stopQueue", index) as StoppedQueue;
   }
 
-  async setCall(index: number, callFd: number): Promise<void> {
-    await this.#hostOf(index).call("setCall", index, callFd);
+  async isKicked(index: number): Promise<boolean> {
+    return await this.#hostOf(index).call("isKicked", index) as boolean;
+  }
+
+  async setSignal(index: number, which: SignalName, fd: number): Promise<void> {
+    await this.#hostOf(index).call("setSignal", index, which, fd);
   }
 
   configured(config: Uint8Array): Promise<void> {

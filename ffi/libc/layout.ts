@@ -4,6 +4,7 @@ import { struct } from "../../core/layout.ts";
 export const STATX = struct("struct statx", "linux/stat.h", 256, {
   mask: ["stx_mask", "u32", 0],
   mode: ["stx_mode", "u16", 28],
+  blockSize: ["stx_blksize", "u32", 4],
   inode: ["stx_ino", "u64", 32],
   size: ["stx_size", "u64", 40],
   blocks: ["stx_blocks", "u64", 48],
@@ -43,7 +44,48 @@ export const POLLFD = struct("struct pollfd", "poll.h", 8, {
 /** What epoll_ctl(2) is told and epoll_wait(2) tells; packed on x86-64 alone. */
 export const EPOLL_EVENT = struct("struct epoll_event", "sys/epoll.h", Deno.build.arch === "x86_64" ? 12 : 16, {
   events: ["events", "u32", 0],
+  data: ["data", "u64", Deno.build.arch === "x86_64" ? 4 : 8],
 });
+
+/** Submission entry of native AIO. `key` belongs to the kernel. */
+export const IOCB = struct("struct iocb", "linux/aio_abi.h", 64, {
+  data: ["aio_data", "u64", 0],
+  key: ["aio_key", "u32", 8],
+  rwFlags: ["aio_rw_flags", "u32", 12],
+  opcode: ["aio_lio_opcode", "u16", 16],
+  priority: ["aio_reqprio", "i16", 18],
+  fd: ["aio_fildes", "u32", 20],
+  buffer: ["aio_buf", "u64", 24],
+  byteLength: ["aio_nbytes", "u64", 32],
+  offset: ["aio_offset", "i64", 40],
+  reserved2: ["aio_reserved2", "u64", 48],
+  flags: ["aio_flags", "u32", 56],
+  eventFd: ["aio_resfd", "u32", 60],
+});
+
+/**
+ * Header of the ring that the kernel maps at the address of the context; `io_event` entries follow. No header of the
+ * system declares it (fs/aio.c), so its magic, features and length are compared each time a context is made.
+ */
+export const AIO_RING = {
+  /** Words of the header. */
+  headerWords: 8,
+  /** Number of events that fit; head and tail wrap there. */
+  count: 1,
+  /** First event that was not taken yet; written by whoever takes. */
+  head: 2,
+  /** Behind the last event; written by the kernel. */
+  tail: 3,
+  /** AIO_RING_MAGIC. */
+  magic: 4,
+  /** AIO_RING_INCOMPAT_FEATURES: what a reader has to understand. */
+  incompatibleFeatures: 6,
+  /** Bytes of the header. */
+  headerBytes: 7,
+} as const;
+
+/** AIO_RING_MAGIC of fs/aio.c. */
+export const AIO_RING_MAGIC = 0xa10a10a1;
 
 /** When a timer expires, and how often (timerfd_settime(2)). */
 export const ITIMERSPEC = struct("struct itimerspec", "sys/timerfd.h", 32, {
@@ -201,6 +243,10 @@ export const LIBC_CONSTANTS = {
   FS_IOC_FIEMAP: { header: "linux/fs.h", value: 0xc020660b },
   FIEMAP_FLAG_SYNC: { header: "linux/fiemap.h", value: 1 },
   FIEMAP_EXTENT_LAST: { header: "linux/fiemap.h", value: 1 },
+  IOCB_CMD_POLL: { header: "linux/aio_abi.h", value: 5 },
+  IOCB_FLAG_RESFD: { header: "linux/aio_abi.h", value: 1 },
+  SYS_io_setup: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 0 : 206 },
+  SYS_io_submit: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 2 : 209 },
   FIEMAP_EXTENT_UNWRITTEN: { header: "linux/fiemap.h", value: 0x800 },
 } as const;
 

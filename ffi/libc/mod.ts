@@ -50,6 +50,8 @@ export interface FileStatus {
   readonly type: number;
   /** Number of the inode: with the device, what tells two files apart. All 64 bits are in use on some file systems. */
   readonly inode: bigint;
+  /** Bytes in which the file system likes to be used: the size of a page for files of huge pages. */
+  readonly blockSize: number;
   /** Size of a regular file; 0 for devices. */
   readonly size: number;
   /** 512-byte units on disk: less than the size means holes. */
@@ -90,6 +92,7 @@ function statAt(directoryFd: number, path: string, flags: number): FileStatus | 
   return {
     type: view.getUint16(f.mode.offset, true) & C.S_IFMT.value,
     inode: view.getBigUint64(f.inode.offset, true),
+    blockSize: u32(f.blockSize.offset),
     size: Number(view.getBigUint64(f.size.offset, true)),
     sectorCount: Number(view.getBigUint64(f.blocks.offset, true)),
     deviceNumber: `${u32(f.rdevMajor.offset)}:${u32(f.rdevMinor.offset)}`,
@@ -190,18 +193,12 @@ export function reopenFile(fd: number, target: string): number {
   }
 }
 
-/** Lets reads and writes of an open file answer EAGAIN instead of waiting, for all who have descriptors of it. */
-export function setNonblocking(fd: number, target: string): void {
-  const flags = libc().fcntl(fd, C.F_GETFL.value, 0n);
-  if (flags >= 0 && libc().fcntl(fd, C.F_SETFL.value, BigInt(flags | C.O_NONBLOCK.value)) >= 0) return;
-  throw new StorageError({ kind: "io", op: "use", target, errno: lastErrno() });
-}
-
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
 
 /**
- * Adds 1 to an eventfd: wakes whoever waits for it. What a nonblocking one answers is of no interest: it refuses only at
- * its maximum, where it is signalled already.
+ * Adds 1 to an eventfd of our own: wakes whoever waits for it. What a nonblocking one answers is of no interest: it
+ * refuses only at its maximum, where it is signalled already. One that others have as well may wait here for ever: for
+ * it there is `ForeignSignal`.
  */
 export function signalEventFd(fd: number): void {
   libc().write(fd, ONE, 8n);

@@ -112,6 +112,30 @@ export const LIBC_SYMBOLS = {
   read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // the same on another thread, for descriptors that block
   read_waiting: { name: "read", parameters: ["i32", "buffer", "usize"], result: "i64", nonblocking: true },
+  // write on another thread, likewise
+  write_waiting: { name: "write", parameters: ["i32", "buffer", "usize"], result: "i64", nonblocking: true },
+  // long syscall(long number, ...), as io_setup(unsigned int nr_events, aio_context_t *ctxp). Numbers go as pointers, as
+  // wide as a register: see the symbols of libaio
+  sys_io_setup: {
+    name: "syscall",
+    parameters: [
+      "pointer", // number
+      "pointer", // nr_events
+      "buffer", // ctxp
+    ],
+    result: "i32",
+  },
+  // the same as io_submit(aio_context_t ctx, long nr, struct iocb **iocbpp)
+  sys_io_submit: {
+    name: "syscall",
+    parameters: [
+      "pointer", // number
+      "pointer", // ctx
+      "pointer", // nr
+      "pointer", // iocbpp
+    ],
+    result: "i32",
+  },
   // ssize_t getdents64(int fd, void *dirp, size_t count);
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // ssize_t readlink(const char *pathname, char *buf, size_t bufsiz);

@@ -42,17 +42,19 @@ Deno.test("queue i belongs to Worker i modulo their number, and a refusal of its
   const stopped = hosts.stopQueue(3);
   ports[1]!.answer({ value: 17 });
   assert.equal(await stopped, 17);
-  const refused = hosts.setCall(2, 5);
+  const refused = hosts.setSignal(2, "call", 5);
   ports[0]!.answer({ error: "Cannot do that" });
   await assert.rejects(refused, /Cannot do that/);
 });
 
 Deno.test("a host behind a port answers each call, and tells of queues that broke", async () => {
   const port = new ManualPort();
-  const host = { stopQueue: (index: number) => Promise.resolve(index + 1) } as Partial<QueueHost> as QueueHost;
+  const host = { stopQueue: (index: number) => Promise.resolve({ nextAvail: index + 1, kicked: true }) } as Partial<
+    QueueHost
+  > as QueueHost;
   offerHost(port, host);
   port.onmessage!(new MessageEvent("message", { data: { id: 7, method: "stopQueue", args: [4] } }));
   await new Promise((resolve) => setTimeout(resolve, 0));
   host.onBroken!(2);
-  assert.deepEqual<unknown[]>(port.sent, [{ id: 7, value: 5 }, { broken: 2 }]);
+  assert.deepEqual<unknown[]>(port.sent, [{ id: 7, value: { nextAvail: 5, kicked: true } }, { broken: 2 }]);
 });
