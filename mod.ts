@@ -38,14 +38,13 @@ export type {
   Segment,
 } from "./core/bounce.ts";
 export type { DeferredCall } from "./core/call_list.ts";
-export { BlockDevice } from "./core/device.ts";
+export { BlockDevice, type CloseOptions } from "./core/device.ts";
 export { describeErrno, errnoName } from "./core/errno.ts";
 export { StorageError, type StorageErrorFields, type StorageErrorKind } from "./core/errors.ts";
 export { InvariantError } from "./core/invariant.ts";
 export type { IovecPiece, IovecTable } from "./core/iovec.ts";
 export type { RequestInit } from "./core/made_requests.ts";
 export type { MemorySource, OwnedMemory } from "./core/memory.ts";
-export type { RequestOptions, WriteOptions } from "./core/pending.ts";
 export {
   plug,
   plugCall,
@@ -58,6 +57,8 @@ export {
 } from "./core/plug.ts";
 export { Random } from "./core/random.ts";
 export { type CompleteCallback, type IoRequest, Opcode } from "./core/request.ts";
+export type { RequestOptions, WriteOptions } from "./core/request_options.ts";
+export { printable } from "./core/shown.ts";
 export { newQueueStats, type QueueStats } from "./core/stats.ts";
 export { TRACE_EVENTS, TRACE_PREFIX } from "./core/trace.ts";
 export { formatCount, formatNanoseconds, formatSize, parseDurationMs, parseSize } from "./core/units.ts";

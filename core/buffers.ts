@@ -1,8 +1,12 @@
 import type { Backend } from "./block.ts";
 import type { BounceLine } from "./bounce.ts";
+import { wrongNumber } from "./check.ts";
 import { invariant } from "./invariant.ts";
+import { MAX_OFFSET_BYTES } from "./limits.ts";
 import { addHigh, addLow, type OwnedMemory } from "./memory.ts";
 import type { IoRequest } from "./request.ts";
+import { shown } from "./shown.ts";
+import { isBytes } from "./views.ts";
 
 /** Smallest alignment of allocated buffers: a cache line, so that two of them never share one. */
 const MIN_ALIGN_BYTES = 64;
@@ -32,12 +36,14 @@ export class DeviceBuffers {
   /** Maps `count` buffers of `byteLength` bytes in one piece. */
   allocate(count: number, byteLength: number): Uint8Array<ArrayBuffer>[] {
     for (const [name, value] of [["count", count], ["byteLength", byteLength]] as const) {
-      if (!Number.isSafeInteger(value) || value <= 0) {
-        throw new RangeError(`Cannot allocate buffers with ${name} ${value}: wanted an integer above 0`);
-      }
+      if (Number.isSafeInteger(value) && value > 0) continue;
+      throw wrongNumber(value, `Cannot allocate buffers with ${name} ${shown(value)}: wanted an integer above 0`);
     }
     const alignment = Math.max(this.#memoryMask + 1, MIN_ALIGN_BYTES);
     const stride = Math.ceil(byteLength / alignment) * alignment;
+    if (count * stride > MAX_OFFSET_BYTES) {
+      throw new RangeError(`Cannot allocate ${count} buffers of ${byteLength} bytes: wanted less than 2^53 bytes`);
+    }
     const memory = this.#backend.memory.allocate(count * stride, alignment);
     this.#backend.register(memory);
     this.#memories.add(memory);
@@ -47,6 +53,9 @@ export class DeviceBuffers {
 
   /** Frees the pieces that `buffers` lie in. Throws InvariantError while requests hold one. */
   release(buffers: readonly Uint8Array[]): void {
+    if (!Array.isArray(buffers) || !buffers.every(isBytes)) {
+      throw new TypeError(`Cannot release ${shown(buffers)}: wanted an array of Uint8Array from allocate()`);
+    }
     for (const memory of new Set(buffers.map((buffer) => this.#backend.memory.regionOf(buffer)))) {
       if (memory === null || !this.#memories.has(memory)) continue;
       invariant(memory.holds === 0, `Cannot release memory that ${memory.holds} requests hold: wait for them first`);

@@ -1,6 +1,9 @@
 import type { Alignment } from "./block.ts";
-import { MAX_OFFSET_BYTES, MAX_QUEUE_DEPTH } from "./limits.ts";
-import { type IoRequest, OPCODE_NAMES } from "./request.ts";
+import { MAX_OFFSET_BYTES } from "./limits.ts";
+import { type IoRequest, OPCODE_NAMES, RequestFlag } from "./request.ts";
+import { printable, shown } from "./shown.ts";
+
+const WANTED_INTEGER = "wanted an integer from 0 to 2^53 − 1";
 
 /** What a request must keep to on one device: alignment, and who to name in messages. */
 export interface RangeRules {
@@ -14,13 +17,18 @@ export interface RangeRules {
  * Returns the error of a byte range that the device cannot take, or null. A value instead of a throw, because the
  * promise face rejects and the callback face throws.
  */
-export function rangeError(op: string, offset: number, length: number, rules: RangeRules): RangeError | null {
+export function rangeError(op: string, offset: number, length: number, rules: RangeRules): Error | null {
   if (!Number.isSafeInteger(offset) || offset < 0) {
-    return new RangeError(`Cannot ${op} ${rules.target} at offset ${offset}: wanted an integer from 0 to 2^53 − 1`);
+    const message = `Cannot ${op} ${printable(rules.target)} at offset ${shown(offset)}: ${WANTED_INTEGER}`;
+    return wrongNumber(offset, message);
   }
-  if (!Number.isSafeInteger(length) || length < 0 || offset + length > MAX_OFFSET_BYTES) {
+  if (!Number.isSafeInteger(length) || length < 0) {
+    const at = `${printable(rules.target)} at offset ${offset}`;
+    return wrongNumber(length, `Cannot ${op} ${at} with length ${shown(length)}: ${WANTED_INTEGER}`);
+  }
+  if (offset + length > MAX_OFFSET_BYTES) {
     return new RangeError(
-      `Cannot ${op} ${length} bytes of ${rules.target} at offset ${offset}: wanted an end below 2^53`,
+      `Cannot ${op} ${length} bytes of ${printable(rules.target)} at offset ${offset}: wanted an end below 2^53`,
     );
   }
   const align = rules.alignment.offset;
@@ -36,7 +44,7 @@ function misaligned(op: string, offset: number, length: number, rules: RangeRule
   const value = what === "offset" ? offset : length;
   const past = value % align;
   return new RangeError(
-    `Cannot ${op} ${rules.target}: ${what} ${value} is ${past} bytes past a multiple of ${align}; ` +
+    `Cannot ${op} ${printable(rules.target)}: ${what} ${value} is ${past} bytes past a multiple of ${align}; ` +
       `wanted a multiple of ${align} (direct I/O)`,
   );
 }
@@ -46,41 +54,32 @@ export function roomError({ op, length, roomBytes }: IoRequest): RangeError {
   return new RangeError(`Cannot ${OPCODE_NAMES[op]} ${length} bytes: wanted at most ${roomBytes}, the buffer`);
 }
 
-/** Throws a RangeError for a number of completions that nobody can wait for. */
-export function checkMinCompletions(minCompletions: number): void {
-  if (Number.isSafeInteger(minCompletions) && minCompletions >= 1) return;
-  throw new RangeError(`Cannot run with minCompletions ${minCompletions}: wanted an integer, 1 or more`);
-}
-
-/** The error of options of the promise face that make no sense, or null. Null stands for what is not given. */
-export function optionsError(op: string, options: { signal?: unknown; timeoutMs?: unknown }): Error | null {
-  if (typeof options !== "object") {
-    return new TypeError(`Cannot ${op} with options ${String(options)}: wanted an object`);
+/** The error of a request that was set to an operation or to flags that there are not, or null. */
+export function requestError({ op, flags }: IoRequest): Error | null {
+  if (typeof op !== "number" || OPCODE_NAMES[op] === undefined) {
+    return wrongNumber(op, `Cannot submit a request with op ${shown(op)}: wanted one of Opcode`);
   }
-  const { signal, timeoutMs } = options;
-  if (isGiven(signal) && !(signal instanceof AbortSignal)) {
-    return new TypeError(`Cannot ${op} with a signal of type ${typeof signal}: wanted an AbortSignal`);
+  if (flags !== 0 && flags !== RequestFlag.fua) {
+    return wrongNumber(flags, `Cannot ${OPCODE_NAMES[op]} with flags ${shown(flags)}: wanted 0 or 1, RequestFlag.fua`);
   }
-  if (!isGiven(timeoutMs)) return null;
-  const message = `Cannot ${op} with timeoutMs ${String(timeoutMs)}: wanted a number of milliseconds above 0`;
-  if (typeof timeoutMs !== "number") return new TypeError(message);
-  return timeoutMs > 0 ? null : new RangeError(message);
+  return null;
 }
 
-function isGiven(value: unknown): boolean {
-  return value !== undefined && value !== null;
+/** The error of a size that no file can have, or null. */
+export function sizeError(byteLength: number, target: string): Error | null {
+  if (Number.isSafeInteger(byteLength) && byteLength >= 0) return null;
+  return wrongNumber(byteLength, `Cannot resize ${printable(target)} to ${shown(byteLength)} bytes: ${WANTED_INTEGER}`);
 }
 
-/** The error of a time that `close` cannot wait for I/O in flight, or null; Infinity is for ever. */
-export function drainError(drainMs: unknown): Error | null {
-  const message = `Cannot use drainMs ${String(drainMs)}: wanted a number of milliseconds, 0 or more`;
-  if (typeof drainMs !== "number") return new TypeError(message);
-  return drainMs >= 0 ? null : new RangeError(message);
+/** Throws for what `run` cannot wait with or for. */
+export function checkRun(done: unknown, minCompletions: unknown): void {
+  if (typeof done !== "function") throw new TypeError(`Cannot run until ${shown(done)}: wanted a function`);
+  if (Number.isSafeInteger(minCompletions) && (minCompletions as number) >= 1) return;
+  const message = `Cannot run with minCompletions ${shown(minCompletions)}: wanted an integer, 1 or more`;
+  throw wrongNumber(minCompletions, message);
 }
 
-/** Throws a RangeError for a queue depth that no driver of local files can have; undefined means the default. */
-export function checkQueueDepth(queueDepth: number | undefined): void {
-  if (queueDepth === undefined) return;
-  if (Number.isInteger(queueDepth) && queueDepth >= 1 && queueDepth <= MAX_QUEUE_DEPTH) return;
-  throw new RangeError(`Cannot use queueDepth ${queueDepth}: wanted an integer from 1 to ${MAX_QUEUE_DEPTH}`);
+/** The error of a number: of its type, or of its value. */
+export function wrongNumber(value: unknown, message: string): Error {
+  return typeof value === "number" ? new RangeError(message) : new TypeError(message);
 }

@@ -1,15 +1,27 @@
 import type { Alignment, Backend, BlockLimits, TargetInfo } from "./block.ts";
 import { DeviceBuffers } from "./buffers.ts";
-import { checkMinCompletions, drainError, rangeError, type RangeRules, roomError } from "./check.ts";
+import { checkRun, rangeError, type RangeRules, requestError, roomError, sizeError } from "./check.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { invariant } from "./invariant.ts";
 import { DEFAULT_DRAIN_MS } from "./limits.ts";
 import { adoptRequest, makeRequest, type RequestInit } from "./made_requests.ts";
-import type { RequestOptions, WriteOptions } from "./pending.ts";
-import { type IoRequest, Opcode, OPCODE_NAMES, RequestFlag, RequestState } from "./request.ts";
+import { number, OptionTable } from "./options.ts";
+import { type IoRequest, Opcode, OPCODE_NAMES, RequestState } from "./request.ts";
+import type { RequestOptions, WriteOptions } from "./request_options.ts";
 import type { QueueStats } from "./stats.ts";
 import { Transfers } from "./transfers.ts";
+
+/** Options of closing. */
+export interface CloseOptions {
+  /** Milliseconds to wait for I/O in flight, 0 or more; Infinity is for ever. Default: that of the device. */
+  readonly drainMs?: number;
+}
+
+/** What may be said of a time that `close` waits. */
+export const DRAIN_RULE = number("a number of milliseconds, 0 or more", (value) => value >= 0);
+
+const CLOSE_OPTIONS = new OptionTable<CloseOptions>("use", { drainMs: DRAIN_RULE });
 
 /**
  * An open disk or file of one Worker, through any driver: promises for most uses, requests with a callback for
@@ -51,7 +63,7 @@ export class BlockDevice implements AsyncDisposable {
   #closing: Promise<void> | null = null;
 
   /** Wraps a driver's backend; users call `openDevice`. */
-  constructor(backend: Backend, options: { readonly drainMs?: number } = {}) {
+  constructor(backend: Backend, options: CloseOptions = {}) {
     this.#backend = backend;
     this.driver = backend.driver;
     this.target = backend.target;
@@ -59,7 +71,7 @@ export class BlockDevice implements AsyncDisposable {
     this.limits = backend.limits;
     this.stats = backend.stats;
     this.#rules = { target: backend.target, alignment: backend.info.alignment };
-    this.#drainMs = options.drainMs ?? DEFAULT_DRAIN_MS;
+    this.#drainMs = CLOSE_OPTIONS.read(options).drainMs ?? DEFAULT_DRAIN_MS;
     this.#buffers = new DeviceBuffers(backend);
     this.#transfers = new Transfers(backend, this.#buffers, (op, offset, length) => this.#refusal(op, offset, length));
   }
@@ -141,7 +153,7 @@ export class BlockDevice implements AsyncDisposable {
    * kernel says arrives in `onComplete`.
    */
   submit(request: IoRequest): void {
-    if (request.device !== this) adoptRequest(request, "submit", this);
+    if (request?.device !== this) adoptRequest(request, "submit", this);
     invariant(
       request.state === RequestState.idle,
       "Cannot submit a request that is active: wanted its completion first",
@@ -150,15 +162,15 @@ export class BlockDevice implements AsyncDisposable {
       request.region === null || request.region.bytes.length > 0,
       "Cannot submit a request whose memory was released: wanted its buffer alive",
     );
-    if (request.length > request.roomBytes && request.op <= Opcode.write) throw roomError(request);
-    const failure = this.#refusal(request.op, request.offset, request.length);
+    const failure = requestError(request) ?? this.#refusal(request.op, request.offset, request.length);
     if (failure !== null) throw failure;
+    if (request.length > request.roomBytes && request.op <= Opcode.write) throw roomError(request);
     this.#backend.enqueue(request);
   }
 
   /** Asks for an active request to end early. Its `onComplete` is called in any case. */
   cancel(request: IoRequest): void {
-    if (request.device !== this) adoptRequest(request, "cancel", this);
+    if (request?.device !== this) adoptRequest(request, "cancel", this);
     this.#backend.cancel(request);
   }
 
@@ -168,7 +180,7 @@ export class BlockDevice implements AsyncDisposable {
    */
   run(done: () => boolean, minCompletions = 1): void {
     this.#assertOpen("run");
-    checkMinCompletions(minCompletions);
+    checkRun(done, minCompletions);
     this.#backend.run(done, minCompletions);
   }
 
@@ -180,22 +192,22 @@ export class BlockDevice implements AsyncDisposable {
 
   /** Fills `buffer` from `offset`; resolves to the bytes that were there, fewer than its length only at the end. */
   read(buffer: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
-    return this.#transfers.single(Opcode.read, buffer, offset, 0, options);
+    return this.#transfers.single(Opcode.read, buffer, offset, options);
   }
 
   /** Stores `buffer` at `offset`; resolves to its length. A regular file grows. */
   write(buffer: Uint8Array, offset: number, options?: WriteOptions): Promise<number> {
-    return this.#transfers.single(Opcode.write, buffer, offset, options?.fua ? RequestFlag.fua : 0, options);
+    return this.#transfers.single(Opcode.write, buffer, offset, options);
   }
 
   /** Fills several buffers, one after the other, from `offset` on. */
   readv(buffers: readonly Uint8Array[], offset: number, options?: RequestOptions): Promise<number> {
-    return this.#transfers.vector(Opcode.read, buffers, offset, 0, options);
+    return this.#transfers.vector(Opcode.read, buffers, offset, options);
   }
 
   /** Stores several buffers, one after the other, from `offset` on. */
   writev(buffers: readonly Uint8Array[], offset: number, options?: WriteOptions): Promise<number> {
-    return this.#transfers.vector(Opcode.write, buffers, offset, options?.fua ? RequestFlag.fua : 0, options);
+    return this.#transfers.vector(Opcode.write, buffers, offset, options);
   }
 
   /** Makes every write that has completed before this call durable. */
@@ -222,7 +234,7 @@ export class BlockDevice implements AsyncDisposable {
   resize(byteLength: number): Promise<void> {
     return settle(() => {
       this.#assertOpen("resize");
-      const failure = rangeError("resize", byteLength, 0, { target: this.target, alignment: { memory: 1, offset: 1 } });
+      const failure = sizeError(byteLength, this.target);
       if (failure !== null) throw failure;
       if (this.info.readOnly) throw this.#readOnlyError("resize");
       this.#backend.resize(byteLength);
@@ -234,10 +246,14 @@ export class BlockDevice implements AsyncDisposable {
    * I/O outlasts `drainMs` (Infinity: for ever): what the kernel may still write to is then left behind on purpose.
    * Rejects with kind `io` when the file system reports a failure at the close: all is given back, but data may be lost.
    */
-  close(options?: { readonly drainMs?: number }): Promise<void> {
-    const drainMs = options?.drainMs ?? this.#drainMs;
-    const failure = drainError(drainMs);
-    return failure === null ? this.#closing ??= this.#close(drainMs) : Promise.reject(failure);
+  close(options?: CloseOptions): Promise<void> {
+    let drainMs: number;
+    try {
+      drainMs = CLOSE_OPTIONS.read(options).drainMs ?? this.#drainMs;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#closing ??= this.#close(drainMs);
   }
 
   /** `await using`: the same as `close`. */

@@ -1,7 +1,11 @@
 import type { DeviceBuffers } from "./buffers.ts";
 import { roomError } from "./check.ts";
 import { invariant } from "./invariant.ts";
+import { MAX_OFFSET_BYTES } from "./limits.ts";
+import { ANYTHING, FLAG, integer, OptionTable } from "./options.ts";
 import { type CompleteCallback, IoRequest, Opcode, RequestFlag } from "./request.ts";
+import { printable, shown } from "./shown.ts";
+import { isBytes, lengthOf, startOf } from "./views.ts";
 
 /** What {@link BlockDevice.createRequest} makes a request from. */
 export interface RequestInit {
@@ -21,48 +25,67 @@ export interface RequestInit {
   readonly onComplete: CompleteCallback;
 }
 
+const INTEGER = integer(0, MAX_OFFSET_BYTES, "an integer from 0 to 2^53 − 1");
+
+/** The operation and the callback are looked at apart: they have to be there. */
+const INIT = new OptionTable<RequestInit>("create a request with", {
+  op: ANYTHING,
+  buffer: ANYTHING,
+  offset: INTEGER,
+  length: INTEGER,
+  fua: FLAG,
+  context: ANYTHING,
+  onComplete: ANYTHING,
+});
+
 /** Makes a request of `device` whose buffer, if it needs one, lies in memory that `buffers` knows. */
 export function makeRequest(init: RequestInit, device: unknown, buffers: DeviceBuffers): IoRequest {
+  const { op: name, buffer, offset = 0, length, fua, context = null, onComplete } = INIT.read(init);
   // What every object has, such as toString, is no operation.
-  const op = Object.hasOwn(Opcode, init.op) ? Opcode[init.op] : undefined;
+  const op = typeof name === "string" && Object.hasOwn(Opcode, name) ? Opcode[name] : undefined;
   if (op === undefined) {
-    throw new TypeError(`Cannot create a ${init.op} request: wanted ${Object.keys(Opcode).join(", ")}`);
+    const said = typeof name === "string" ? printable(name) : shown(name);
+    throw new TypeError(`Cannot create a ${said} request: wanted ${Object.keys(Opcode).join(", ")}`);
   }
-  if (typeof init.onComplete !== "function") {
-    throw new TypeError(`Cannot create a ${init.op} request: wanted a function as onComplete`);
+  if (typeof onComplete !== "function") {
+    throw new TypeError(`Cannot create a ${name} request: wanted a function as onComplete`);
   }
-  const request = new IoRequest(op, init.onComplete);
-  request.offset = init.offset ?? 0;
-  request.length = init.length ?? init.buffer?.length ?? 0;
-  request.flags = init.fua ? RequestFlag.fua : 0;
-  request.context = init.context ?? null;
+  const request = new IoRequest(op, onComplete);
+  request.offset = offset;
+  request.length = length ?? (isBytes(buffer) ? lengthOf(buffer) : 0);
+  request.flags = fua === true ? RequestFlag.fua : 0;
+  request.context = context;
   request.device = device;
   request.roomBytes = 0;
-  if (op <= Opcode.write) attach(request, init, buffers);
+  if (op <= Opcode.write) attach(request, name, buffer, buffers);
   return request;
 }
 
-function attach(request: IoRequest, { op, buffer }: RequestInit, buffers: DeviceBuffers): void {
-  const memory = buffer === undefined ? null : buffers.regionOf(buffer);
-  if (buffer === undefined || memory === null) {
+function attach(request: IoRequest, op: string, buffer: unknown, buffers: DeviceBuffers): void {
+  const memory = isBytes(buffer) ? buffers.regionOf(buffer) : null;
+  if (!isBytes(buffer) || memory === null) {
     throw new TypeError(`Cannot create a ${op} request: wanted a buffer from allocate()`);
   }
-  request.roomBytes = buffer.length;
-  if (request.length > buffer.length) throw roomError(request);
-  if (!buffers.isAligned(memory, buffer.byteOffset)) {
+  request.roomBytes = lengthOf(buffer);
+  if (request.length > request.roomBytes) throw roomError(request);
+  const start = startOf(buffer);
+  if (!buffers.isAligned(memory, start)) {
     throw new RangeError(
-      `Cannot create a ${op} request at byte ${buffer.byteOffset} of its memory: wanted a multiple of ` +
+      `Cannot create a ${op} request at byte ${start} of its memory: wanted a multiple of ` +
         `${buffers.alignmentBytes} (direct I/O)`,
     );
   }
-  buffers.point(request, memory, buffer.byteOffset);
+  buffers.point(request, memory, start);
 }
 
 /** Requests made by hand come without a device; tables of memory and of what is in flight are each device's own. */
 export function adoptRequest(request: IoRequest, action: string, device: { readonly target: string }): void {
+  if (!(request instanceof IoRequest)) {
+    throw new TypeError(`Cannot ${action} ${shown(request)}: wanted a request from createRequest()`);
+  }
   invariant(
     request.device === null,
-    `Cannot ${action} a request of another device on ${device.target}: wanted the device that made it`,
+    `Cannot ${action} a request of another device on ${printable(device.target)}: wanted the device that made it`,
   );
   request.device = device;
 }

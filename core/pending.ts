@@ -4,23 +4,12 @@ import { startDeadline } from "./deadline.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { type IoRequest, IoRequest as Request, Opcode, OPCODE_NAMES } from "./request.ts";
-
-/** Options of one request of the promise face. */
-export interface RequestOptions {
-  /** Rejects at once with kind `aborted` when it fires; the buffer stays lent until the real completion. */
-  readonly signal?: AbortSignal;
-  /** Rejects with kind `timeout` after so many milliseconds (Infinity: never); the buffer stays lent likewise. */
-  readonly timeoutMs?: number;
-}
-
-/** Options of a write of the promise face. */
-export interface WriteOptions extends RequestOptions {
-  /** Force unit access: the promise resolves only when the data is durable. Default false. */
-  readonly fua?: boolean;
-}
+import type { RequestChoice } from "./request_options.ts";
+import { type Abortable, Signals, type SignalWatch } from "./signals.ts";
+import { copyBytes, lengthOf } from "./views.ts";
 
 /** What a finished operation has to give back, and to whom; one for each request in the pool of a promise face. */
-export class PendingOperation {
+export class PendingOperation implements Abortable {
   /** The request that the driver sees. */
   readonly request: IoRequest;
   /** Settles the promise; null when it was settled early. */
@@ -33,8 +22,11 @@ export class PendingOperation {
   copyTo: Uint8Array | null = null;
   /** True from the hand-over to the driver to the completion. */
   launched = false;
-  /** Undoes the abort listener and the timer, or null. */
-  unwatch: (() => void) | null = null;
+  /** Ends it when its time is up, or undefined. */
+  timer: ReturnType<typeof setTimeout> | undefined = undefined;
+  watch: SignalWatch | null = null;
+  before: Abortable | null = null;
+  after: Abortable | null = null;
 
   /** Makes an operation whose request completes through `onComplete`. */
   constructor(onComplete: (request: IoRequest, result: number) => void) {
@@ -49,6 +41,7 @@ export class PromiseQueue {
   readonly #pool: PendingOperation[] = [];
   readonly #bounce: BounceLine;
   readonly #onComplete = (request: IoRequest, result: number) => this.#complete(request, result);
+  readonly #signals = new Signals((operation, reason) => this.#abort(operation as PendingOperation, reason));
 
   /** Makes the promise face over `backend`; foreign buffers pass through `bounce`. */
   constructor(backend: Backend, bounce: BounceLine) {
@@ -68,18 +61,19 @@ export class PromiseQueue {
   }
 
   /** Makes the promise of an operation and hands it to the driver. */
-  start(operation: PendingOperation, options: RequestOptions | undefined): Promise<number> {
-    const promise = this.open(operation, options);
+  start(operation: PendingOperation, choice: RequestChoice): Promise<number> {
+    const promise = this.open(operation, choice);
     this.launch(operation);
     return promise;
   }
 
   /** Makes the promise of an operation that is launched later; it can be given up from now on. */
-  open(operation: PendingOperation, options: RequestOptions | undefined): Promise<number> {
+  open(operation: PendingOperation, { signal, timeoutMs }: RequestChoice): Promise<number> {
     const promise = new Promise<number>(capture);
     operation.resolve = capturedResolve;
     operation.reject = capturedReject;
-    if (options && (options.signal || options.timeoutMs)) this.#watch(operation, options);
+    if (signal !== null) this.#signals.join(operation, signal);
+    if (timeoutMs !== Infinity) operation.timer = startDeadline(() => this.#late(operation, timeoutMs), timeoutMs);
     return promise;
   }
 
@@ -97,7 +91,6 @@ export class PromiseQueue {
   /** Ends an operation that was never launched; rejects with `error` if somebody still waits. */
   drop(operation: PendingOperation, error: unknown): void {
     const { reject } = operation;
-    operation.unwatch?.();
     this.#recycle(operation);
     if (reject !== null) reject(error);
   }
@@ -112,24 +105,25 @@ export class PromiseQueue {
     operation.resolve = null;
     operation.reject = null;
     operation.copyTo = null;
-    operation.unwatch?.();
-    operation.unwatch = null;
-    if (operation.launched) this.#backend.cancel(operation.request);
+    this.#unwatch(operation);
     reject(error);
+    if (operation.launched) this.#backend.cancel(operation.request);
   }
 
-  #watch(operation: PendingOperation, { signal, timeoutMs }: RequestOptions): void {
-    const { request } = operation;
-    const fail = (kind: "aborted" | "timeout", errno: number, detail: string | undefined, cause: unknown) =>
-      this.giveUp(operation, this.error(request, errno, kind, detail, cause));
-    const onAbort = () => fail("aborted", Errno.ECANCELED, undefined, signal!.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    const late = () => fail("timeout", Errno.ETIMEDOUT, `no completion within ${timeoutMs} ms`, undefined);
-    const timer = timeoutMs ? startDeadline(late, timeoutMs) : undefined;
-    operation.unwatch = () => {
-      signal?.removeEventListener("abort", onAbort);
-      clearTimeout(timer);
-    };
+  #abort(operation: PendingOperation, reason: unknown): void {
+    this.giveUp(operation, this.error(operation.request, Errno.ECANCELED, "aborted", undefined, reason));
+  }
+
+  #late(operation: PendingOperation, timeoutMs: number): void {
+    const detail = `no completion within ${timeoutMs} ms`;
+    this.giveUp(operation, this.error(operation.request, Errno.ETIMEDOUT, "timeout", detail, undefined));
+  }
+
+  #unwatch(operation: PendingOperation): void {
+    if (operation.watch !== null) this.#signals.leave(operation);
+    if (operation.timer === undefined) return;
+    clearTimeout(operation.timer);
+    operation.timer = undefined;
   }
 
   #complete(request: IoRequest, result: number): void {
@@ -140,7 +134,6 @@ export class PromiseQueue {
       if (copyTo !== null && result >= 0) failure = copyOut(block, copyTo, request.length);
       this.#bounce.release(block);
     }
-    if (operation.unwatch !== null) operation.unwatch();
     this.#recycle(operation);
     if (resolve === null || reject === null) return;
     if (failure !== null) {
@@ -155,12 +148,12 @@ export class PromiseQueue {
 
   #recycle(operation: PendingOperation): void {
     const { request } = operation;
+    this.#unwatch(operation);
     operation.resolve = null;
     operation.reject = null;
     operation.block = null;
     operation.copyTo = null;
     operation.launched = false;
-    operation.unwatch = null;
     request.region = null;
     request.iovecs = null;
     request.registeredIndex = -1;
@@ -192,13 +185,14 @@ function capture(resolve: (result: number) => void, reject: (error: unknown) => 
 
 /** Copies a bounced read to its user; returns an error when the user's buffer is not there any more. */
 function copyOut(block: BounceBlock, copyTo: Uint8Array, length: number): unknown {
-  if (copyTo.length < length) {
+  const now = lengthOf(copyTo);
+  if (now < length) {
     return new TypeError(
-      `Cannot deliver ${length} bytes: the buffer was detached or shrunk to ${copyTo.length} bytes while a read was in ` +
+      `Cannot deliver ${length} bytes: the buffer was detached or shrunk to ${now} bytes while a read was in ` +
         "flight; wanted it untouched until the promise settles",
     );
   }
   const start = block.byteOffset;
-  copyTo.set(block.memory.bytes.subarray(start, start + length));
+  copyBytes(copyTo, block.memory.bytes.subarray(start, start + length), 0);
   return null;
 }

@@ -1,14 +1,17 @@
 import type { Backend } from "./block.ts";
 import type { BounceBlock } from "./bounce.ts";
 import type { DeviceBuffers } from "./buffers.ts";
-import { optionsError } from "./check.ts";
 import { startDeadline } from "./deadline.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { IOVEC_BYTES, type IovecPiece, IovecTable } from "./iovec.ts";
 import { BOUNCE_CHUNK_BYTES } from "./limits.ts";
-import { type PendingOperation, PromiseQueue, type RequestOptions } from "./pending.ts";
+import { type PendingOperation, PromiseQueue } from "./pending.ts";
+import { Placements } from "./placements.ts";
 import { Opcode, OPCODE_NAMES, RequestFlag } from "./request.ts";
+import { choiceOrError, NO_CHOICE, type RequestChoice, type RequestOptions } from "./request_options.ts";
+import { printable, typeName } from "./shown.ts";
+import { copyBytes, isBytes, isGone, lengthOf, partOf } from "./views.ts";
 
 /** Nobody is told: the promise was rejected when the caller gave up. */
 const GIVEN_UP = new Error("Given up while waiting for bounce memory");
@@ -24,6 +27,7 @@ export class Transfers {
   readonly #backend: Backend;
   readonly #buffers: DeviceBuffers;
   readonly #promises: PromiseQueue;
+  readonly #placements: Placements;
   readonly #refusal: Refusal;
   /** Operations that were accepted and wait for a block. */
   readonly #waiting = new Set<PendingOperation>();
@@ -34,6 +38,7 @@ export class Transfers {
     this.#backend = backend;
     this.#buffers = buffers;
     this.#promises = new PromiseQueue(backend, buffers.bounce);
+    this.#placements = new Placements(backend.memory);
     this.#refusal = refusal;
   }
 
@@ -56,50 +61,81 @@ export class Transfers {
   }
 
   /** Reads into or writes from one buffer. */
-  single(op: Opcode, buffer: Uint8Array, offset: number, flags: number, options?: RequestOptions): Promise<number> {
-    if (!(buffer instanceof Uint8Array)) return Promise.reject(this.#noBuffer(op, buffer));
-    const length = buffer.length;
-    const failure = this.#check(op, offset, length, options);
-    if (failure !== null) return Promise.reject(failure);
-    if (length === 0) return isGone(buffer) ? Promise.reject(this.#goneBuffer(op)) : Promise.resolve(0);
-    const memory = this.#buffers.regionOf(buffer);
-    if (memory === null || !this.#buffers.isAligned(memory, buffer.byteOffset)) {
-      return this.#bounced(op, buffer, offset, flags, options);
-    }
-    const operation = this.#promises.take(op, offset, length, flags);
-    this.#buffers.point(operation.request, memory, buffer.byteOffset);
-    return this.#promises.start(operation, options);
+  single(op: Opcode, buffer: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
+    if (options === undefined) return this.#single(op, buffer, offset, NO_CHOICE);
+    const choice = choiceOrError(op, options);
+    return choice instanceof Error ? Promise.reject(choice) : this.#single(op, buffer, offset, choice);
   }
 
   /** Reads into or writes from several buffers at consecutive offsets. */
-  vector(
+  vector(op: Opcode, buffers: readonly Uint8Array[], offset: number, options?: RequestOptions): Promise<number> {
+    const choice = options === undefined ? NO_CHOICE : choiceOrError(op, options);
+    if (choice instanceof Error) return Promise.reject(choice);
+    const views = this.#views(op, buffers);
+    if (views instanceof Error) return Promise.reject(views);
+    const length = views.reduce((sum, view) => sum + lengthOf(view), 0);
+    const failure = this.#check(op, offset, length, choice);
+    return failure === null ? this.#vector(op, views, offset, length, choice) : Promise.reject(failure);
+  }
+
+  /** Flush, discard, write zeroes, nop: no buffer. */
+  range(op: Opcode, offset: number, length: number, options?: RequestOptions): Promise<void> {
+    const choice = options === undefined ? NO_CHOICE : choiceOrError(op, options);
+    if (choice instanceof Error) return Promise.reject(choice);
+    const failure = this.#check(op, offset, length, choice);
+    if (failure !== null) return Promise.reject(failure);
+    if (length === 0 && (op === Opcode.discard || op === Opcode.writeZeroes)) return Promise.resolve();
+    return this.#promises.start(this.#promises.take(op, offset, length, 0), choice).then(ignore);
+  }
+
+  #single(op: Opcode, buffer: Uint8Array, offset: number, choice: RequestChoice): Promise<number> {
+    const place = this.#placements.known(buffer);
+    if (place === null) return this.#first(op, buffer, offset, choice);
+    const failure = this.#check(op, offset, place.byteLength, choice);
+    return failure === null ? this.#straight(op, buffer, place, offset, choice) : Promise.reject(failure);
+  }
+
+  /** The same for a buffer that was not seen before, or is not ours. */
+  #first(op: Opcode, buffer: Uint8Array, offset: number, choice: RequestChoice): Promise<number> {
+    if (!isBytes(buffer)) return Promise.reject(this.#noBuffer(op, buffer));
+    const length = lengthOf(buffer);
+    const failure = this.#check(op, offset, length, choice);
+    if (failure !== null) return Promise.reject(failure);
+    if (length === 0) return isGone(buffer) ? Promise.reject(this.#goneBuffer(op)) : Promise.resolve(0);
+    const place = this.#placements.find(buffer, length);
+    if (place === null) return this.#bounced(op, buffer, length, offset, choice);
+    return this.#straight(op, buffer, place, offset, choice);
+  }
+
+  #straight(op: Opcode, buffer: Uint8Array, place: IovecPiece, offset: number, choice: RequestChoice): Promise<number> {
+    const { memory, byteOffset, byteLength } = place;
+    if (!this.#buffers.isAligned(memory, byteOffset)) return this.#bounced(op, buffer, byteLength, offset, choice);
+    const operation = this.#promises.take(op, offset, byteLength, choice.flags);
+    this.#buffers.point(operation.request, memory, byteOffset);
+    return this.#promises.start(operation, choice);
+  }
+
+  #vector(
     op: Opcode,
-    buffers: readonly Uint8Array[],
+    views: readonly Uint8Array[],
     offset: number,
-    flags: number,
-    options?: RequestOptions,
+    length: number,
+    choice: RequestChoice,
   ): Promise<number> {
-    const mistake = Array.isArray(buffers) ? this.#optionsError(op, options) : this.#noBuffer(op, buffers);
-    if (mistake !== null) return Promise.reject(mistake);
-    for (const buffer of buffers) {
-      if (!(buffer instanceof Uint8Array)) return Promise.reject(this.#noBuffer(op, buffer));
-    }
-    const pieces = this.#pieces(buffers);
+    const pieces = this.#pieces(views);
     if (pieces === null) {
-      // Foreign memory: one request for each buffer, side by side in the same batch.
-      if ((flags & RequestFlag.fua) !== 0 && buffers.length > 1) {
-        return this.#thenFlush(this.vector(op, buffers, offset, flags & ~RequestFlag.fua, options), options);
+      // Foreign memory: one request for each buffer, side by side in the same batch; all of them or none.
+      const failure = this.#partsError(op, views, offset);
+      if (failure !== null) return Promise.reject(failure);
+      if ((choice.flags & RequestFlag.fua) !== 0 && views.length > 1) {
+        return this.#thenFlush(this.#vector(op, views, offset, length, { ...choice, flags: 0 }), choice);
       }
       let at = offset;
-      const start = (buffer: Uint8Array) =>
-        this.single(op, buffer, (at += buffer.length) - buffer.length, flags, options);
-      return total(buffers.map(start));
+      const start = (view: Uint8Array) => this.#single(op, view, (at += lengthOf(view)) - lengthOf(view), choice);
+      return total(views.map(start));
     }
-    const length = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
-    const failure = this.#check(op, offset, length, options);
-    if (failure !== null) return Promise.reject(failure);
     if (length === 0) return Promise.resolve(0);
-    const operation = this.#promises.take(op, offset, length, flags);
+    const operation = this.#promises.take(op, offset, length, choice.flags);
     // The driver holds the memory once it has the request; until then it is held here, or it could be released.
     for (const { memory } of pieces) memory.holds++;
     const letGo = () => {
@@ -109,39 +145,37 @@ export class Transfers {
       operation.request.iovecs = new IovecTable(pieces, block.memory, block.byteOffset);
       return null;
     };
-    return this.#withBlock(operation, pieces.length * IOVEC_BYTES, options, prepare, letGo);
+    return this.#withBlock(operation, pieces.length * IOVEC_BYTES, choice, prepare, letGo);
   }
 
-  /** Flush, discard, write zeroes, nop: no buffer. */
-  range(op: Opcode, offset: number, length: number, options?: RequestOptions): Promise<void> {
-    const failure = this.#check(op, offset, length, options);
-    if (failure !== null) return Promise.reject(failure);
-    if (length === 0 && (op === Opcode.discard || op === Opcode.writeZeroes)) return Promise.resolve();
-    return this.#promises.start(this.#promises.take(op, offset, length, 0), options).then(ignore);
+  #partsError(op: Opcode, views: readonly Uint8Array[], offset: number): Error | null {
+    let at = offset;
+    for (const view of views) {
+      const length = lengthOf(view);
+      const failure = isGone(view) ? this.#goneBuffer(op) : this.#refusal(op, at, length);
+      if (failure !== null) return failure;
+      at += length;
+    }
+    return null;
   }
 
-  #bounced(
-    op: Opcode,
-    buffer: Uint8Array,
-    offset: number,
-    flags: number,
-    options: RequestOptions | undefined,
-  ): Promise<number> {
-    if (buffer.length <= BOUNCE_CHUNK_BYTES) return this.#bounceOne(op, buffer, offset, flags, options);
-    if ((flags & RequestFlag.fua) !== 0) {
-      return this.#thenFlush(this.#bounced(op, buffer, offset, flags & ~RequestFlag.fua, options), options);
+  #bounced(op: Opcode, buffer: Uint8Array, length: number, offset: number, choice: RequestChoice): Promise<number> {
+    if (length <= BOUNCE_CHUNK_BYTES) return this.#bounceOne(op, buffer, length, offset, choice);
+    if ((choice.flags & RequestFlag.fua) !== 0) {
+      return this.#thenFlush(this.#bounced(op, buffer, length, offset, { ...choice, flags: 0 }), choice);
     }
     const chunks: Promise<number>[] = [];
-    for (let at = 0; at < buffer.length; at += BOUNCE_CHUNK_BYTES) {
-      chunks.push(this.#bounceOne(op, buffer.subarray(at, at + BOUNCE_CHUNK_BYTES), offset + at, flags, options));
+    for (let at = 0; at < length; at += BOUNCE_CHUNK_BYTES) {
+      const byteLength = Math.min(BOUNCE_CHUNK_BYTES, length - at);
+      chunks.push(this.#bounceOne(op, partOf(buffer, at, byteLength), byteLength, offset + at, choice));
     }
     return total(chunks);
   }
 
   /** One flush after all the parts of a write, instead of a durable write for each part. */
-  async #thenFlush(write: Promise<number>, options: RequestOptions | undefined): Promise<number> {
+  async #thenFlush(write: Promise<number>, choice: RequestChoice): Promise<number> {
     const flush = this.#promises.take(Opcode.flush, 0, 0, 0);
-    const flushed = this.#promises.open(flush, options);
+    const flushed = this.#promises.open(flush, choice);
     flushed.catch(ignore);
     this.#waiting.add(flush);
     try {
@@ -165,21 +199,16 @@ export class Transfers {
     return failure === null;
   }
 
-  #bounceOne(
-    op: Opcode,
-    buffer: Uint8Array,
-    offset: number,
-    flags: number,
-    options: RequestOptions | undefined,
-  ): Promise<number> {
+  #bounceOne(op: Opcode, buffer: Uint8Array, length: number, offset: number, choice: RequestChoice): Promise<number> {
     this.#backend.stats.bounced++;
-    const { length } = buffer;
-    const operation = this.#promises.take(op, offset, length, flags);
+    const operation = this.#promises.take(op, offset, length, choice.flags);
     operation.copyTo = op === Opcode.read ? buffer : null;
-    return this.#withBlock(operation, length, options, (block) => {
-      const failure = detachedError(op, buffer, length);
-      if (failure !== null) return failure;
-      if (op === Opcode.write) block.memory.bytes.set(buffer, block.byteOffset);
+    return this.#withBlock(operation, length, choice, (block) => {
+      const now = lengthOf(buffer);
+      if (now < length) return shrunkError(op, length, now);
+      if (op === Opcode.write) {
+        copyBytes(block.memory.bytes, now === length ? buffer : partOf(buffer, 0, length), block.byteOffset);
+      }
       this.#buffers.point(operation.request, block.memory, block.byteOffset);
       return null;
     });
@@ -192,12 +221,12 @@ export class Transfers {
   #withBlock(
     operation: PendingOperation,
     byteLength: number,
-    options: RequestOptions | undefined,
+    choice: RequestChoice,
     prepare: (block: BounceBlock) => Error | null,
     settled: () => void = ignore,
   ): Promise<number> {
     const { bounce } = this.#buffers;
-    const promise = this.#promises.open(operation, options);
+    const promise = this.#promises.open(operation, choice);
     this.#waiting.add(operation);
     const ready = (block: BounceBlock) => {
       operation.block = block;
@@ -219,62 +248,86 @@ export class Transfers {
     const lengthMask = this.#backend.info.alignment.memory - 1;
     const pieces: IovecPiece[] = [];
     for (const buffer of buffers) {
-      const { byteOffset, byteLength } = buffer;
-      const memory = this.#buffers.regionOf(buffer);
-      if (memory === null || !this.#buffers.isAligned(memory, byteOffset) || (byteLength & lengthMask) !== 0) {
+      const place = this.#placements.known(buffer) ?? this.#placements.find(buffer, lengthOf(buffer));
+      if (place === null) return null;
+      if (!this.#buffers.isAligned(place.memory, place.byteOffset) || (place.byteLength & lengthMask) !== 0) {
         return null;
       }
-      if (isGone(buffer)) return null;
-      pieces.push({ memory, byteOffset, byteLength });
+      pieces.push(place);
     }
     return pieces;
   }
 
+  /** The buffers of a list, each looked at once: neither the list nor its getters can change them later. */
+  #views(op: Opcode, buffers: readonly Uint8Array[]): Uint8Array[] | TypeError {
+    if (!isArray(buffers)) return this.#noBuffers(op, buffers);
+    const views: Uint8Array[] = [];
+    try {
+      const { length } = buffers;
+      for (let index = 0; index < length; index++) {
+        const view: unknown = buffers[index];
+        if (!isBytes(view)) return this.#noBuffer(op, view);
+        views.push(view);
+      }
+    } catch (cause) {
+      const message = `Cannot ${
+        OPCODE_NAMES[op]
+      } ${this.#name} with a list that throws when it is read: wanted an array`;
+      return new TypeError(message, { cause });
+    }
+    return views;
+  }
+
+  #noBuffers(op: Opcode, buffers: unknown): TypeError {
+    return new TypeError(
+      `Cannot ${OPCODE_NAMES[op]} ${this.#name} with buffers of type ${
+        typeName(buffers)
+      }: wanted an array of Uint8Array`,
+    );
+  }
+
   /** Other typed arrays have elements of another size; the rest would fail when the data arrives. */
   #noBuffer(op: Opcode, buffer: unknown): TypeError {
-    const what = Object.prototype.toString.call(buffer).slice(8, -1);
     return new TypeError(
-      `Cannot ${OPCODE_NAMES[op]} ${this.#backend.target} with a buffer of type ${what}: ` +
-        "wanted a Uint8Array",
+      `Cannot ${OPCODE_NAMES[op]} ${this.#name} with a buffer of type ${typeName(buffer)}: wanted a Uint8Array`,
     );
   }
 
   /** 0 bytes would look like the end of a file. */
   #goneBuffer(op: Opcode): TypeError {
     return new TypeError(
-      `Cannot ${OPCODE_NAMES[op]} ${this.#backend.target}: the buffer was released, transferred or ` +
+      `Cannot ${OPCODE_NAMES[op]} ${this.#name}: the buffer was released, transferred or ` +
         "detached before the call; wanted one that has its memory",
     );
   }
 
-  #check(op: Opcode, offset: number, length: number, options: RequestOptions | undefined): Error | null {
-    return this.#refusal(op, offset, length) ?? this.#optionsError(op, options);
+  /** The target as messages name it. */
+  get #name(): string {
+    return printable(this.#backend.target);
   }
 
-  /** Before anything is held or begun: what a wrong signal throws later would leave that behind. */
-  #optionsError(op: Opcode, options: RequestOptions | null | undefined): Error | null {
-    if (options === undefined || options === null) return null;
-    const name = OPCODE_NAMES[op]!;
-    const failure = optionsError(name, options);
-    if (failure !== null) return failure;
-    const { signal } = options;
-    if (!signal?.aborted) return null;
+  /** Before anything is held or begun. */
+  #check(op: Opcode, offset: number, length: number, { signal }: RequestChoice): Error | null {
+    const failure = this.#refusal(op, offset, length);
+    if (failure !== null || signal === null || !signal.aborted) return failure;
     const { target } = this.#backend;
+    const name = OPCODE_NAMES[op]!;
     return new StorageError({ kind: "aborted", op: name, target, errno: Errno.ECANCELED, cause: signal.reason });
   }
 }
 
-/** True for a view whose memory was released or transferred away. */
-function isGone(buffer: Uint8Array): boolean {
-  return buffer.length === 0 && (buffer.buffer as ArrayBuffer).detached === true;
+/** False also for a Proxy that is revoked, where `Array.isArray` throws. */
+function isArray(value: unknown): boolean {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
 }
 
-function detachedError(op: Opcode, buffer: Uint8Array, length: number): TypeError | null {
-  if (buffer.length === length) return null;
+function shrunkError(op: Opcode, length: number, now: number): TypeError {
   return new TypeError(
-    `Cannot ${
-      OPCODE_NAMES[op]
-    } ${length} bytes: the buffer was detached or shrunk to ${buffer.length} while it waited; ` +
+    `Cannot ${OPCODE_NAMES[op]} ${length} bytes: the buffer was detached or shrunk to ${now} while it waited; ` +
       "wanted it untouched until the promise settles",
   );
 }

@@ -1,14 +1,18 @@
 import type { Backend, OpenOptions } from "../core/block.ts";
 import { DEVICE_BATCH_MODES, type DeviceBatchMode } from "../core/batching.ts";
 import { WAIT_MODES } from "../core/block.ts";
-import { drainError } from "../core/check.ts";
-import { BlockDevice } from "../core/device.ts";
+import { BlockDevice, DRAIN_RULE } from "../core/device.ts";
 import { DevicePlug } from "../core/device_plug.ts";
+import { MAX_QUEUE_DEPTH } from "../core/limits.ts";
+import { FLAG, integer, object, oneOf, OptionTable } from "../core/options.ts";
 import { setPlugDebug } from "../core/plug.ts";
+import { printable } from "../core/shown.ts";
+import { pathText } from "../core/target_path.ts";
 import { openBlkio } from "./blkio/mod.ts";
 import { BLKIO_DRIVERS, parseBlkioTarget } from "./blkio/target.ts";
 import { openIoUring } from "./io_uring/mod.ts";
 import { openLinuxAio } from "./linux_aio/mod.ts";
+import { MAX_BATCH } from "./linux_aio/queue.ts";
 import type { MemoryOptions } from "./memory/disk.ts";
 import { openMemory } from "./memory/mod.ts";
 import { openNvme } from "./nvme/mod.ts";
@@ -40,9 +44,36 @@ export { monotonicMs } from "../ffi/libc/clock.ts";
 /** Names of all drivers. */
 export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 
+/** What {@link openDevice} takes. */
+const OPTIONS = new OptionTable<DeviceOptions>("use", {
+  driver: oneOf(DRIVER_NAMES),
+  direct: FLAG,
+  readOnly: FLAG,
+  create: FLAG,
+  exclusive: FLAG,
+  truncate: FLAG,
+  batch: oneOf(DEVICE_BATCH_MODES),
+  wait: oneOf(WAIT_MODES),
+  queueDepth: integer(1, MAX_QUEUE_DEPTH, `an integer from 1 to ${MAX_QUEUE_DEPTH}`),
+  maxBatch: integer(1, MAX_BATCH, `an integer from 1 to ${MAX_BATCH}`),
+  registered: FLAG,
+  wakeup: oneOf(["auto", "socketpair"]),
+  keepTick: FLAG,
+  blkio: object("an object of properties"),
+  drainMs: DRAIN_RULE,
+  memory: object("a MemoryDisk or its options"),
+});
+
+/** Options that say what a target is, or what only one driver does: with another one they would change nothing. */
+const OWNERS: Readonly<Partial<Record<keyof DeviceOptions, string>>> = {
+  blkio: "blkio",
+  maxBatch: "linux_aio",
+  memory: "memory",
+};
+
 /**
  * Opens a regular file, a block device, or with the driver blkio what libblkio connects to. `target` is a path, or
- * `driver:target`; a prefix that contradicts the option `driver` is refused. `memory:64MiB` is a new disk in memory; see
+ * `driver:target`, or a `file:` URL; a prefix that contradicts the option `driver` is refused. `memory:64MiB` is a new disk in memory; see
  * {@link MemoryDisk} for tests with faults.
  *
  * Needs `--allow-ffi` (unscoped: pointers into the rings), nothing else for io_uring; nothing for memory.
@@ -64,24 +95,18 @@ export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
  * await Promise.all(reads);
  * ```
  */
-export async function openDevice(target: string, options: DeviceOptions = {}): Promise<BlockDevice> {
+export async function openDevice(target: string | URL, options?: DeviceOptions): Promise<BlockDevice> {
   watchPlug();
-  checkTarget(target);
-  const { driver, path } = splitTarget(target, options.driver);
-  checkChoice("batch", options.batch, DEVICE_BATCH_MODES);
-  checkChoice("wait", options.wait, WAIT_MODES);
-  checkChoice("wakeup", options.wakeup, ["auto", "socketpair"]);
-  checkDrain(options.drainMs);
-  checkTruncate(options);
-  const open = DRIVERS[driver];
-  if (open === undefined) {
-    throw new RangeError(`Cannot use driver "${driver}": wanted ${DRIVER_NAMES.join(", ")}`);
-  }
-  const { batch, ...rest } = options;
+  const chosen = OPTIONS.read(options);
+  const { driver, path } = splitTarget(pathText(target, "open"), chosen.driver);
+  checkOwners(chosen, driver);
+  checkTruncate(chosen);
+  const open = DRIVERS[driver]!;
+  const { batch, drainMs, ...rest } = chosen;
   const backend = batch === "device"
     ? new DevicePlug(await open(path, { ...rest, batch: "plug" }))
     : await open(path, batch === undefined ? rest : { ...rest, batch });
-  return new BlockDevice(backend, options.drainMs === undefined ? {} : { drainMs: options.drainMs });
+  return new BlockDevice(backend, drainMs === undefined ? {} : { drainMs });
 }
 
 let watched = false;
@@ -100,8 +125,8 @@ function watchPlug(): void {
 }
 
 /** The path or address that a target leads to, without the names of drivers before it. */
-export function pathOfTarget(target: string): string {
-  const { driver, path } = splitTarget(target, undefined);
+export function pathOfTarget(target: string | URL): string {
+  const { driver, path } = splitTarget(pathText(target, "read"), undefined);
   return driver === "blkio" ? parseBlkioTarget(path).path : path;
 }
 
@@ -113,7 +138,9 @@ function splitTarget(target: string, driver: string | undefined): { driver: stri
   if (driver === "blkio" && (prefix in BLKIO_DRIVERS || !(prefix in DRIVERS))) return { driver, path: target };
   if (driver !== undefined && prefix in DRIVERS && driver !== prefix) {
     throw new RangeError(
-      `Cannot open ${target} with driver ${driver}: its prefix names driver ${prefix}; wanted one of the two`,
+      `Cannot open ${
+        printable(target)
+      } with driver ${driver}: its prefix names driver ${prefix}; wanted one of the two`,
     );
   }
   if (prefix in DRIVERS) return { driver: prefix, path: target.slice(colon + 1) };
@@ -126,18 +153,11 @@ function checkTruncate({ readOnly, truncate }: DeviceOptions): void {
   throw new RangeError("Cannot use truncate with readOnly: it empties the file; wanted readOnly: false");
 }
 
-function checkDrain(drainMs: number | undefined): void {
-  const failure = drainMs === undefined ? null : drainError(drainMs);
-  if (failure !== null) throw failure;
-}
-
-function checkTarget(target: unknown): void {
-  if (typeof target === "string") return;
-  const what = Object.prototype.toString.call(target).slice(8, -1);
-  throw new TypeError(`Cannot open a target of type ${what}: wanted a string, a path or driver:target`);
-}
-
-function checkChoice(name: string, value: string | undefined, choices: readonly string[]): void {
-  if (value === undefined || choices.includes(value)) return;
-  throw new RangeError(`Cannot use ${name} "${value}": wanted ${choices.join(", ")}`);
+function checkOwners(options: DeviceOptions, driver: string): void {
+  for (const [name, owner] of Object.entries(OWNERS)) {
+    const value = options[name as keyof DeviceOptions];
+    // Properties that are none, as a program passes them on that knows of no driver, ask for nothing.
+    if (owner === driver || value === undefined || (name === "blkio" && Object.keys(value).length === 0)) continue;
+    throw new RangeError(`Cannot use ${name} with driver ${driver}: it is an option of the driver ${owner}`);
+  }
 }

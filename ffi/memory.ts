@@ -1,6 +1,7 @@
 import type { MemorySource, OwnedMemory } from "../core/memory.ts";
 import { StorageError } from "../core/errors.ts";
 import { invariant } from "../core/invariant.ts";
+import { bufferOf } from "../core/views.ts";
 import { newSharedFile } from "./shared_memory.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
 
@@ -124,7 +125,7 @@ let lastRegion: NativeMemory | null = null;
 
 /** The region that `view` lies in, or null for memory that plugio did not hand out. */
 export function regionOf(view: Uint8Array): NativeMemory | null {
-  const buffer = view.buffer;
+  const buffer = bufferOf(view);
   // Buffers handed out together share one ArrayBuffer, so the last answer is nearly always the next one.
   if (buffer === lastBuffer && lastRegion !== null && !lastRegion.disposed) return lastRegion;
   const region = regions.get(buffer) ?? null;

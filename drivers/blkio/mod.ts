@@ -1,7 +1,6 @@
 import { type DeferCall, deferCallFor } from "../../core/batching.ts";
 import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
 import { BouncePool } from "../../core/bounce.ts";
-import { checkQueueDepth } from "../../core/check.ts";
 import { DEFERRED_SUBMITS, type DeferredSubmit } from "../../core/deferred.ts";
 import { drained, undrainedError } from "../../core/drain.ts";
 import { StorageError } from "../../core/errors.ts";
@@ -30,7 +29,6 @@ import { QueueWatch } from "./watch.ts";
  * that make no sense.
  */
 export function openBlkio(target: string, options: OpenOptions): Backend {
-  checkQueueDepth(options.queueDepth);
   const address = parseBlkioTarget(target);
   const { driver, path } = address;
   const plan = planProperties(options);

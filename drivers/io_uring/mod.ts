@@ -1,5 +1,4 @@
 import type { Backend, OpenOptions } from "../../core/block.ts";
-import { checkQueueDepth } from "../../core/check.ts";
 import { FileDevice } from "../../core/file_device.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
@@ -12,7 +11,6 @@ import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts"
 
 /** Opens `path` on this Worker's ring. Throws StorageError. */
 export function openIoUring(path: string, options: OpenOptions): Backend {
-  checkQueueDepth(options.queueDepth);
   using stack = new DisposableStack();
   const file = FileTarget.open(path, options);
   stack.defer(() => file.close());

@@ -1,5 +1,4 @@
 import type { Backend, OpenOptions } from "../../core/block.ts";
-import { checkQueueDepth } from "../../core/check.ts";
 import { FileDevice } from "../../core/file_device.ts";
 import { type IoRequest, Opcode } from "../../core/request.ts";
 import { fallocateMode } from "../../ffi/fallocate.ts";
@@ -12,8 +11,6 @@ import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts"
 
 /** Opens `path` on this Worker's AIO context. Throws StorageError. */
 export function openLinuxAio(path: string, options: OpenOptions): Backend {
-  checkQueueDepth(options.queueDepth);
-  checkMaxBatch(options.maxBatch);
   using stack = new DisposableStack();
   const file = FileTarget.open(path, options);
   stack.defer(() => file.close());
@@ -21,11 +18,6 @@ export function openLinuxAio(path: string, options: OpenOptions): Backend {
   const device = new AioDevice(file, acquireQueue(options), options);
   stack.move();
   return device;
-}
-
-function checkMaxBatch(maxBatch: number | undefined): void {
-  if (maxBatch === undefined || (Number.isInteger(maxBatch) && maxBatch >= 1 && maxBatch <= MAX_BATCH)) return;
-  throw new RangeError(`Cannot use maxBatch ${maxBatch}: wanted an integer from 1 to ${MAX_BATCH}`);
 }
 
 /** What a user of a buffered target should know. */

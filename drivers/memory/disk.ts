@@ -1,5 +1,7 @@
 import { MAX_OFFSET_BYTES } from "../../core/limits.ts";
+import { FLAG, integer, LIST, number, oneOf, OptionTable } from "../../core/options.ts";
 import { Random } from "../../core/random.ts";
+import { shown } from "../../core/shown.ts";
 import { parseSize } from "../../core/units.ts";
 import { DiskModel } from "./disk_model.ts";
 import type { FaultKind, MemoryFault } from "./faults.ts";
@@ -36,6 +38,16 @@ export interface PowerLossOptions {
   readonly keep?: "nothing" | "some" | "all";
 }
 
+const OPTIONS = new OptionTable<MemoryDiskOptions>("make a memory disk with", {
+  blockSize: number("512 or 4096", (value) => value === 512 || value === 4096),
+  growable: FLAG,
+  reorder: FLAG,
+  seed: integer(-MAX_OFFSET_BYTES, MAX_OFFSET_BYTES, "an integer"),
+  faults: LIST,
+});
+
+const POWER_LOSS = new OptionTable<PowerLossOptions>("cut the power with", { keep: oneOf(["nothing", "some", "all"]) });
+
 /** The model behind a disk; for the driver, not for users. */
 let modelOf: (disk: MemoryDisk) => DiskModel;
 
@@ -66,12 +78,11 @@ export class MemoryDisk {
 
   /** Makes a disk of zeroes; `size` in bytes or as `"64MiB"`. Throws RangeError for sizes and faults that make no sense. */
   constructor(size: number | string, options: MemoryDiskOptions = {}) {
-    const { blockSize = 512, growable = false, reorder = false, seed = 1, faults = [] } = options;
-    checkTypes({ growable, reorder, seed, faults });
-    const byteLength = typeof size === "number" ? size : parseSize(size, "size of a memory disk");
-    if (blockSize !== 512 && blockSize !== 4096) {
-      throw new RangeError(`Cannot make a memory disk with blockSize ${blockSize}: wanted 512 or 4096`);
+    const { blockSize = 512, growable = false, reorder = false, seed = 1, faults = [] } = OPTIONS.read(options);
+    if (typeof size !== "number" && typeof size !== "string") {
+      throw new TypeError(`Cannot make a memory disk of size ${shown(size)}: wanted bytes, or a text such as "64MiB"`);
     }
+    const byteLength = typeof size === "number" ? size : parseSize(size, "size of a memory disk");
     const unit = growable ? 1 : blockSize;
     if (!Number.isSafeInteger(byteLength) || byteLength < 0 || byteLength % unit !== 0) {
       throw new RangeError(
@@ -95,6 +106,7 @@ export class MemoryDisk {
 
   /** Replaces the faults for every request that is carried out from now on. Throws RangeError, and changes nothing then. */
   set faults(faults: readonly MemoryFault[]) {
+    OPTIONS.check("faults", faults);
     this.#model.setFaults(faults);
     this.#faults = faults;
   }
@@ -109,27 +121,14 @@ export class MemoryDisk {
    * that comes. Writes since the last flush are lost unless `keep` says otherwise; a write with `fua` is safe. Open
    * the disk again to see what a machine finds after its restart.
    */
-  powerLoss({ keep = "nothing" }: PowerLossOptions = {}): void {
-    if (!["nothing", "some", "all"].includes(keep)) {
-      throw new RangeError(`Cannot keep "${keep}" after a power loss: wanted nothing, some, all`);
-    }
+  powerLoss(options?: PowerLossOptions): void {
+    const { keep = "nothing" } = POWER_LOSS.read(options);
     const { random } = this.#model;
     const coin = () => random.below(2) === 1;
     if (keep === "nothing") this.#model.powerLoss(false, () => false);
     else if (keep === "all") this.#model.powerLoss(true, () => true);
     else this.#model.powerLoss(coin(), coin);
   }
-}
-
-/** Throws a TypeError for what would be taken for something else without a word. */
-function checkTypes({ growable, reorder, seed, faults }: Record<"growable" | "reorder" | "seed" | "faults", unknown>) {
-  const check = (name: string, value: unknown, fits: boolean, wanted: string) => {
-    if (!fits) throw new TypeError(`Cannot make a memory disk with ${name} ${JSON.stringify(value)}: wanted ${wanted}`);
-  };
-  check("growable", growable, typeof growable === "boolean", "true or false");
-  check("reorder", reorder, typeof reorder === "boolean", "true or false");
-  check("seed", seed, Number.isSafeInteger(seed), "an integer");
-  check("faults", faults, Array.isArray(faults), "a list of faults");
 }
 
 export { modelOf };

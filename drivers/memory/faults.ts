@@ -1,6 +1,13 @@
+import { MAX_TIMER_MS } from "../../core/deadline.ts";
 import { Errno } from "../../core/errno.ts";
+import { MAX_OFFSET_BYTES } from "../../core/limits.ts";
+import { integer, LIST, number, oneOf, OptionTable } from "../../core/options.ts";
 import type { Random } from "../../core/random.ts";
 import { type IoRequest, Opcode } from "../../core/request.ts";
+import { shown } from "../../core/shown.ts";
+
+/** Largest errno: MAX_ERRNO of linux/err.h. */
+const MAX_ERRNO = 4095;
 
 /** What a fault does to the request that it hits. */
 export type FaultKind =
@@ -105,41 +112,43 @@ function touches({ hasRange, start, end }: ArmedFault, { op, offset, done, lengt
   return offset + done < end && offset + length > start;
 }
 
-function arm(fault: MemoryFault): ArmedFault {
+const COUNT = integer(0, MAX_OFFSET_BYTES, "an integer from 0");
+
+const FAULT = new OptionTable<MemoryFault>("use a fault with", {
+  kind: oneOf(FAULT_KINDS),
+  ops: LIST,
+  offset: COUNT,
+  length: COUNT,
+  probability: number("0 to 1", (value) => value >= 0 && value <= 1),
+  after: COUNT,
+  times: COUNT,
+  errno: integer(1, MAX_ERRNO, `an integer from 1 to ${MAX_ERRNO}`),
+  delayMs: number("milliseconds from 0 to 2^31 − 1", (value) => value >= 0 && value <= MAX_TIMER_MS),
+});
+
+function arm(given: MemoryFault): ArmedFault {
+  // A table has no option that must be there.
+  const fault = FAULT.read(given === undefined ? null : given);
   const { kind, ops, offset, length } = fault;
-  if (!FAULT_KINDS.includes(kind)) {
-    throw new RangeError(`Cannot use fault "${String(kind)}": wanted ${FAULT_KINDS.join(", ")}`);
-  }
+  if (kind === undefined) throw new TypeError(`Cannot use a fault without kind: wanted ${FAULT_KINDS.join(", ")}`);
   const possible = KIND_OPS[kind] ?? Object.keys(Opcode) as FaultOperation[];
-  for (const op of ops ?? []) {
-    if (possible.includes(op)) continue;
-    throw new RangeError(`Cannot use fault "${kind}" for operation "${op}": wanted ${possible.join(", ")}`);
+  const chosen = new Set<number>();
+  for (const op of ops ?? possible) {
+    if (!possible.includes(op)) {
+      throw new RangeError(`Cannot use fault "${kind}" for operation ${shown(op)}: wanted ${possible.join(", ")}`);
+    }
+    chosen.add(Opcode[op]);
   }
-  checkNumbers(fault);
   const start = offset ?? 0;
   return {
     fault,
-    ops: new Set((ops ?? possible).map((op) => Opcode[op])),
+    ops: chosen,
     hasRange: offset !== undefined || length !== undefined,
     start,
     end: length === undefined ? Infinity : start + length,
     seen: 0,
     hits: 0,
   };
-}
-
-function checkNumbers({ kind, offset, length, probability, after, times, errno, delayMs }: MemoryFault): void {
-  const integers = { offset, length, after, times, errno };
-  for (const [name, value] of Object.entries(integers)) {
-    if (value === undefined || (Number.isSafeInteger(value) && value >= (name === "errno" ? 1 : 0))) continue;
-    throw new RangeError(`Cannot use fault "${kind}" with ${name} ${value}: wanted an integer from 0, errno from 1`);
-  }
-  if (probability !== undefined && !(probability >= 0 && probability <= 1)) {
-    throw new RangeError(`Cannot use fault "${kind}" with probability ${probability}: wanted 0 to 1`);
-  }
-  if (delayMs !== undefined && !(delayMs >= 0 && delayMs < 2 ** 31)) {
-    throw new RangeError(`Cannot use fault "${kind}" with delayMs ${delayMs}: wanted milliseconds from 0 to 2^31 − 1`);
-  }
 }
 
 /** The errno of a fault that fails. */

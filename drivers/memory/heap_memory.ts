@@ -1,4 +1,7 @@
+import { Errno } from "../../core/errno.ts";
+import { StorageError } from "../../core/errors.ts";
 import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
+import { bufferOf } from "../../core/views.ts";
 
 /** Memory is rounded up to pages, as mmap(2) does it. */
 const PAGE_BYTES = 4096;
@@ -38,7 +41,7 @@ export class HeapMemory implements OwnedMemory {
     nextAddress += this.byteLength + PAGE_BYTES;
     this.addressLow = this.address | 0;
     this.addressHigh = Math.floor(this.address / TWO_32) | 0;
-    this.bytes = new Uint8Array(this.byteLength);
+    this.bytes = zeroedBytes(this.byteLength);
     this.words = new Int32Array(this.bytes.buffer);
     regions.set(this.bytes.buffer, this);
   }
@@ -52,8 +55,18 @@ export class HeapMemory implements OwnedMemory {
   }
 }
 
+/** The engine tells neither a number that it cannot take from memory that it has not, nor either as we do. */
+function zeroedBytes(byteLength: number): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(byteLength);
+  } catch (cause) {
+    const target = `${byteLength} bytes of memory`;
+    throw new StorageError({ kind: "resource", op: "allocate", target, errno: Errno.ENOMEM, cause });
+  }
+}
+
 /** Hands out memory of the JavaScript heap. */
 export const heapMemory: MemorySource = {
   allocate: (byteLength: number): OwnedMemory => new HeapMemory(byteLength),
-  regionOf: (view: Uint8Array): OwnedMemory | null => regions.get(view.buffer) ?? null,
+  regionOf: (view: Uint8Array): OwnedMemory | null => regions.get(bufferOf(view)) ?? null,
 };

@@ -4,7 +4,7 @@ import { BouncePool } from "../../core/bounce.ts";
 import { startDeadline } from "../../core/deadline.ts";
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
-import { MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/limits.ts";
+import { DEFAULT_QUEUE_DEPTH, MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/limits.ts";
 import type { MemorySource } from "../../core/memory.ts";
 import type { IoRequest } from "../../core/request.ts";
 import type { QueueStats } from "../../core/stats.ts";
@@ -13,22 +13,12 @@ import type { DiskModel } from "./disk_model.ts";
 import { heapMemory } from "./heap_memory.ts";
 import { MemoryQueue } from "./queue.ts";
 
-/** Requests with the disk at once unless asked otherwise, and at most: the same as for io_uring. */
-const DEFAULT_QUEUE_DEPTH = 1024;
-const MAX_QUEUE_DEPTH = 32_768;
-
 /**
  * Opens a memory disk. `target` is a size for a new disk, or any name where `options.memory` is a disk. Throws
  * RangeError or TypeError for options that make no sense.
  */
 export function openMemory(target: string, options: OpenOptions & MemoryOptions): Backend {
   const { queueDepth = DEFAULT_QUEUE_DEPTH, memory = {} } = options;
-  if (!(Number.isInteger(queueDepth) && queueDepth >= 1 && queueDepth <= MAX_QUEUE_DEPTH)) {
-    throw new RangeError(`Cannot use queueDepth ${queueDepth}: wanted an integer from 1 to ${MAX_QUEUE_DEPTH}`);
-  }
-  if (typeof memory !== "object" || memory === null) {
-    throw new TypeError(`Cannot use memory ${JSON.stringify(memory)}: wanted a MemoryDisk or its options`);
-  }
   const disk = memory instanceof MemoryDisk ? memory : new MemoryDisk(target, memory);
   return new MemoryDevice(target, modelOf(disk), queueDepth, options);
 }

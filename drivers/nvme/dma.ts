@@ -3,6 +3,7 @@ import { StorageError } from "../../core/errors.ts";
 import { invariant } from "../../core/invariant.ts";
 import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
 import { formatSize } from "../../core/units.ts";
+import { bufferOf } from "../../core/views.ts";
 import type { ControllerPort } from "../../ffi/vfio_nvme/mod.ts";
 import { IovaAllocator } from "./iova.ts";
 
@@ -109,7 +110,7 @@ export class DmaSource implements MemorySource {
 
   /** The memory that `view` lies in, or null for memory that this controller does not reach. */
   regionOf(view: Uint8Array): DmaMemory | null {
-    const buffer = view.buffer;
+    const buffer = bufferOf(view);
     if (buffer === this.#lastBuffer) return this.#lastMemory;
     const memory = this.#memories.get(buffer) ?? null;
     if (memory !== null) {

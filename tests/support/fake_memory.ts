@@ -4,6 +4,7 @@
  * @module
  */
 import type { MemorySource } from "../../core/memory.ts";
+import { bufferOf } from "../../core/views.ts";
 import { HeapMemory } from "../../drivers/memory/heap_memory.ts";
 
 /** Hands out memory with made-up addresses and finds it again by view or by address. */
@@ -18,7 +19,8 @@ export class FakeMemorySource implements MemorySource {
   }
 
   regionOf(view: Uint8Array): HeapMemory | null {
-    return this.all.find((memory) => memory.bytes.buffer === view.buffer) ?? null;
+    const buffer = bufferOf(view);
+    return this.all.find((memory) => memory.bytes.buffer === buffer) ?? null;
   }
 
   /** `byteLength` bytes from an address on; fails when they do not lie in one piece of memory. */

@@ -28,6 +28,7 @@ export const CORE_FOR_FFI: readonly string[] = [
   "invariant",
   "memory",
   "block",
+  "views",
 ];
 
 /** Devices stand on each other in this direction only. */

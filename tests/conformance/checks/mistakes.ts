@@ -6,6 +6,11 @@ import { pattern, TempDir } from "../../support/temp_file.ts";
 import type { Check } from "../configuration.ts";
 import { assertPattern, rejection } from "./support.ts";
 
+/** True for what keeps its mistake when it is copied. */
+function isPlain(options: unknown): boolean {
+  return typeof options === "object" && Object.keys(options ?? {}).length > 0;
+}
+
 /** Checks of mistakes. */
 export const MISTAKES: readonly Check[] = [
   {
@@ -173,17 +178,29 @@ export const MISTAKES: readonly Check[] = [
       await device.flush();
       while (results.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
       assert.deepEqual(results, [4096]);
-      assert.throws(() => other.submit({} as IoRequest), wanted);
+      for (const none of [null, undefined, 5, "request", {}, { device }]) {
+        const message = /^TypeError: Cannot (submit|cancel) .*: wanted a request from createRequest\(\)$/;
+        assert.throws(() => other.submit(none as unknown as IoRequest), message);
+        assert.throws(() => other.cancel(none as unknown as IoRequest), message);
+      }
     },
   },
   {
-    name: "run waits for a whole number of completions, 1 or more",
+    name: "run waits for a whole number of completions, 1 or more, until a function says so",
     async run(subject) {
       await using disk = await subject.patterned();
       const { device } = disk;
-      const wanted = /RangeError: Cannot run with minCompletions \S+: wanted an integer, 1 or more/;
-      for (const min of [NaN, -1, 0, 1.5, Infinity, "2"]) {
-        assert.throws(() => device.run(() => true, min as number), wanted, String(min));
+      const message = /^Cannot run with minCompletions \S+: wanted an integer, 1 or more$/;
+      for (const min of [NaN, -1, 0, 1.5, Infinity]) {
+        assert.throws(() => device.run(() => true, min), { name: "RangeError", message }, String(min));
+      }
+      for (const min of ["2", 2n, null, true, [2]]) {
+        const run = () => device.run(() => true, min as unknown as number);
+        assert.throws(run, { name: "TypeError", message: /^Cannot run with minCompletions .*: wanted an integer/ });
+      }
+      for (const done of [5, undefined, null, {}]) {
+        const run = () => device.run(done as unknown as () => boolean);
+        assert.throws(run, { name: "TypeError", message: /^Cannot run until .*: wanted a function$/ });
       }
       device.run(() => false, 1000);
     },
@@ -200,21 +217,25 @@ export const MISTAKES: readonly Check[] = [
         device.read(foreign[0]!, 0, options),
         device.readv(buffers, 0, options),
         device.readv(foreign, 0, options),
-        device.writev(foreign, 0, typeof options === "object" ? { ...options, fua: true } : options),
+        device.writev(foreign, 0, isPlain(options) ? { ...options, fua: true } : options),
         device.flush(options),
         device.discard(0, unit, options),
       ];
-      for (const wrong of [{ signal: {} }, { signal: 5 }, { timeoutMs: "5" }, { timeoutMs: 5n }, "none", 5]) {
+      const values = [{ signal: {} }, { signal: 5 }, { timeoutMs: "5" }, { timeoutMs: 5n }, { timeoutMs: null }];
+      const unknown = [{ timeout: 5 }, { Signal: AbortSignal.abort() }, Object.create({ timeoutMS: 5 })];
+      for (const wrong of [...values, ...unknown, null, "none", 5, [], () => {}, AbortSignal.abort()]) {
         for (const outcome of await Promise.allSettled(calls(wrong as RequestOptions))) {
           assert.ok(outcome.status === "rejected" && outcome.reason instanceof TypeError, String(wrong));
-          assert.match(outcome.reason.message, /^Cannot .*(signal|timeoutMs|options) .*: wanted /);
+          assert.match(outcome.reason.message, /^Cannot .*(signal|timeoutMs|options?) .*(: wanted|did you mean) /);
         }
       }
       await assert.rejects(device.readv(5 as never, 0), TypeError);
       assert.equal(device.stats.requests, 0);
-      for (const none of [null, { signal: null }, { timeoutMs: null }, {}]) {
-        assert.equal(await device.readv(buffers, 0, none as RequestOptions), 8192);
-        await device.flush(none as RequestOptions);
+      for (
+        const none of [undefined, { signal: null }, { timeoutMs: undefined }, Object.freeze({}), { __proto__: null }]
+      ) {
+        assert.equal(await device.readv(buffers, 0, none), 8192);
+        await device.flush(none);
       }
       device.release(buffers);
       assert.equal(buffers[0]!.length, 0);

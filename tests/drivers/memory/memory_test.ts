@@ -70,15 +70,17 @@ Deno.test("options of a wrong type are TypeErrors that name the option", async (
     await assert.rejects(openDevice("memory:1MiB", { memory: memory as unknown as MemoryDisk }), wanted);
   }
   for (
-    const options of [{ growable: "no" }, { reorder: 1 }, { seed: "7" }, { seed: 0.5 }, { faults: "EIO" }, {
-      faults: {},
-    }]
+    const options of [{ growable: "no" }, { reorder: 1 }, { seed: "7" }, { faults: "EIO" }, { faults: {} }]
   ) {
     const [name] = Object.keys(options);
     const wanted = { name: "TypeError", message: new RegExp(`^Cannot make a memory disk with ${name} .*: wanted `) };
     assert.throws(() => new MemoryDisk(512, options as unknown as MemoryDiskOptions), wanted);
     await assert.rejects(openDevice("memory:512", { memory: options as unknown as MemoryDiskOptions }), wanted);
   }
+  assert.throws(
+    () => new MemoryDisk(512, { seed: 0.5 }),
+    /RangeError: Cannot make a memory disk with seed 0.5: wanted /,
+  );
 });
 
 Deno.test("an error hits its operations and its range alone, with its errno, and nothing is transferred", async () => {
