@@ -50,6 +50,8 @@ export interface VhostUserBlkDevice {
   readonly socket: string;
   readonly queues?: number;
   readonly queueSize?: number;
+  /** A page of its own for each queue's kicks. */
+  readonly pagePerVq?: boolean;
   /** Wait for a server that comes back, this many seconds; without it a lost server breaks the disk. */
   readonly reconnectS?: number;
   readonly pluggable?: boolean;
@@ -118,7 +120,11 @@ function oneDevice(device: GuestDevice, id: string, place: string[]): string[] {
       return [...drive, "-device", ["virtio-blk-pci", ...place, `drive=${id}-image`, ...options].join()];
     }
     case "vhost-user-blk": {
-      const options = [...given("num-queues", device.queues), ...given("queue-size", device.queueSize)];
+      const options = [
+        ...given("num-queues", device.queues),
+        ...given("queue-size", device.queueSize),
+        ...given("page-per-vq", device.pagePerVq ? "on" : undefined),
+      ];
       const socket = [
         `socket,id=${id}-socket`,
         `path=${escaped(device.socket)}`,

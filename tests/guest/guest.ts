@@ -8,10 +8,10 @@
 import { join } from "node:path";
 import { readCpio } from "./cpio.ts";
 import { deviceArguments } from "./devices.ts";
+import { emulatorStart } from "./emulator.ts";
 import { writeImage } from "./image.ts";
 import { GuestError, type GuestJob, type GuestResult } from "./job.ts";
 import { GuestKernel } from "./kernel.ts";
-import { hostProgram } from "./programs.ts";
 import { Qmp } from "./qmp.ts";
 
 const MEMORY_MIB = 1024;
@@ -82,9 +82,11 @@ export class Guest implements AsyncDisposable {
       const kernel = new GuestKernel();
       await writeImage(join(dir, "image"), job, kernel);
       for (const name of [...PORTS, "console"]) Deno.writeTextFileSync(join(dir, name), "");
+      const { command, env } = emulatorStart(job.emulator ?? "own");
       const process = new Deno.Command("setpriv", {
         // A test that is killed takes its machine along.
-        args: ["--pdeathsig", "KILL", hostProgram(QEMU), ...machineArguments(job, kernel, dir)],
+        args: ["--pdeathsig", "KILL", ...command, ...machineArguments(job, kernel, dir)],
+        env,
         stdin: "piped",
         stdout: "piped",
         stderr: "piped",
@@ -180,8 +182,6 @@ export class Guest implements AsyncDisposable {
     Deno.removeSync(this.#dir, { recursive: true });
   }
 }
-
-const QEMU = "qemu-system-x86_64";
 
 const KERNEL_WORDS = [
   "console=ttyS0",

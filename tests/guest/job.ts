@@ -5,6 +5,7 @@
  */
 
 import type { GuestDevice } from "./devices.ts";
+import type { Emulator } from "./emulator.ts";
 
 /** A file to be put into the guest: its content, or where it lies on the host. */
 export type GuestFile = Uint8Array | string | { readonly host: string };
@@ -22,6 +23,8 @@ export interface GuestJob {
   readonly modules?: readonly string[];
   /** An IOMMU, as VFIO needs it. Default false. */
   readonly iommu?: boolean;
+  /** The QEMU that it runs on: the machine's own, if not given. */
+  readonly emulator?: Emulator;
   /** More words for the kernel's command line. */
   readonly kernelArguments?: readonly string[];
   /** More arguments for QEMU. */

@@ -5,7 +5,17 @@
  */
 
 export { type ContestPlan, type ContestRow, median, runContest } from "./contest.ts";
-export { deviceId, type GuestDevice, type NvmeDevice, pciAddress, portAddress } from "./devices.ts";
+export { biosDisk, COPY_SECTOR, uefiDisk } from "./boot_disk.ts";
+export {
+  deviceId,
+  type GuestDevice,
+  type NvmeDevice,
+  pciAddress,
+  portAddress,
+  type VhostUserBlkDevice,
+} from "./devices.ts";
+export { type Emulator, EMULATORS, nextProgram } from "./emulator.ts";
+export { bootFirmware, type FirmwareBoot } from "./firmware.ts";
 export { Guest, runGuest, runGuestDespiteCrash } from "./guest.ts";
 export { GuestError, type GuestJob, type GuestResult, scriptCommand, testCommand } from "./job.ts";
 export { hostProgram } from "./programs.ts";

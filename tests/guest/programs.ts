@@ -6,6 +6,7 @@
 
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { NEXT_QEMU } from "../../tools/setup/needs.ts";
 import { exists, TRIPLET } from "../../tools/setup/present.ts";
 
 const NATIVE_DIR = fileURLToPath(new URL("../../.native", import.meta.url));
@@ -65,9 +66,11 @@ export function librariesOf(files: readonly string[]): Map<string, string> {
   return libraries;
 }
 
+/** What set-up unpacked for this machine; another release's programs have another C library. */
 function unpackedTrees(): string[] {
   const dir = join(NATIVE_DIR, "unpacked");
-  return exists(dir) ? [...Deno.readDirSync(dir)].map(({ name }) => join(dir, name)) : [];
+  if (!exists(dir)) return [];
+  return [...Deno.readDirSync(dir)].filter(({ name }) => name !== NEXT_QEMU).map(({ name }) => join(dir, name));
 }
 
 function unpackedLibraryDirs(): string[] {

@@ -1,8 +1,8 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
-import { type Need, NEEDS } from "../../tools/setup/needs.ts";
-import { isPresent, type Places, TRIPLET } from "../../tools/setup/present.ts";
-import { writeNextRelease } from "../../tools/setup/next_release.ts";
+import { type Need, NEEDS, NEXT_QEMU } from "../../tools/setup/needs.ts";
+import { exists, isPresent, type Places, TRIPLET } from "../../tools/setup/present.ts";
+import { hasNextRelease, writeNextRelease } from "../../tools/setup/next_release.ts";
 import { manualInstruction } from "../../tools/setup.ts";
 import { Scratch, type ScratchResult } from "../support/scratch.ts";
 
@@ -24,6 +24,11 @@ Deno.test("each need is missing on a bare machine and present once its files are
     ["compiler", [".native/bin/cc"]],
     ["fio", ["machine/bin/fio"]],
     ["guest-kernel", [".native/unpacked/guest-kernel/boot/vmlinuz-6"]],
+    [
+      NEXT_QEMU,
+      ["usr/bin/qemu-system-x86_64", "usr/bin/qemu-io", "usr/share/OVMF/OVMF_CODE_4M.fd"]
+        .map((path) => `.native/unpacked/${NEXT_QEMU}/${path}`),
+    ],
     ["libblkio", [`machine/usr/lib/${TRIPLET}/libblkio.so.1`]],
     ["libblkio", [".native/lib/libblkio.so.1"]],
     ["libblkio-headers", ["machine/usr/include/blkio.h"]],
@@ -174,13 +179,19 @@ mkdir -p "$3/boot"
 touch "$3/boot/$(basename "$2" .deb)"
 `;
 
-/** Only the kernel is missing: what the machine has of the rest is found, the rest has a file of its name. */
+/** Only the kernel is missing. */
 function setUpKernel(scratch: Scratch, kernels: string[]): Promise<ScratchResult> {
   scratch.write("fakes/apt-get", fakeKernelApt(kernels), 0o755);
   scratch.write("fakes/dpkg", FAKE_KERNEL_DPKG, 0o755);
+  return setUpWithout(scratch, "guest-kernel");
+}
+
+/** Only this need is missing: what the machine has of the rest is found, the rest has a file of its name. */
+function setUpWithout(scratch: Scratch, missing: string): Promise<ScratchResult> {
   for (const { id, checks } of NEEDS) {
-    if (id === "guest-kernel") continue;
+    if (id === missing) continue;
     for (const check of checks) {
+      if (check.kind === "unpacked") scratch.write(`.native/unpacked/${id}/${check.path}/file`, "");
       if (check.kind === "command") scratch.write(`.native/bin/${check.name}`, "");
       if (check.kind === "library") scratch.write(`.native/lib/${check.soname}`, "");
       if (check.kind === "header") scratch.write(`.native/include/${check.name}`, "");
@@ -207,6 +218,30 @@ Deno.test("where apt names no kernel, or two, nothing is fetched", async () => {
     strictEqual(code, 1);
     match(stderr, /could not unpack linux-image-amd64: apt-get: found .* expected exactly one package/);
   }
+});
+
+/** Stands in for apt-get where a program comes with all that it needs. */
+const FAKE_NEXT_APT = `#!/bin/sh
+echo "$@" >> calls.log
+case " $* " in
+  *" -s "*) for name in libc6 qemu-system-x86 libglib2.0-0t64; do echo "Inst $name (1.0 fake)"; done ;;
+  *" download "*) for name in libc6 qemu-system-x86 qemu-utils; do echo deb > "$name.deb"; done
+    echo "$@" > ../../../../downloaded ;;
+esac
+`;
+
+Deno.test("the next release's QEMU comes with all that it needs, the C library too, and is not installed by root", async () => {
+  using scratch = new Scratch();
+  scratch.write("fakes/apt-get", FAKE_NEXT_APT, 0o755);
+  const files = need(NEXT_QEMU).checks.flatMap((check) => check.kind === "unpacked" ? [check.path] : []);
+  const lines = files.map((path) => `mkdir -p "$3/$(dirname ${path})"; touch "$3/${path}"`);
+  scratch.write("fakes/dpkg", `#!/bin/sh\n${lines.join("\n")}\n`, 0o755);
+  const { code, stderr } = await setUpWithout(scratch, NEXT_QEMU);
+  deepStrictEqual([code, /apt-get$|could not/m.test(stderr)], [0, false], stderr);
+  const downloaded = Deno.readTextFileSync(join(scratch.dir, "downloaded"));
+  match(downloaded, / download .*\blibc6\b/);
+  strictEqual(/Dir::Etc::SourceParts=/.test(downloaded), hasNextRelease());
+  for (const path of files) ok(exists(join(scratch.dir, ".native/unpacked", NEXT_QEMU, path)));
 });
 
 Deno.test("the next release's sources are the machine's own with another name, apart from them", () => {

@@ -14,7 +14,7 @@
 import { join } from "node:path";
 import { say } from "../say.ts";
 import { run } from "./command.ts";
-import { writeNextRelease } from "./next_release.ts";
+import { hasNextRelease, writeNextRelease } from "./next_release.ts";
 import { publish } from "./publish.ts";
 import type { Need } from "./needs.ts";
 
@@ -83,6 +83,7 @@ class LocalApt {
 
   /** Downloads the need's packages with the dependencies that are not installed; the reason when it fails. */
   async download(need: Need, debDir: string): Promise<string | undefined> {
+    if (need.wholeFromNext === true && hasNextRelease()) return await this.#downloadFromNext(need, debDir);
     const failure = await fetchDebs(need, this.#options, debDir);
     if (failure === undefined) return undefined;
     if (need.newInDebian === true) return await this.#downloadFromNext(need, debDir);
@@ -112,8 +113,10 @@ class LocalApt {
 async function fetchDebs(need: Need, options: readonly string[], debDir: string): Promise<string | undefined> {
   // A compiler looks for headers only inside its tree, so installed packages have to be in it, too.
   const isCompiler = need.checks.some((check) => check.kind === "command" && check.compiler);
-  // The same where one package is wanted whether the machine has it or not.
-  const nothingInstalled = isCompiler || need.onlyPackage !== undefined ? ["-o", "Dir::State::status=/dev/null"] : [];
+  // The same where one package is wanted whether the machine has it or not, and where nothing of the machine's is used.
+  const isWhole = need.wholeFromNext === true;
+  const anyway = isCompiler || isWhole || need.onlyPackage !== undefined;
+  const nothingInstalled = anyway ? ["-o", "Dir::State::status=/dev/null"] : [];
   // The simulation names the dependencies that are missing here; it needs no rights and takes no lock.
   const simulate = [...options, ...nothingInstalled, "-s", "install", "--no-install-recommends"];
   const simulated = await run("apt-get", [...simulate, ...need.packages.debian]);
@@ -129,7 +132,7 @@ async function fetchDebs(need: Need, options: readonly string[], debDir: string)
   // A package that was renamed answers to its old name in an installation, but cannot be downloaded by it.
   for (const [, old] of simulated.stdout.matchAll(/^Note, selecting '\S+' instead of '(\S+)'/gm)) names.delete(old!);
   // Every machine has the C library, and a program must not run with another one than its loader's.
-  names.delete("libc6");
+  if (!isWhole) names.delete("libc6");
   const downloaded = await run("apt-get", [...options, "download", ...names], debDir);
   return downloaded.ok ? undefined : downloaded.reason;
 }

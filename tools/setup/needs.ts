@@ -38,12 +38,20 @@ export interface Need {
    * from that release where the machine's own has none.
    */
   readonly newInDebian?: true;
+  /**
+   * Programs of the release after the machine's, unpacked with everything that they need, the C library too: their own
+   * loader starts them. From the machine's release where none is known to follow it.
+   */
+  readonly wholeFromNext?: true;
   readonly packages: {
     readonly debian: readonly string[];
     readonly fedora: readonly string[];
     readonly arch: readonly string[];
   };
 }
+
+/** Name of the need, and of the folder, that holds the next release's QEMU. */
+export const NEXT_QEMU = "next-qemu";
 
 /** The table; a later driver adds a row here. */
 export const NEEDS: readonly Need[] = [
@@ -153,6 +161,23 @@ export const NEEDS: readonly Need[] = [
       debian: ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"],
       fedora: ["qemu-system-x86-core"],
       arch: ["qemu-system-x86"],
+    },
+  },
+  {
+    id: NEXT_QEMU,
+    why: "the tests in a virtual machine, with the next QEMU and with firmware",
+    purposes: ["test"],
+    checks: [
+      { kind: "unpacked", path: "usr/bin/qemu-system-x86_64" },
+      { kind: "unpacked", path: "usr/bin/qemu-io" },
+      { kind: "unpacked", path: "usr/share/OVMF/OVMF_CODE_4M.fd" },
+    ],
+    wholeFromNext: true,
+    packages: {
+      // The third has QEMU's blkio driver.
+      debian: ["qemu-system-x86", "qemu-utils", "qemu-block-extra", "ovmf"],
+      fedora: ["qemu-system-x86-core", "qemu-img", "qemu-block-blkio", "edk2-ovmf"],
+      arch: ["qemu-system-x86", "qemu-img", "edk2-ovmf"],
     },
   },
   {

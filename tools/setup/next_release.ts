@@ -10,6 +10,15 @@ import { exists } from "./present.ts";
 /** Releases whose successor has packages that run here: these need a C library that both have. */
 const NEXT_RELEASE: Readonly<Record<string, string>> = { bookworm: "trixie" };
 
+/** True where the release after the machine's is known. */
+export function hasNextRelease(systemRoot = "/"): boolean {
+  return NEXT_RELEASE[codenameOf(systemRoot)] !== undefined;
+}
+
+function codenameOf(systemRoot: string): string {
+  return /^VERSION_CODENAME=(\S+)/m.exec(readOr(join(systemRoot, "/etc/os-release")))?.[1] ?? "";
+}
+
 /** What apt-get has to be told. */
 export interface NextRelease {
   /** Name of the release. */
@@ -21,7 +30,7 @@ export interface NextRelease {
 /** Writes the sources below `workDir`; the reason where this machine's release has no successor that is known. */
 export function writeNextRelease(workDir: string, systemRoot = "/"): NextRelease | string {
   const at = (path: string) => join(systemRoot, path);
-  const codename = /^VERSION_CODENAME=(\S+)/m.exec(readOr(at("/etc/os-release")))?.[1] ?? "";
+  const codename = codenameOf(systemRoot);
   const release = NEXT_RELEASE[codename];
   if (release === undefined) return `no later release is known for ${JSON.stringify(codename)}`;
   const partsDir = join(workDir, "sources");
