@@ -41,9 +41,9 @@ export class SharedMemory implements OwnedMemory {
 
   /** Maps the range, readable and writable. Throws StorageError, also for a range beyond the end of the file. */
   constructor({ fd, fileOffset, byteLength, name }: SharedRange) {
-    assertInside({ fd, fileOffset, byteLength, name });
-    // From the start of the file: huge pages want offsets that are multiples of a size nobody has told.
-    this.#mappedBytes = Math.ceil((fileOffset + byteLength) / PAGE_BYTES) * PAGE_BYTES;
+    const pageBytes = assertInside({ fd, fileOffset, byteLength, name });
+    // From the start of the file and in whole pages of it: huge ones are mapped rounded up, and unmapped no other way.
+    this.#mappedBytes = Math.ceil((fileOffset + byteLength) / pageBytes) * pageBytes;
     const prot = C.PROT_READ.value | C.PROT_WRITE.value;
     // Reserved: huge pages that are not there are refused here, where touching them would end the process.
     const pointer = libc().mmap(null, BigInt(this.#mappedBytes), prot, C.MAP_SHARED.value, fd, 0n);
@@ -81,12 +81,15 @@ export class SharedMemory implements OwnedMemory {
   }
 }
 
-/** Touching a page behind the end of the file is SIGBUS, which nothing here could catch: such a range is refused. */
-function assertInside({ fd, fileOffset, byteLength, name }: SharedRange): void {
+/**
+ * Touching a page behind the end of the file is SIGBUS, which nothing here could catch: such a range is refused. Returns
+ * the bytes that a mapping has to be a multiple of: for huge pages the size of one, which is the block size of their files.
+ */
+function assertInside({ fd, fileOffset, byteLength, name }: SharedRange): number {
   const end = fileOffset + byteLength;
   const usable = Number.isSafeInteger(end) && fileOffset >= 0 && byteLength > 0 && fileOffset % WORD_BYTES === 0;
-  const { size, type } = statFile(fd, name);
-  if (usable && type === C.S_IFREG.value && end <= size) return;
+  const { size, type, blockSize } = statFile(fd, name);
+  if (usable && type === C.S_IFREG.value && end <= size) return blockSize > 0 && blockSize % PAGE_BYTES === 0 ? blockSize : PAGE_BYTES;
   throw new StorageError({
     kind: "resource",
     op: "map",
