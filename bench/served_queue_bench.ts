@@ -162,6 +162,7 @@ for (const depth of DEPTHS) {
       merge: true,
       deferNotify: true,
       shares: true,
+      workerCount: 1,
     });
     const guest = new Guest(depth, shape);
     let notified = 0;

@@ -32,6 +32,11 @@ export class Fifo<T> {
     this.#size++;
   }
 
+  /** The first item, which stays, or null. */
+  peek(): T | null {
+    return this.#size === 0 ? null : this.#items[this.#head]!;
+  }
+
   /** Takes the first item, or null when there is none. */
   shift(): T | null {
     if (this.#size === 0) return null;

@@ -89,7 +89,9 @@ function assertInside({ fd, fileOffset, byteLength, name }: SharedRange): number
   const end = fileOffset + byteLength;
   const usable = Number.isSafeInteger(end) && fileOffset >= 0 && byteLength > 0 && fileOffset % WORD_BYTES === 0;
   const { size, type, blockSize } = statFile(fd, name);
-  if (usable && type === C.S_IFREG.value && end <= size) return blockSize > 0 && blockSize % PAGE_BYTES === 0 ? blockSize : PAGE_BYTES;
+  if (usable && type === C.S_IFREG.value && end <= size) {
+    return blockSize > 0 && blockSize % PAGE_BYTES === 0 ? blockSize : PAGE_BYTES;
+  }
   throw new StorageError({
     kind: "resource",
     op: "map",

@@ -18,9 +18,6 @@ export const MAX_SEGMENTS = 126;
 /** Bytes of one segment that are asked for at most: what a guest may put behind one descriptor. */
 export const MAX_SEGMENT_BYTES = 1024 * 1024;
 
-/** Bytes of one read or write: what the two limits above allow, rounded up. A longer one keeps everybody waiting. */
-export const MAX_REQUEST_BYTES: number = 128 * 1024 * 1024;
-
 /** Longest serial, in bytes. */
 export const MAX_SERIAL_BYTES: number = B.VIRTIO_BLK_ID_BYTES.value;
 

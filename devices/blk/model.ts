@@ -2,6 +2,7 @@ import type { MemorySource } from "../../core/memory.ts";
 import type { DeviceModel, NotifyDriver, SplitQueue } from "../virtio/mod.ts";
 import { hasFeature, MAX_SERIAL_BYTES, SECTOR_BYTES, sectorsOf, WCE_OFFSET } from "./config.ts";
 import { VIRTIO_BLK_CONSTANTS as B } from "./layout.ts";
+import { COPY_POOL_BYTES, CopyPool } from "./copying.ts";
 import { MAX_MERGED_REQUESTS } from "./merge.ts";
 import { BlkQueue, type BlkShared } from "./queue.ts";
 import { deliver, MAX_RUN_SEGMENTS, type ServedDevice } from "./run.ts";
@@ -22,6 +23,8 @@ export interface BlkModelOptions {
   readonly deferNotify: boolean;
   /** Submit a pass over a queue in growing shares instead of whole. */
   readonly shares: boolean;
+  /** Workers that serve the disk: each has its part of what may be copied at a time. */
+  readonly workerCount: number;
 }
 
 /** The part of a virtio-blk device that runs queues, over one open disk of one Worker. */
@@ -35,6 +38,7 @@ export class BlkModel implements DeviceModel {
     this.#shared = {
       device,
       memory,
+      copyPool: new CopyPool(Math.floor(COPY_POOL_BYTES / options.workerCount)),
       stats: this.stats,
       serial: serialBytes(options.serial),
       deferNotify: options.deferNotify,

@@ -4,7 +4,7 @@ import { plug, unplug } from "../../core/plug.ts";
 import { RequestFlag } from "../../core/request.ts";
 import { DescriptorChain, type DeviceQueue, NO_HEAD, type NotifyDriver, type SplitQueue } from "../virtio/mod.ts";
 import { IOVEC_BYTES } from "../../core/iovec.ts";
-import { CopiedTransfers } from "./copying.ts";
+import { CopiedTransfers, type CopyPool } from "./copying.ts";
 import { MergeBuffer, type MergeLimits } from "./merge.ts";
 import { BlkAction, BlkRequest, type BlkRules, BlkStatus, parseRequest } from "./request.ts";
 import { deliver, goesStraight, MAX_RUN_SEGMENTS, Run, type ServedDevice } from "./run.ts";
@@ -28,6 +28,8 @@ export interface BlkShared {
   readonly deferNotify: boolean;
   /** Submit a pass in growing shares instead of whole. */
   readonly shares: boolean;
+  /** Bounds what is copied, for all queues together. */
+  readonly copyPool: CopyPool;
   /** Memory for tables of segments. */
   readonly memory: MemorySource;
   /** Counters. */
@@ -67,6 +69,7 @@ export class BlkQueue implements DeviceQueue {
     this.#merge = new MergeBuffer(shared.merge, (requests, start, count) => this.#startRun(requests, start, count));
     this.#copies = new CopiedTransfers(
       shared.device,
+      shared.copyPool,
       (request, succeeded) => this.#answer(request, succeeded ? BlkStatus.ok : BlkStatus.ioError),
     );
   }
@@ -198,14 +201,19 @@ export class BlkQueue implements DeviceQueue {
       stats.copied += count;
       return;
     }
-    stats.runs++;
     const run = this.#takeRun();
+    if (run === null) {
+      for (let each = start; each < start + count; each++) this.#answer(requests[each]!, BlkStatus.ioError);
+      return;
+    }
+    stats.runs++;
     run.fill(requests, start, count, durable ? RequestFlag.fua : 0);
     this.#submit(run);
   }
 
   #startAlone(request: BlkRequest): void {
     const run = this.#takeRun();
+    if (run === null) return this.#answer(request, BlkStatus.ioError);
     const writes = request.action === BlkAction.write || request.action === BlkAction.writeZeroes;
     const durable = writes && this.#durableWrites;
     run.fill([request], 0, 1, durable ? RequestFlag.fua : 0);
@@ -236,11 +244,17 @@ export class BlkQueue implements DeviceQueue {
     for (let index = 0; index < count; index++) this.#answer(requests[index]!, status);
   }
 
-  #takeRun(): Run {
+  /** A free run, or null where there is no memory for more of them: the guest is told, and may try again. */
+  #takeRun(): Run | null {
     const free = this.#freeRuns.pop();
     if (free !== undefined) return free;
     const tableBytes = MAX_RUN_SEGMENTS * IOVEC_BYTES;
-    const slab = this.#shared.memory.allocate(RUNS_PER_SLAB * tableBytes, IOVEC_BYTES);
+    let slab: OwnedMemory;
+    try {
+      slab = this.#shared.memory.allocate(RUNS_PER_SLAB * tableBytes, IOVEC_BYTES);
+    } catch {
+      return null;
+    }
     this.#slabs.push(slab);
     for (let index = 0; index < RUNS_PER_SLAB; index++) {
       this.#freeRuns.push(new Run(slab, index * tableBytes, this.#runDone));

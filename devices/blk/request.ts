@@ -1,6 +1,6 @@
 import { type GuestMemory, SegmentList } from "../guest_memory/mod.ts";
 import type { DescriptorChain } from "../virtio/mod.ts";
-import { MAX_REQUEST_BYTES, SECTOR_BYTES } from "./config.ts";
+import { SECTOR_BYTES } from "./config.ts";
 import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR as HEADER, VIRTIO_BLK_RANGE as RANGE } from "./layout.ts";
 
 /** What the guest is answered: the status byte. */
@@ -133,7 +133,7 @@ function parseTransfer(request: BlkRequest, action: BlkAction, rules: BlkRules):
   const length = request.data.byteLength;
   request.length = length;
   if (action === BlkAction.write && rules.readOnly) return answer(request, BlkStatus.ioError);
-  if (length > MAX_REQUEST_BYTES || !fits(request.offset, length, rules)) return answer(request, BlkStatus.ioError);
+  if (!fits(request.offset, length, rules)) return answer(request, BlkStatus.ioError);
   if (length === 0) return answer(request, BlkStatus.ok);
   request.action = action;
 }

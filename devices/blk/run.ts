@@ -9,6 +9,12 @@ import { BlkAction, type BlkRequest } from "./request.ts";
 export const MAX_RUN_SEGMENTS = 256;
 
 /**
+ * Bytes of one run: what the limits that a guest is told allow, 126 segments of 1 MiB, rounded up. A guest that goes
+ * beyond them keeps others waiting, or is more than a driver takes: it is copied, piece by piece.
+ */
+export const MAX_STRAIGHT_BYTES: number = 128 * 1024 * 1024;
+
+/**
  * Bytes of a range that are discarded or zeroed at a time: so long other requests of the same file or disk may have to
  * wait, and with linux_aio, where the call blocks, everything else of the Worker.
  */
@@ -153,7 +159,7 @@ export function deliver(device: Pick<ServedDevice, "poll">): number {
 
 /** True when a driver can go to the segments straight: it reaches the memory, and they suit its alignment. */
 export function goesStraight(device: ServedDevice, data: SegmentList): boolean {
-  if (!device.reachesAllMemory || data.count > MAX_RUN_SEGMENTS) return false;
+  if (!device.reachesAllMemory || data.count > MAX_RUN_SEGMENTS || data.byteLength > MAX_STRAIGHT_BYTES) return false;
   const mask = device.alignment.memory - 1;
   if (mask === 0) return true;
   for (let index = 0; index < data.count; index++) {

@@ -74,13 +74,19 @@ export class SegmentList {
     return done;
   }
 
-  /** Copies `bytes` to the segments from their start on; returns how many bytes found room. */
-  write(bytes: Uint8Array): number {
+  /** Copies `bytes` to the segments from byte `start` on; returns how many bytes found room. */
+  write(bytes: Uint8Array, start = 0): number {
     let done = 0;
+    let at = 0;
     for (let index = 0; index < this.count && done < bytes.length; index++) {
-      const take = Math.min(this.lengths[index]!, bytes.length - done);
-      this.regions[index]!.memory.bytes.set(bytes.subarray(done, done + take), this.offsets[index]!);
-      done += take;
+      const length = this.lengths[index]!;
+      const skip = Math.max(start - at, 0);
+      if (skip < length) {
+        const take = Math.min(length - skip, bytes.length - done);
+        this.regions[index]!.memory.bytes.set(bytes.subarray(done, done + take), this.offsets[index]! + skip);
+        done += take;
+      }
+      at += length;
     }
     return done;
   }

@@ -16,6 +16,9 @@ export const MAX_SERVED_QUEUE_SIZE = 1024;
 /** Entries of the largest ring unless asked otherwise: QEMU 10 has rings of 1024, whatever its `queue-size`. */
 export const DEFAULT_QUEUE_SIZE: number = MAX_SERVED_QUEUE_SIZE;
 
+/** Most Workers that one disk can be shared out to: one piece of a copy for each is all that may be copied at a time. */
+const MAX_SERVING_WORKERS = 64;
+
 /** How a disk is served. */
 export interface ServeBlkOptions {
   /** Queues that the guest may use, 1 to 256. Default 16; those that are not used cost nothing. */
@@ -59,6 +62,8 @@ export interface ServeBlkOptions {
    * serves two disks. Default true.
    */
   readonly block?: boolean;
+  /** Workers that share the disk, 1 to 64: each takes its part of the memory for copies. Default 1. */
+  readonly workerCount?: number;
   /** Receives one line for each thing worth knowing: front ends that come and go, refusals, broken queues. */
   readonly log?: (line: string) => void;
 }
@@ -77,9 +82,26 @@ export function checkServeOptions(options: ServeBlkOptions): CheckedServeOptions
       `Cannot serve queues of ${queueSize} entries: wanted a power of two from 2 to ${MAX_SERVED_QUEUE_SIZE}`,
     );
   }
+  const { workerCount = 1 } = options;
+  if (!(Number.isInteger(workerCount) && workerCount >= 1 && workerCount <= MAX_SERVING_WORKERS)) {
+    throw new RangeError(`Cannot serve by ${workerCount} Workers: wanted an integer from 1 to ${MAX_SERVING_WORKERS}`);
+  }
   serialBytes(serial);
   const { writeBack = true, merge = true, deferNotify = true, shares = true, poll = false, block = true } = options;
   const { lock = true, format = null } = options;
   if (format !== null && format !== "raw") throw new RangeError(`Cannot serve format ${format}: wanted raw`);
-  return { queueCount, queueSize, serial, lock, format, writeBack, merge, deferNotify, shares, poll, block };
+  return {
+    queueCount,
+    queueSize,
+    workerCount,
+    serial,
+    lock,
+    format,
+    writeBack,
+    merge,
+    deferNotify,
+    shares,
+    poll,
+    block,
+  };
 }

@@ -190,7 +190,13 @@ export class QueueLoop {
   }
 
   #pass(queue: DeviceQueue): number {
-    const count = queue.pass();
+    let count = 0;
+    try {
+      count = queue.pass();
+    } catch (error) {
+      // The other queues, and the process, go on.
+      queue.queue.broken ??= `it cannot be served: ${(error as Error).message}`;
+    }
     if (queue.queue.broken !== null) this.#giveUp(queue);
     return count;
   }

@@ -47,6 +47,7 @@ export class BlkRig {
   readonly driver: VirtioDriver;
   readonly queue: SplitQueue;
   readonly disk: FakeDisk;
+  readonly source: FakeMemorySource = new FakeMemorySource();
   readonly model: BlkModel;
   readonly blk: BlkQueue;
   /** Times the driver was told. */
@@ -66,9 +67,10 @@ export class BlkRig {
       merge: true,
       deferNotify: true,
       shares: false,
+      workerCount: 1,
       ...options.model,
     };
-    this.model = new BlkModel(this.disk, new FakeMemorySource(), modelOptions);
+    this.model = new BlkModel(this.disk, this.source, modelOptions);
     this.blk = this.model.openQueue(this.queue, options.features ?? USUAL_FEATURES, () => void this.notified++);
     this.queue.enableNotifications();
   }

@@ -1,47 +1,102 @@
-/** Copies of requests that a disk cannot reach straight: how many bytes of them there are at a time, and in which order. */
+/** Copies of requests that a disk cannot reach straight: how many bytes of them there are at a time, and whose turn it is. */
 import assert from "node:assert/strict";
 import { BlkAction, BlkRequest } from "../../../devices/blk/request.ts";
-import { CopiedTransfers, COPY_POOL_BYTES } from "../../../devices/blk/copying.ts";
+import { CopiedTransfers, COPY_PIECE_BYTES, COPY_POOL_BYTES, CopyPool } from "../../../devices/blk/copying.ts";
 import { macrotask } from "../../support/turns.ts";
 import { FakeDisk } from "../../support/fake_disk.ts";
 
-const MIB = 1 << 20;
+const PIECE = COPY_PIECE_BYTES;
 
-/** Transfers to a disk whose reads end when the test says so. */
-function setUp() {
+/** Transfers of several queues to a disk whose reads end when the test says so. */
+function setUp(capacity = COPY_POOL_BYTES, queueCount = 1) {
   const disk = new FakeDisk(0);
-  const reading: { readonly length: number; readonly end: (failed?: boolean) => void }[] = [];
-  disk.read = (buffer) => {
+  const reading: { readonly at: number; readonly length: number; readonly end: (failed?: boolean) => void }[] = [];
+  disk.read = (buffer, at) => {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const { length } = buffer;
-    reading.push({ length, end: (failed = false) => failed ? reject(new Error("bad")) : resolve(length) });
+    reading.push({ at, length, end: (failed = false) => failed ? reject(new Error("bad")) : resolve(length) });
     return promise;
   };
   const done: [length: number, succeeded: boolean][] = [];
-  const copies = new CopiedTransfers(disk, ({ length }, succeeded) => void done.push([length, succeeded]));
-  const start = (length: number) => {
+  const pool = new CopyPool(capacity);
+  const queues = Array.from(
+    { length: queueCount },
+    () => new CopiedTransfers(disk, pool, ({ length }, succeeded) => void done.push([length, succeeded])),
+  );
+  const start = (length: number, queue = 0, offset = 0) => {
     const request = new BlkRequest();
     request.action = BlkAction.read;
     request.length = length;
-    copies.start(request, false);
+    request.offset = offset;
+    queues[queue]!.start(request, false);
   };
-  return { copies, start, reading, done, lengths: () => reading.map(({ length }) => length) };
+  return { disk, queues, start, reading, done, lengths: () => reading.map(({ length }) => length) };
 }
 
-Deno.test("copies of a queue have a bound in bytes: what goes beyond it waits for its turn, in order", async () => {
-  const { copies, start, reading, done, lengths } = setUp();
-  const half = COPY_POOL_BYTES / 2;
-  for (const length of [half, half, half + MIB, MIB]) start(length);
-  assert.deepEqual(lengths(), [half, half], "the small one stays behind the large one");
-  assert.equal(copies.active, 4);
-  reading[0]!.end();
+Deno.test("copies have a bound in bytes for all queues together: what goes beyond it waits", async () => {
+  const { start, queues, reading, done } = setUp(COPY_POOL_BYTES, 16);
+  const wanted = COPY_POOL_BYTES / 4;
+  for (let queue = 0; queue < 16; queue++) start(wanted, queue);
+  let most = 0;
+  let ended = 0;
+  while (ended < reading.length) {
+    most = Math.max(most, reading.slice(ended).reduce((sum, { length }) => sum + length, 0));
+    reading[ended++]!.end();
+    await macrotask();
+  }
+  assert.equal(most, COPY_POOL_BYTES);
+  assert.deepEqual(done, Array.from({ length: 16 }, () => [wanted, true]));
+  assert.ok(queues.every(({ active }) => active === 0));
+});
+
+Deno.test("queues have their turns one after the other, however much one of them wants", async () => {
+  const { start, reading, done } = setUp(2 * PIECE, 3);
+  start(100 * PIECE, 0, 0);
+  start(PIECE, 1, 1e9);
+  start(2 * PIECE, 2, 2e9);
+  for (let index = 0; index < 7; index++) {
+    reading[index]!.end();
+    await macrotask();
+  }
+  const places = reading.slice(0, 7).map(({ at }) => Math.floor(at / 1e9));
+  assert.deepEqual(places, [0, 0, 0, 1, 2, 0, 2]);
+  assert.deepEqual(done, [[PIECE, true], [2 * PIECE, true]]);
+});
+
+Deno.test("a request that is longer than all copies together is done in pieces, its last one shorter", async () => {
+  const { start, reading, done } = setUp(PIECE);
+  start(3 * PIECE + 512, 0, 4096);
+  for (let index = 0; index < reading.length; index++) {
+    assert.equal(reading.length, index + 1);
+    reading[index]!.end();
+    await macrotask();
+  }
+  assert.deepEqual(reading.map(({ at }) => at), [0, 1, 2, 3].map((piece) => 4096 + piece * PIECE));
+  assert.deepEqual(reading.map(({ length }) => length), [PIECE, PIECE, PIECE, 512]);
+  assert.deepEqual(done, [[3 * PIECE + 512, true]]);
+});
+
+Deno.test("one bad piece fails its request once, after all of them have ended, and no other", async () => {
+  const { start, reading, done } = setUp();
+  start(3 * PIECE);
+  start(512);
+  assert.equal(reading.length, 4);
+  for (const index of [1, 3, 0]) reading[index]!.end(index === 1);
   await macrotask();
-  assert.deepEqual(lengths(), [half, half], "there is not room enough yet");
-  reading[1]!.end(true);
+  assert.deepEqual(done, [[512, true]]);
+  reading[2]!.end();
   await macrotask();
-  assert.deepEqual(lengths(), [half, half, half + MIB, MIB]);
-  assert.deepEqual(done, [[half, true], [half, false]]);
-  for (const { end } of reading.slice(2)) end();
+  assert.deepEqual(done, [[512, true], [3 * PIECE, false]]);
+});
+
+Deno.test("a disk that refuses at once ends everything that waits", async () => {
+  const { disk, start, queues, done } = setUp(PIECE, 2);
+  disk.read = () => {
+    throw new Error("closed");
+  };
+  for (let time = 0; time < 2_000; time++) start(3 * PIECE, time % 2);
   await macrotask();
-  assert.equal(copies.active, 0);
+  assert.equal(done.length, 2_000);
+  assert.ok(done.every(([, succeeded]) => !succeeded));
+  assert.ok(queues.every(({ active }) => active === 0));
 });

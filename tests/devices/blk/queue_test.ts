@@ -300,3 +300,23 @@ Deno.test("discard and write zeroes go to the disk alone and flush comes behind 
   await rig.blk.drain();
   for (const request of [write, flush, later]) assert.equal(rig.status(request), BlkStatus.ok);
 });
+
+Deno.test("where there is no memory to start requests they are answered with I/O errors, and later ones are done", async () => {
+  const rig = new BlkRig();
+  const allocate = rig.source.allocate.bind(rig.source);
+  rig.source.allocate = () => {
+    throw new Error("Cannot allocate: ENOMEM");
+  };
+  const heads = [0, 1, apart(1), apart(2)].map((sector) => rig.offer(readRequest(rig.guest, sector, 512)));
+  heads.push(rig.offer(flushRequest(rig.guest)));
+  assert.equal(rig.blk.pass(), 5);
+  assert.equal(plugDepth(), 0);
+  await rig.blk.drain();
+  for (const head of heads) assert.equal(rig.status(head), BlkStatus.ioError);
+  rig.source.allocate = allocate;
+  const later = rig.offer(readRequest(rig.guest, 0, 512));
+  rig.blk.pass();
+  rig.disk.completeAll();
+  await rig.blk.drain();
+  assert.equal(rig.status(later), BlkStatus.ok);
+});
