@@ -4,6 +4,7 @@ import { invariant } from "../core/invariant.ts";
 import { bufferOf } from "../core/views.ts";
 import { newSharedFile } from "./shared_memory.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
+import { type ExitCall, ownMapping } from "./thread_exit.ts";
 
 /** Page size that alignments are rounded to; memory from mmap(2) starts on a page in any case. */
 export const PAGE_BYTES = 4096;
@@ -88,6 +89,7 @@ export abstract class NativeMemory implements OwnedMemory {
 export class AlignedMemory extends NativeMemory {
   /** Descriptor of the file behind shared memory, open until `dispose`; −1 for memory of this process alone. */
   readonly fd: number;
+  readonly #atExit: ExitCall;
 
   /** Maps at least `byteLength` zeroed bytes, whole pages, present in memory from the start. */
   constructor(byteLength: number, { shared = false }: MemoryOptions = {}) {
@@ -98,11 +100,13 @@ export class AlignedMemory extends NativeMemory {
     const fd = shared ? newSharedFile("plugio", mappedBytes) : -1;
     super(mapPages(mappedBytes, fd), mappedBytes);
     this.fd = fd;
+    this.#atExit = ownMapping(Deno.UnsafePointer.value(this.pointer), mappedBytes);
   }
 
   protected override giveBack(pointer: Deno.PointerObject, lost: boolean): void {
     if (this.fd >= 0) closeFile(this.fd, "memory file");
     if (lost) return;
+    this.#atExit.drop();
     if (libc().munmap(pointer, BigInt(this.byteLength)) < 0) {
       throw new StorageError({ kind: "resource", op: "unmap", target: "memory", errno: lastErrno() });
     }

@@ -1,7 +1,8 @@
 import type { OwnedMemory } from "../core/memory.ts";
 import { StorageError } from "../core/errors.ts";
 import { invariant } from "../core/invariant.ts";
-import { lastErrno, libc, LIBC_CONSTANTS as C, statFile, truncateFile } from "./libc/mod.ts";
+import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C, statFile, truncateFile } from "./libc/mod.ts";
+import { type ExitCall, ownDescriptor, ownMapping } from "./thread_exit.ts";
 
 /** Page size that a mapping starts at. */
 const PAGE_BYTES = 4096;
@@ -38,6 +39,7 @@ export class SharedMemory implements OwnedMemory {
   readonly sealed: boolean;
   #mapping: Deno.PointerObject | null;
   readonly #mappedBytes: number;
+  readonly #atExit: ExitCall;
 
   /** Maps the range, readable and writable. Throws StorageError, also for a range beyond the end of the file. */
   constructor({ fd, fileOffset, byteLength, name }: SharedRange) {
@@ -51,6 +53,7 @@ export class SharedMemory implements OwnedMemory {
     if (pointer === null || start >= 0xffff_ffff_ffff_f000n) {
       throw new StorageError({ kind: "resource", op: "map", target: name, errno: lastErrno() });
     }
+    this.#atExit = ownMapping(start, this.#mappedBytes);
     const address = start + BigInt(fileOffset);
     this.#mapping = pointer;
     this.addressLow = Number(BigInt.asIntN(32, address));
@@ -75,6 +78,7 @@ export class SharedMemory implements OwnedMemory {
     this.#mapping = null;
     if (this.bytes.buffer.detached) return;
     this.bytes.buffer.transfer();
+    this.#atExit.drop();
     if (libc().munmap(pointer, BigInt(this.#mappedBytes)) < 0) {
       throw new StorageError({ kind: "resource", op: "unmap", target: "shared memory", errno: lastErrno() });
     }
@@ -106,13 +110,14 @@ export function newSharedFile(name: string, byteLength: number): number {
   const flags = C.MFD_CLOEXEC.value | C.MFD_ALLOW_SEALING.value;
   const fd = libc().memfd_create(new TextEncoder().encode(name + "\0"), flags);
   if (fd < 0) throw new StorageError({ kind: "resource", op: "create", target: name, errno: lastErrno() });
+  ownDescriptor(fd);
   try {
     truncateFile(fd, byteLength, name);
     if (libc().fcntl(fd, C.F_ADD_SEALS.value, BigInt(C.F_SEAL_SHRINK.value)) < 0) {
       throw new StorageError({ kind: "resource", op: "seal", target: name, errno: lastErrno() });
     }
   } catch (error) {
-    libc().close(fd);
+    closeFile(fd, name);
     throw error;
   }
   return fd;

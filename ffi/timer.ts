@@ -1,6 +1,7 @@
 import { StorageError } from "../core/errors.ts";
 import { ITIMERSPEC, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc } from "./libc/mod.ts";
+import { ownDescriptor } from "./thread_exit.ts";
 
 /** A timer of the kernel (timerfd_create(2)) that expires once, a fixed time after each start. */
 export class Timer implements Disposable {
@@ -15,7 +16,7 @@ export class Timer implements Disposable {
     spec[ITIMERSPEC.fields.nanoseconds.offset / 8] = BigInt(Math.round((periodMs % 1000) * 1e6));
     this.#spec = new Uint8Array(spec.buffer);
     this.fd = libc().timerfd_create(C.CLOCK_MONOTONIC.value, C.TFD_CLOEXEC.value | C.TFD_NONBLOCK.value);
-    if (this.fd >= 0) return;
+    if (ownDescriptor(this.fd) >= 0) return;
     throw new StorageError({ kind: "resource", op: "create", target: "timer", errno: lastErrno() });
   }
 

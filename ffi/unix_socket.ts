@@ -8,6 +8,7 @@ import { Errno } from "../core/errno.ts";
 import { StorageError } from "../core/errors.ts";
 import { CMSGHDR, IOVEC, LIBC_CONSTANTS as C, MSGHDR, POLLFD, SOCKADDR_UN } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc, statPath } from "./libc/mod.ts";
+import { ownDescriptor } from "./thread_exit.ts";
 
 /** Bytes of the longest path, without its NUL: what is left of struct sockaddr_un. */
 export const MAX_SOCKET_PATH_BYTES = SOCKADDR_UN.byteLength - SOCKADDR_UN.fields.path.offset - 1;
@@ -68,7 +69,7 @@ function socketAddress(path: string): Uint8Array<ArrayBuffer> {
 function newSocket(path: string): number {
   const fd = libc().socket(C.AF_UNIX.value, SOCKET_TYPE, 0);
   if (fd < 0) throw new StorageError({ kind: "resource", op: "create a socket for", target: path, errno: lastErrno() });
-  return fd;
+  return ownDescriptor(fd);
 }
 
 /**
@@ -166,7 +167,7 @@ const NOBODY: readonly number[] = [Errno.EAGAIN, Errno.EINTR, Errno.ECONNABORTED
 /** Takes a client that waits: its descriptor, nonblocking, or null when there is none. Throws StorageError. */
 export function acceptClient(listenFd: number): number | null {
   const fd = libc().accept4(listenFd, null, null, C.SOCK_CLOEXEC.value | C.SOCK_NONBLOCK.value);
-  if (fd >= 0) return fd;
+  if (fd >= 0) return ownDescriptor(fd);
   const errno = lastErrno();
   if (NOBODY.includes(errno)) return null;
   throw new StorageError({ kind: "resource", op: "accept", target: "a client", errno });
@@ -244,7 +245,7 @@ function passedFds(control: Uint8Array<ArrayBuffer>, used: number): number[] {
     if (level === C.SOL_SOCKET.value && type === C.SCM_RIGHTS.value) {
       const end = Math.min(at + byteLength, used);
       for (let fdAt = at + CMSGHDR.byteLength; fdAt + FD_BYTES <= end; fdAt += FD_BYTES) {
-        fds.push(view.getInt32(fdAt, true));
+        fds.push(ownDescriptor(view.getInt32(fdAt, true)));
       }
     }
     at += Math.ceil(byteLength / CMSG_ALIGN_BYTES) * CMSG_ALIGN_BYTES;

@@ -2,6 +2,7 @@ import { Errno } from "../core/errno.ts";
 import { StorageError } from "../core/errors.ts";
 import { EPOLL_EVENT, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc } from "./libc/mod.ts";
+import { ownDescriptor } from "./thread_exit.ts";
 
 /** Descriptors that one wait can find ready; what is left over is found by the next. */
 const MAX_EVENTS = 16;
@@ -24,7 +25,7 @@ export class WaitSet implements Disposable {
   /** Makes an empty set. Throws StorageError. */
   constructor() {
     this.#fd = libc().epoll_create1(C.EPOLL_CLOEXEC.value);
-    if (this.#fd >= 0) return;
+    if (ownDescriptor(this.#fd) >= 0) return;
     throw new StorageError({ kind: "resource", op: "create", target: "epoll instance", errno: lastErrno() });
   }
 

@@ -3,6 +3,8 @@ import process from "node:process";
 import type { Buffer } from "node:buffer";
 import { StorageError } from "../core/errors.ts";
 import { closeFile, libc, newEventFd, newSocketPair, signalEventFd } from "./libc/mod.ts";
+import { AlignedMemory } from "./memory.ts";
+import { disownDescriptor } from "./thread_exit.ts";
 
 /**
  * A file descriptor that wakes the event loop up: `onWake` runs as a macrotask after the descriptor became readable.
@@ -35,10 +37,13 @@ type SocketOptions = net.SocketConstructorOpts & {
 class SocketWakeup implements Wakeup {
   readonly way: Wakeup["way"];
   readonly #socket: net.Socket;
+  readonly #fd: number;
   #closed = false;
 
-  constructor(way: Wakeup["way"], options: Omit<SocketOptions, "onread">, onWake: () => void) {
+  /** Takes `fd`, which the socket of `options` closes when it is destroyed, though not when the Worker is terminated. */
+  constructor(way: Wakeup["way"], fd: number, options: Omit<SocketOptions, "onread">, onWake: () => void) {
     this.way = way;
+    this.#fd = fd;
     const callback = () => {
       if (!this.#closed) onWake();
       return true;
@@ -62,6 +67,7 @@ class SocketWakeup implements Wakeup {
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
+    disownDescriptor(this.#fd);
     this.#socket.destroy();
   }
 }
@@ -85,7 +91,7 @@ function pipeHandle(): PipeHandle | null {
 export function eventFdWakeup(fd: number, onWake: () => void): Wakeup | null {
   const handle = pipeHandle();
   if (handle === null || handle.open(fd) !== 0) return null;
-  return new SocketWakeup("pipe handle", { handle } as Omit<SocketOptions, "onread">, onWake);
+  return new SocketWakeup("pipe handle", fd, { handle } as Omit<SocketOptions, "onread">, onWake);
 }
 
 /** A new eventfd that wakes the event loop, or null where the runtime cannot wrap one. Disposing closes it. */
@@ -104,7 +110,7 @@ export function socketpairWakeup(onWake: () => void): Wakeup & { readonly sendFd
   const [receiveFd, sendFd] = newSocketPair();
   let wakeup: SocketWakeup;
   try {
-    wakeup = new SocketWakeup("socketpair", { fd: receiveFd, readable: true, writable: false }, onWake);
+    wakeup = new SocketWakeup("socketpair", receiveFd, { fd: receiveFd, readable: true, writable: false }, onWake);
   } catch (cause) {
     closeFile(receiveFd, "socketpair");
     closeFile(sendFd, "socketpair");
@@ -133,18 +139,23 @@ export function socketpairWakeup(onWake: () => void): Wakeup & { readonly sendFd
 export function threadWakeup(onWake: () => void): Wakeup & { readonly fd: number } {
   // Blocking: a nonblocking one would answer EAGAIN instead of waiting.
   const fd = newEventFd({ nonblocking: false });
-  const counter = new Uint8Array(8);
+  // Outside of the heap: when the Worker is terminated that goes, and the thread may still read.
+  const counter = new AlignedMemory(8);
   let waiting = false;
   let referenced = false;
   let open = true;
   const wait = () => {
     if (waiting || !open) return;
     waiting = true;
-    libc().read_waiting(fd, counter, BigInt(counter.byteLength)).then(ended, ended);
+    libc().read_waiting(fd, counter.bytes, 8n).then(ended, ended);
+  };
+  const close = () => {
+    counter[Symbol.dispose]();
+    closeFile(fd, "eventfd");
   };
   const ended = () => {
     waiting = false;
-    if (!open) return closeFile(fd, "eventfd");
+    if (!open) return close();
     if (!referenced) return;
     wait();
     onWake();
@@ -165,7 +176,7 @@ export function threadWakeup(onWake: () => void): Wakeup & { readonly fd: number
       if (!open) return;
       open = false;
       if (waiting) signalEventFd(fd);
-      else closeFile(fd, "eventfd");
+      else close();
     },
   };
 }

@@ -4,9 +4,10 @@ import { StorageError } from "../../core/errors.ts";
 import { invariant } from "../../core/invariant.ts";
 import { MAX_IOVECS, MAX_TRANSFER_BYTES } from "../../core/limits.ts";
 import { Blkio, blkioError, BlkioFailure, type Queue, requireVersion } from "../../ffi/libblkio/mod.ts";
-import { fileEnd } from "../../ffi/libc/descriptor.ts";
-import { duplicateFile } from "../../ffi/libc/mod.ts";
+import { fileEnd, sharesOpenFile } from "../../ffi/libc/descriptor.ts";
+import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
 import { FileTarget } from "../../ffi/target.ts";
+import { disownDescriptor } from "../../ffi/thread_exit.ts";
 import type { RegionNeeds } from "./memory.ts";
 import { applyProperties, type PropertyPlan, setProperty } from "./properties.ts";
 import type { Disk } from "./disk.ts";
@@ -72,14 +73,16 @@ export function openSession(target: BlkioTarget, { options, settings }: Property
   if (file === null) refuseFileOptions(driver, options);
   if (driver === VHOST_USER) assertSocket(path);
   const later = applyProperties(blkio, settings);
+  let copy = -1;
   if (file === null) {
     setProperty(blkio, "path", path);
     setProperty(blkio, "read-only", String(options.readOnly ?? false));
   } else {
-    // libblkio owns the copy once it has connected, and closes it also when it fails to.
-    setProperty(blkio, "fd", String(duplicateFile(file.fd, path)));
+    copy = stack.adopt(duplicateFile(file.fd, path), (fd) => closeUnlessTaken(fd, file, blkio));
+    setProperty(blkio, "fd", String(copy));
   }
   const link = connect(blkio, path);
+  if (copy >= 0) disownDescriptor(copy);
   if (link !== null) stack.use(link);
   applyProperties(blkio, later);
   attempt("start", path, () => blkio.start());
@@ -91,6 +94,12 @@ export function openSession(target: BlkioTarget, { options, settings }: Property
   const session = new Session(blkio, queue, file, link);
   stack.move();
   return session;
+}
+
+/** libblkio owns the copy once it has connected; where it fails to, it may have closed it or not. */
+function closeUnlessTaken(copy: number, file: FileTarget, blkio: Blkio): void {
+  if (blkio.state === "created" && sharesOpenFile(file.fd, copy)) closeFile(copy, file.path);
+  else disownDescriptor(copy);
 }
 
 function create(driver: string): Blkio {

@@ -4,6 +4,7 @@ import { wordIndex } from "../../core/layout.ts";
 import { signalEventFd } from "../libc/mod.ts";
 import { loadLibrary } from "../loader.ts";
 import { AlignedMemory } from "../memory.ts";
+import { type ExitCall, ownQueue } from "../thread_exit.ts";
 import { AIO_RING, AIO_RING_MAGIC, IO_EVENT, IOCB } from "./layout.ts";
 import { LIBAIO, LIBAIO_SYMBOLS } from "./symbols.ts";
 
@@ -77,7 +78,7 @@ export class AioContext implements AioPort {
   readonly signals: boolean;
   readonly ring: EventRing | null;
   readonly events: Int32Array<ArrayBuffer>;
-  readonly #lib: Symbols = loadLibrary(LIBAIO, LIBAIO_SYMBOLS).symbols;
+  readonly #lib: Symbols;
   readonly #context: Deno.PointerObject;
   readonly #entryMemory: AlignedMemory;
   readonly #tableMemory: AlignedMemory;
@@ -85,11 +86,14 @@ export class AioContext implements AioPort {
   readonly #table: Deno.PointerObject;
   readonly #eventsPointer: Deno.PointerObject;
   readonly #eventFd: number;
+  readonly #atExit: ExitCall;
   #closed = false;
 
   /** Sets a context up. Throws StorageError with the errno of io_setup(2), or `library`. */
   constructor({ entries, eventFd, readRing = true }: AioContextOptions) {
     using stack = new DisposableStack();
+    const { symbols, foundAs } = loadLibrary(LIBAIO, LIBAIO_SYMBOLS);
+    this.#lib = symbols;
     this.capacity = entries;
     this.signals = eventFd >= 0;
     this.#eventFd = eventFd;
@@ -103,9 +107,15 @@ export class AioContext implements AioPort {
     writeTable(this.#tableMemory.words, this.#entryMemory, entries);
     prepareEntries(this.iocbs, entries, eventFd);
     const handle = new BigUint64Array(1);
-    const result = this.#lib.io_setup(entries, new Uint8Array(handle.buffer));
+    const result = symbols.io_setup(entries, new Uint8Array(handle.buffer));
     if (result < 0) throw setupError(-result);
     this.#context = Deno.UnsafePointer.create(handle[0]!)!;
+    // It waits for what is in flight, so that nothing is written to memory that is unmapped afterwards.
+    this.#atExit = ownQueue(foundAs, "io_destroy", handle[0]!);
+    stack.defer(() => {
+      this.#atExit.drop();
+      symbols.io_destroy_now(this.#context);
+    });
     this.ring = readRing ? mapRing(this.#context) : null;
     stack.move();
   }
@@ -131,6 +141,7 @@ export class AioContext implements AioPort {
     this.#closed = true;
     const { ring } = this;
     if (ring !== null && !(ring.words.buffer as ArrayBuffer).detached) (ring.words.buffer as ArrayBuffer).transfer();
+    this.#atExit.drop();
     const result = await this.#lib.io_destroy(this.#context);
     for (const memory of [this.#entryMemory, this.#tableMemory, this.#eventMemory]) memory[Symbol.dispose]();
     if (result < 0) throw new StorageError({ kind: "io", op: "destroy", target: LINUX_AIO, errno: -result });

@@ -26,6 +26,8 @@ export const LIBAIO_SYMBOLS = {
   },
   // int io_destroy(io_context_t ctx); waits for I/O in flight and for an RCU grace period, so on another thread
   io_destroy: { parameters: ["pointer"], result: "i32", nonblocking: true },
+  // the same on this thread, for a context that is given back because what follows has failed
+  io_destroy_now: { name: "io_destroy", parameters: ["pointer"], result: "i32" },
   // int io_submit(io_context_t ctx, long nr, struct iocb *ios[]);
   io_submit: {
     parameters: [

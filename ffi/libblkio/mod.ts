@@ -2,6 +2,8 @@ import { Errno } from "../../core/errno.ts";
 import { StorageError, type StorageErrorKind } from "../../core/errors.ts";
 import { cString, libc } from "../libc/mod.ts";
 import { loadLibrary } from "../loader.ts";
+import { AlignedMemory } from "../memory.ts";
+import { type ExitCall, ownQueue } from "../thread_exit.ts";
 import { BLKIO_MEM_REGION } from "./layout.ts";
 import { Queue, type RegionMemory } from "./queue.ts";
 import { LIBBLKIO, LIBBLKIO_SYMBOLS } from "./symbols.ts";
@@ -42,16 +44,24 @@ export class BlkioFailure extends Error {
 export class Blkio implements Disposable {
   /** libblkio's name of the driver. */
   readonly driver: string;
-  readonly #lib = loadLibrary(LIBBLKIO, LIBBLKIO_SYMBOLS).symbols;
-  readonly #handle = new BigUint64Array(1);
+  readonly #lib: Deno.StaticForeignLibraryInterface<typeof LIBBLKIO_SYMBOLS>;
+  /** A `struct blkio *`, which blkio_destroy(3) empties: in memory that is there until the end of the thread. */
+  readonly #handle: AlignedMemory;
+  readonly #atExit: ExitCall;
   #pointer: Deno.PointerObject | null;
   #state: BlkioState = "created";
 
   /** Creates an instance. Throws BlkioFailure for a driver that this libblkio or this kernel does not have. */
   constructor(driver: string) {
+    const { symbols, foundAs } = loadLibrary(LIBBLKIO, LIBBLKIO_SYMBOLS);
+    using stack = new DisposableStack();
     this.driver = driver;
-    this.#check(this.#lib.blkio_create(cString(driver), this.#handleBytes()));
-    this.#pointer = Deno.UnsafePointer.create(this.#handle[0]!);
+    this.#lib = symbols;
+    this.#handle = stack.use(new AlignedMemory(BigUint64Array.BYTES_PER_ELEMENT));
+    this.#check(symbols.blkio_create(cString(driver), this.#handle.bytes));
+    this.#pointer = Deno.UnsafePointer.create(new BigUint64Array(this.#handle.bytes.buffer)[0]!);
+    this.#atExit = ownQueue(foundAs, "blkio_destroy", Deno.UnsafePointer.value(this.#handle.pointer));
+    stack.move();
   }
 
   /** Where the instance is in its life. */
@@ -109,11 +119,9 @@ export class Blkio implements Disposable {
   [Symbol.dispose](): void {
     if (this.#pointer === null) return;
     this.#pointer = null;
-    this.#lib.blkio_destroy(this.#handleBytes());
-  }
-
-  #handleBytes(): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.#handle.buffer);
+    this.#atExit.drop();
+    this.#lib.blkio_destroy(this.#handle.bytes);
+    this.#handle[Symbol.dispose]();
   }
 
   #pointerOf(op: string): Deno.PointerObject {

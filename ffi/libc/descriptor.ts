@@ -9,6 +9,14 @@ export function fileEnd(fd: number, target: string): number {
   return end;
 }
 
+/** True when two descriptors are of one open file, by its position, which both move. Of files that can be sought in. */
+export function sharesOpenFile(fd: number, other: number): boolean {
+  // More than one position: another file may happen to be at the first.
+  return [2n, 1n, 0n].every((position) =>
+    libc().lseek(fd, position, C.SEEK_SET.value) === position && libc().lseek(other, 0n, C.SEEK_CUR.value) === position
+  );
+}
+
 /** Path that a connected socket of the file system leads to, or null for every other descriptor. */
 export function peerPath(fd: number): string | null {
   const address = new Uint8Array(SOCKADDR_UN.byteLength);

@@ -1,6 +1,7 @@
 import { StorageError } from "../../core/errors.ts";
 import { Errno } from "../../core/errno.ts";
 import { loadLibrary } from "../loader.ts";
+import { disownDescriptor, ownDescriptor } from "../thread_exit.ts";
 import { DIRENT64, LIBC_CONSTANTS as C, RLIMIT, STATX } from "./layout.ts";
 import { LIBC, LIBC_SYMBOLS } from "./symbols.ts";
 
@@ -30,7 +31,7 @@ export function openFile(path: string, flags: number, mode = 0o666): number {
   const name = cString(path);
   for (;;) {
     const fd = libc().open(name, flags | C.O_CLOEXEC.value, mode);
-    if (fd >= 0) return fd;
+    if (fd >= 0) return ownDescriptor(fd);
     const errno = lastErrno();
     if (errno !== Errno.EINTR) throw new StorageError({ kind: "open", op: "open", target: path, errno });
   }
@@ -38,6 +39,7 @@ export function openFile(path: string, flags: number, mode = 0o666): number {
 
 /** Closes a descriptor. EINTR still closes it on Linux (close(2)); other failures are reported. */
 export function closeFile(fd: number, target: string): void {
+  disownDescriptor(fd);
   if (libc().close(fd) < 0) {
     const errno = lastErrno();
     if (errno !== Errno.EINTR) throw new StorageError({ kind: "io", op: "close", target, errno });
@@ -173,14 +175,14 @@ export function discardRange(fd: number, offset: number, length: number): number
 export function newEventFd({ nonblocking = true }: { readonly nonblocking?: boolean } = {}): number {
   const fd = libc().eventfd(0, C.EFD_CLOEXEC.value | (nonblocking ? C.EFD_NONBLOCK.value : 0));
   if (fd < 0) throw new StorageError({ kind: "resource", op: "create", target: "eventfd", errno: lastErrno() });
-  return fd;
+  return ownDescriptor(fd);
 }
 
 /** A second descriptor of the same open file, closed on exec. */
 export function duplicateFile(fd: number, target: string): number {
   const copy = libc().fcntl(fd, C.F_DUPFD_CLOEXEC.value, 0n);
   if (copy < 0) throw new StorageError({ kind: "resource", op: "duplicate", target, errno: lastErrno() });
-  return copy;
+  return ownDescriptor(copy);
 }
 
 /** Opens the file behind a descriptor once more, for reading, whatever stands at its path by now. */
@@ -211,7 +213,7 @@ export function newSocketPair(): [number, number] {
   if (libc().socketpair(C.AF_UNIX.value, type, 0, new Uint8Array(pair.buffer)) < 0) {
     throw new StorageError({ kind: "resource", op: "create", target: "socketpair", errno: lastErrno() });
   }
-  return [pair[0]!, pair[1]!];
+  return [ownDescriptor(pair[0]!), ownDescriptor(pair[1]!)];
 }
 
 /** The limit of locked memory in bytes, soft and hard; Infinity where there is none. */

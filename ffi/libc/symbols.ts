@@ -193,4 +193,25 @@ export const LIBC_SYMBOLS = {
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "i64" },
   // the same on another thread, which waits for as long as nothing happens on the descriptors
   poll_waiting: { name: "poll", parameters: ["buffer", "u64", "i32"], result: "i32", nonblocking: true },
+  // What Workers need for the end of their thread: see ffi/thread_exit.ts. glibc before 2.34 has some of it elsewhere.
+  // void *dlsym(void *handle, const char *symbol);
+  dlsym: { parameters: ["pointer", "buffer"], result: "pointer", optional: true },
+  // void *dlopen(const char *filename, int flags);
+  dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },
+  // int __cxa_thread_atexit_impl(void (*dtor)(void *), void *obj, void *dso_symbol);
+  __cxa_thread_atexit_impl: { parameters: ["pointer", "pointer", "pointer"], result: "i32", optional: true },
+  // int getpid(void);
+  getpid: { parameters: [], result: "i32" },
+  // pid_t gettid(void);
+  gettid: { parameters: [], result: "i32", optional: true },
+  // int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5);
+  prctl: { parameters: ["i32", "buffer", "u64", "u64", "u64"], result: "i32" },
+  // int mprotect(void *addr, size_t len, int prot);
+  mprotect: { parameters: ["pointer", "usize", "i32"], result: "i32" },
+  // int pthread_attr_init(pthread_attr_t *attr);
+  pthread_attr_init: { parameters: ["pointer"], result: "i32", optional: true },
+  // int pthread_attr_setdetachstate(pthread_attr_t *attr, int detachstate);
+  pthread_attr_setdetachstate: { parameters: ["pointer", "i32"], result: "i32", optional: true },
+  // int pthread_attr_setstacksize(pthread_attr_t *attr, size_t stacksize);
+  pthread_attr_setstacksize: { parameters: ["pointer", "usize"], result: "i32", optional: true },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -3,6 +3,7 @@ import { Errno } from "../../core/errno.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
 import { wordIndex } from "../../core/layout.ts";
 import { loadLibrary } from "../loader.ts";
+import { disownDescriptor, type ExitCall, ownDescriptor, ownMapping } from "../thread_exit.ts";
 import {
   IO_URING,
   IO_URING_CQE,
@@ -119,6 +120,7 @@ export class Ring implements RingPort {
   readonly #supported: ReadonlySet<number>;
   readonly #files: IndexTable | null;
   readonly #buffers: IndexTable | null;
+  readonly #atExit: ExitCall;
   #enterFd: number;
   #enterFlags = 0;
   #closed = false;
@@ -127,13 +129,17 @@ export class Ring implements RingPort {
   constructor(options: RingOptions) {
     const { handle, params, flags } = initialise(this.#lib, options);
     using stack = new DisposableStack();
-    stack.defer(() => this.#lib.io_uring_queue_exit(handle));
-    this.#handle = handle;
-    this.setupFlags = flags;
+    const view = new DataView(handle.buffer);
     const p = (field: keyof typeof IO_URING_PARAMS.fields) => params[wordIndex(IO_URING_PARAMS, field)]!;
     this.sqEntries = p("sqEntries");
     this.cqEntries = p("cqEntries");
-    const view = new DataView(handle.buffer);
+    this.#atExit = ownRing(view, this.sqEntries);
+    stack.defer(() => {
+      this.#atExit.drop();
+      this.#lib.io_uring_queue_exit(handle);
+    });
+    this.#handle = handle;
+    this.setupFlags = flags;
     const h = IO_URING.fields;
     this.sqes = mapped(view, h.sqSqes.offset, this.sqEntries * IO_URING_SQE.byteLength);
     this.sqWords = mapped(view, h.sqRing.offset, Number(view.getBigUint64(h.sqRingSize.offset, true)));
@@ -204,6 +210,7 @@ export class Ring implements RingPort {
     this.#closed = true;
     // Detached first: a stray read afterwards finds an empty array, not unmapped memory.
     for (const words of [this.sqes, this.sqWords, this.cqWords]) if (!words.buffer.detached) words.buffer.transfer();
+    this.#atExit.drop();
     this.#lib.io_uring_queue_exit(this.#handle);
   }
 
@@ -252,6 +259,26 @@ function initialise(lib: Symbols, options: RingOptions) {
     if (result !== -Errno.EINVAL) break;
   }
   throw new StorageError({ kind: "unsupported", op: "set up", target: "io_uring", errno: -result });
+}
+
+/** The descriptor and the mappings of a ring: what io_uring_queue_exit(3) gives back. */
+function ownRing(handle: DataView, sqEntries: number): ExitCall {
+  const h = IO_URING.fields;
+  const wide = (offset: number) => handle.getBigUint64(offset, true);
+  const fd = ownDescriptor(handle.getInt32(h.ringFd.offset, true));
+  const calls = [
+    ownMapping(wide(h.sqSqes.offset), sqEntries * IO_URING_SQE.byteLength),
+    ownMapping(wide(h.sqRing.offset), Number(wide(h.sqRingSize.offset))),
+  ];
+  if (wide(h.cqRing.offset) !== wide(h.sqRing.offset)) {
+    calls.push(ownMapping(wide(h.cqRing.offset), Number(wide(h.cqRingSize.offset))));
+  }
+  return {
+    drop() {
+      disownDescriptor(fd);
+      for (const call of calls) call.drop();
+    },
+  };
 }
 
 function mapped(handle: DataView, pointerOffset: number, byteLength: number): Int32Array<ArrayBuffer> {
