@@ -140,6 +140,15 @@ export function ownQueue(library: string, name: string, argument: bigint): ExitC
   return callIn(all.queues, all.address(name, library), [argument]);
 }
 
+/**
+ * Calls a function of libc when the thread ends, before descriptors are closed: for what another thread of the process
+ * waits for on behalf of this one, and would for ever.
+ */
+export function ownCall(name: "shutdown" | "write", args: readonly bigint[]): ExitCall {
+  const all = threadTables();
+  return all === null ? NOTHING : callIn(all.queues, all.address(name), args);
+}
+
 function callIn(table: CallTable, run: bigint, args: readonly bigint[]): ExitCall {
   let index = run === 0n ? -1 : table.add(run, args);
   return {

@@ -8,7 +8,8 @@ import { Errno } from "../core/errno.ts";
 import { StorageError } from "../core/errors.ts";
 import { CMSGHDR, IOVEC, LIBC_CONSTANTS as C, MSGHDR, POLLFD, SOCKADDR_UN } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc, statPath } from "./libc/mod.ts";
-import { ownDescriptor } from "./thread_exit.ts";
+import { AlignedMemory } from "./memory.ts";
+import { ownCall, ownDescriptor } from "./thread_exit.ts";
 
 /** Bytes of the longest path, without its NUL: what is left of struct sockaddr_un. */
 export const MAX_SOCKET_PATH_BYTES = SOCKADDR_UN.byteLength - SOCKADDR_UN.fields.path.offset - 1;
@@ -178,11 +179,18 @@ export function acceptClient(listenFd: number): number | null {
  * Holds the process open. The descriptor must not be closed before.
  */
 export async function waitReadable(fd: number): Promise<void> {
-  const entry = new DataView(new ArrayBuffer(POLLFD.byteLength));
+  // Outside of the heap: when the Worker is terminated that goes, and the thread may still write here.
+  using memory = new AlignedMemory(POLLFD.byteLength);
+  const entry = new DataView(memory.bytes.buffer);
   entry.setInt32(POLLFD.fields.fd.offset, fd, true);
   entry.setInt16(POLLFD.fields.events.offset, C.POLLIN.value, true);
-  // A negative answer is EINTR or a lack of memory: the caller looks, finds nothing and waits again.
-  await libc().poll_waiting(new Uint8Array(entry.buffer), 1n, -1);
+  const atExit = ownCall("shutdown", [BigInt(fd), BigInt(C.SHUT_RDWR.value)]);
+  try {
+    // A negative answer is EINTR or a lack of memory: the caller looks, finds nothing and waits again.
+    await libc().poll_waiting(memory.bytes, 1n, -1);
+  } finally {
+    atExit.drop();
+  }
 }
 
 /** Ends both directions: whoever waits for the socket wakes up. The descriptor stays open. */

@@ -4,7 +4,7 @@ import type { Buffer } from "node:buffer";
 import { StorageError } from "../core/errors.ts";
 import { closeFile, libc, newEventFd, newSocketPair, signalEventFd } from "./libc/mod.ts";
 import { AlignedMemory } from "./memory.ts";
-import { disownDescriptor } from "./thread_exit.ts";
+import { disownDescriptor, type ExitCall, ownCall } from "./thread_exit.ts";
 
 /**
  * A file descriptor that wakes the event loop up: `onWake` runs as a macrotask after the descriptor became readable.
@@ -22,6 +22,9 @@ export interface Wakeup extends Disposable {
 
 /** Bytes of one read: an eventfd counter has 8; a socketpair may have collected some. */
 const READ_BYTES = 64;
+
+/** Bytes of an eventfd's counter, and of what is added to it. */
+const COUNTER_BYTES = 8;
 
 /** The undocumented part of Node's pipe handle that is needed: wrapping any readable descriptor. */
 interface PipeHandle {
@@ -140,14 +143,18 @@ export function threadWakeup(onWake: () => void): Wakeup & { readonly fd: number
   // Blocking: a nonblocking one would answer EAGAIN instead of waiting.
   const fd = newEventFd({ nonblocking: false });
   // Outside of the heap: when the Worker is terminated that goes, and the thread may still read.
-  const counter = new AlignedMemory(8);
+  const counter = new AlignedMemory(2 * COUNTER_BYTES);
+  counter.words[COUNTER_BYTES / 4] = 1;
+  const one = Deno.UnsafePointer.value(counter.pointer) + BigInt(COUNTER_BYTES);
   let waiting = false;
+  let atExit: ExitCall | null = null;
   let referenced = false;
   let open = true;
   const wait = () => {
     if (waiting || !open) return;
     waiting = true;
-    libc().read_waiting(fd, counter.bytes, 8n).then(ended, ended);
+    atExit = ownCall("write", [BigInt(fd), one, BigInt(COUNTER_BYTES)]);
+    libc().read_waiting(fd, counter.bytes, BigInt(COUNTER_BYTES)).then(ended, ended);
   };
   const close = () => {
     counter[Symbol.dispose]();
@@ -155,6 +162,7 @@ export function threadWakeup(onWake: () => void): Wakeup & { readonly fd: number
   };
   const ended = () => {
     waiting = false;
+    atExit?.drop();
     if (!open) return close();
     if (!referenced) return;
     wait();

@@ -19,21 +19,23 @@ const MAPPINGS = 40;
 const RESIDENT_KIB = 32 * 1024;
 
 const VARIANTS: Readonly<Record<string, readonly DeviceOptions[]>> = {
+  "io_uring served": [{ direct: true }],
   io_uring: [{}, { direct: true, registered: false, wakeup: "socketpair" }, { direct: true, wait: "block" }],
   linux_aio: [{ direct: true }, { direct: true, wakeup: "socketpair" }],
   blkio: [{ direct: true }, { wait: "block" }],
 };
 
-for (const [driver, variants] of Object.entries(VARIANTS)) {
+for (const [name, variants] of Object.entries(VARIANTS)) {
+  const [driver, ...served] = name.split(" ");
   testWhen(
     driver === "blkio" ? hasLibblkio() : true,
-    `terminated Workers leave nothing behind, idle or with reads in flight (${driver})`,
+    `terminated Workers leave nothing behind, idle or with reads in flight (${name})`,
     async () => {
       using dir = new TempDir();
       const path = dir.file("data.bin", 1 << 20);
       const target = driver === "blkio" ? `blkio:io_uring:${path}` : path;
       const { code, stdout, stderr } = await runChild(CHILD, {
-        args: [String(COUNT), target, JSON.stringify(variants.map((each) => ({ ...each, driver })))],
+        args: [String(COUNT), target, JSON.stringify(variants.map((each) => ({ ...each, driver }))), ...served],
         env: { DENO_NO_UPDATE_CHECK: "1" },
         deadlineMs: 60_000 + COUNT * 2_000,
       });

@@ -51,6 +51,8 @@ export interface Terminations {
   readonly target: string;
   /** Ways of opening it, which take turns. */
   readonly variants: readonly DeviceOptions[];
+  /** Each Worker serves it as well. Default false. */
+  readonly served?: boolean;
 }
 
 /**
@@ -59,10 +61,10 @@ export interface Terminations {
  * follow, and at the end: as soon as they are down again, or after some seconds.
  */
 export async function terminateWorkers(options: Terminations): Promise<{ before: Holdings; after: Holdings }> {
-  const { count, target, variants } = options;
+  const { count, target, variants, served = false } = options;
   const terminate = (index: number) => {
     const depth = Math.floor(index / variants.length) % 2 === 0 ? 0 : READS_IN_FLIGHT;
-    return terminateOne({ target, options: variants[index % variants.length]!, depth });
+    return terminateOne({ target, options: variants[index % variants.length]!, depth, served });
   };
   for (let index = 0; index < variants.length; index++) await terminate(index);
   await pause(10 * LOOK_MS);

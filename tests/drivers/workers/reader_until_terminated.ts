@@ -1,5 +1,5 @@
-/** Opens a target and reads: once, or for ever, until this Worker is terminated. */
-import { type DeviceOptions, openDevice } from "../../../mod.ts";
+/** Opens a target and reads: once, or for ever, until this Worker is terminated; serves it too, if told so. */
+import { type DeviceOptions, openDevice, serveVhostUserBlk } from "../../../mod.ts";
 
 /** What the Worker is told. */
 export interface ReaderTask {
@@ -7,6 +7,8 @@ export interface ReaderTask {
   readonly options: DeviceOptions;
   /** Reads in flight when the Worker says that it is ready; 0 reads once and has none. */
   readonly depth: number;
+  /** Serves the target at a socket beside it as well, and waits for a front end. */
+  readonly served: boolean;
 }
 
 const worker = self as unknown as {
@@ -14,7 +16,7 @@ const worker = self as unknown as {
   postMessage(message: unknown): void;
 };
 
-worker.onmessage = async ({ data: { target, options, depth } }) => {
+worker.onmessage = async ({ data: { target, options, depth, served } }) => {
   const disk = await openDevice(target, { ...options, readOnly: true });
   const buffers = disk.allocate(Math.max(1, depth), 65_536);
   await disk.read(buffers[0]!, 0);
@@ -23,6 +25,7 @@ worker.onmessage = async ({ data: { target, options, depth } }) => {
   for (const [index, buffer] of buffers.entries()) {
     if (index < depth) readForEver(() => disk.read(buffer, (index % 4) * 65_536));
   }
+  if (served) await serveVhostUserBlk(disk, `${target}.${crypto.randomUUID()}`);
   worker.postMessage("ready");
 };
 
