@@ -118,7 +118,7 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
   [`${HEAD}filename=\${DISK}`, /^Cannot use filename=\$\{DISK\} of x\.fio:3: variables are not replaced/],
   [`${HEAD}direct=2`, /^Cannot use direct=2 of x\.fio:3: wanted 0, 1$/],
   [`${HEAD}bs`, /^Cannot use bs of x\.fio:3: wanted bs=VALUE$/],
-  [`${HEAD}bs=4q`, /^Cannot read bs "4q": wanted bytes .* \(job a of x\.fio:1\)$/],
+  [`${HEAD}bs=4q`, /^Cannot read --bs "4q": wanted bytes .* \(job a of x\.fio:1\)$/],
   [`${HEAD}iodepth=0`, /^Cannot use --iodepth 0: wanted a whole number .* \(job a of x\.fio:1\)$/],
   [`${HEAD}rwmixread=70`, /^Cannot use rwmixread=70 of x\.fio:3: wanted rw=randrw with it$/],
   [`${HEAD}verify=crc32c`, /^Cannot use verify=crc32c of x\.fio:3: wanted rw=write or rw=randwrite with it$/],
