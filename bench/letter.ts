@@ -16,7 +16,7 @@ import { openResults } from "../cli/report/command.ts";
 import type { Dataset, Panel } from "../cli/report/dataset.ts";
 import { MANIFEST_NAME, PACKED_NAME } from "../cli/report/manifest.ts";
 import { packRuns } from "../cli/report/raw_results.ts";
-import { describeDifference, formatChange } from "../cli/report/statistics.ts";
+import { roundsOverlap, formatChange } from "../cli/report/statistics.ts";
 import { atDepth, tableMarkdown, whole } from "../cli/report/tables.ts";
 import { LETTER_ROWS } from "./letter_figures.ts";
 import { runScript } from "./script.ts";
@@ -69,7 +69,7 @@ function panelTable(panel: Panel) {
       const point = atDepth(panel.series.find(({ label }) => label === mode) ?? null, row.depth);
       if (point === null) return [formatChange(row[mode], row.device), ""];
       const change = formatChange(point.iops.median, base.iops.median);
-      const differs = describeDifference(point.iops, base.iops) !== "no difference distinguishable";
+      const differs = !roundsOverlap(point.iops, base.iops);
       return [formatChange(row[mode], row.device), differs ? `**${change}**` : change];
     });
     return [[String(row.depth), whole(row.device), whole(base.iops.median), ...cells]];

@@ -137,16 +137,16 @@ function describe(
     return { name, iops: spread(({ iops }) => iops)!, p99: spread((f) => f.p99Ns), cpu: spread((f) => f.cpuUsPerIo) };
   });
   const own = spreads[0]!.iops;
-  const columns = ["who", "iops", "min–max", "plugio's share", "difference", "p99 µs", "CPU µs/IO"];
+  const columns = ["who", "iops", "min–max", "plugio is", "and", "p99 µs", "CPU µs/IO"];
   const table: Table = {
     title: `Compared, ${done} of ${wanted} rounds; the report above is plugio's median round`,
-    columns: columns.map((name) => ({ name, align: ["who", "difference"].includes(name) ? "left" : "right" })),
+    columns: columns.map((name) => ({ name, align: ["who", "and"].includes(name) ? "left" : "right" })),
     rows: spreads.map(({ name, iops, p99, cpu }) => [
       versions[name] === undefined ? name : `${name} (${versions[name]})`,
       whole(iops.median),
       `${whole(iops.min)}–${whole(iops.max)}`,
-      name === "plugio" ? "" : `${(own.median / iops.median).toFixed(2)} ×`,
-      name === "plugio" ? "" : `plugio ${describeDifference(own, iops)}`.replace("plugio no", "no"),
+      name === "plugio" ? "" : `${(own.median / iops.median).toFixed(2)} × as fast`,
+      name === "plugio" ? "" : describeDifference(own, iops),
       figure(p99, 1000),
       figure(cpu),
     ]),

@@ -21,9 +21,14 @@ export function formatChange(value: number, baseline: number): string {
   return percent < 0 ? `${percent}%` : `+${percent}%`;
 }
 
-/** What the rounds say about a difference: words only where they say something. */
+/** Whether a round of one is as fast as some round of the other. */
+export function roundsOverlap(value: Spread, baseline: Spread): boolean {
+  return value.min <= baseline.max && baseline.min <= value.max;
+}
+
+/** What the rounds say about a difference of medians, which stands beside it. */
 export function describeDifference(value: Spread, baseline: Spread): string {
   if (value.count < 2 || baseline.count < 2) return "one round tells no spread";
-  if (value.min <= baseline.max && baseline.min <= value.max) return "no difference distinguishable";
+  if (roundsOverlap(value, baseline)) return "rounds overlap: may be chance";
   return value.median > baseline.median ? "faster in every round" : "slower in every round";
 }

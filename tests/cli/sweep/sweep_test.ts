@@ -34,7 +34,7 @@ Deno.test("a sweep stores each run in fio's layout, prints the letter's table, a
   assert.match(stdout, /^ +iodepth +iops +change vs device +min–max +difference /m);
   assert.match(
     stdout,
-    /^ +32 +\d+ +[+-]\d+% +\d+–\d+ +(no difference distinguishable|(faster|slower) in every round)/m,
+    /^ +32 +\d+ +[+-]\d+% +\d+–\d+ +(rounds overlap: may be chance|(faster|slower) in every round)/m,
   );
   const { runs, faults } = storedRuns(folder);
   assert.deepEqual(faults, []);
