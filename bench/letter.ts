@@ -16,7 +16,7 @@ import { openResults } from "../cli/report/command.ts";
 import type { Dataset, Panel } from "../cli/report/dataset.ts";
 import { MANIFEST_NAME, PACKED_NAME } from "../cli/report/manifest.ts";
 import { packRuns } from "../cli/report/raw_results.ts";
-import { roundsOverlap, formatChange } from "../cli/report/statistics.ts";
+import { formatChange, roundsOverlap } from "../cli/report/statistics.ts";
 import { atDepth, tableMarkdown, whole } from "../cli/report/tables.ts";
 import { LETTER_ROWS } from "./letter_figures.ts";
 import { runScript } from "./script.ts";

@@ -75,6 +75,10 @@ function classify(error: unknown): Classified {
 
 /** Deno keeps /proc, /sys and most of /dev for programs with every permission, and would advise to give that. */
 function notAllowed({ message }: Error): { readonly line: string; readonly hint: string } {
+  const variable = /subprocess with ((?:LD|DYLD)_\w+)/.exec(message)?.[1];
+  if (variable !== undefined) {
+    return { line: `Cannot start a program with ${variable} set: Deno does not hand it on, wanted it unset`, hint: "" };
+  }
   const path = /^Requires all access to ("[^"]*")/.exec(message)?.[1];
   if (path === undefined) return { line: message, hint: "Use the permissions of deno.json: deno run -P cli.ts" };
   return {

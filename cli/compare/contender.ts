@@ -1,3 +1,4 @@
+import { NO_LOADER_VARIABLES } from "../../core/base/loader_variables.ts";
 import { CliError, failed } from "../failure.ts";
 import { ExitCode } from "../exit_codes.ts";
 import type { LoadOptions } from "../load/options.ts";
@@ -43,7 +44,7 @@ export async function runProgram(
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
-    env: { LC_ALL: "C" },
+    env: { LC_ALL: "C", ...NO_LOADER_VARIABLES },
     ...(signal === undefined ? {} : { signal }),
   });
   try {

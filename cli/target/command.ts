@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { NO_LOADER_VARIABLES } from "../../core/base/loader_variables.ts";
 import { errnoName, formatNanoseconds, formatSize } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { failed } from "../failure.ts";
@@ -65,7 +66,7 @@ async function makeFixture(root: string, fixture: FixtureOptions): Promise<ExitC
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
-    env: { PATH: `${NATIVE_PROGRAMS}:${Deno.env.get("PATH") ?? "/usr/bin:/bin"}` },
+    env: { PATH: `${NATIVE_PROGRAMS}:${Deno.env.get("PATH") ?? "/usr/bin:/bin"}`, ...NO_LOADER_VARIABLES },
   }).spawn();
   const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const answer = await firstLine(lines);
@@ -193,7 +194,11 @@ async function cleanFolder(path: string): Promise<void> {
 }
 
 async function run(command: string, args: readonly string[]): Promise<{ success: boolean; text: string }> {
-  const { success, stdout } = await new Deno.Command(command, { args: [...args], stdin: "null" }).output();
+  const { success, stdout } = await new Deno.Command(command, {
+    args: [...args],
+    stdin: "null",
+    env: { ...NO_LOADER_VARIABLES },
+  }).output();
   return { success, text: new TextDecoder().decode(stdout).trim() };
 }
 

@@ -17,13 +17,18 @@ shift 2
 readonly patience=50
 
 say_failed() {
-  echo "failed $*"
+  printf 'failed %s\n' "$*"
   exit 1
 }
 
 # Reads a file of one line, or nothing.
 line_of() {
   cat "$1" 2>/dev/null
+}
+
+# Whether the daemon's disk is mounted. The kernel writes blanks and backslashes of a path in octal.
+is_mounted() {
+  grep -qF " $(printf '%s/disk' "$folder" | sed 's/\\/\\134/g; s/ /\\040/g; s/\t/\\011/g') " /proc/self/mounts
 }
 
 stop_daemon() {
@@ -38,7 +43,7 @@ stop_daemon() {
     kill -KILL "$pid" 2>/dev/null
   fi
   # A daemon that ends unmounts; one that was killed leaves a mount that answers ENOTCONN.
-  if grep -qF " $folder/disk " /proc/self/mounts; then
+  if is_mounted; then
     fusermount3 -u -z "$folder/disk" 2>/dev/null || umount -l "$folder/disk" 2>/dev/null
   fi
 }
@@ -70,8 +75,8 @@ start_daemon() {
     </dev/null >/dev/null 2>"$folder/error" 9>&- &
   daemon=$!
   for _ in $(seq $patience); do
-    if grep -qF " $folder/disk " /proc/self/mounts; then
-      echo "ready $folder/disk"
+    if is_mounted; then
+      printf 'ready %s/disk\n' "$folder"
       return
     fi
     kill -0 "$daemon" 2>/dev/null || break

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { failed } from "../failure.ts";
 import type { FixtureKind } from "./options.ts";
 
@@ -18,7 +18,10 @@ export interface FixtureFolder {
 
 /** Where the fixtures of this user are. Made when missing, readable by nobody else. */
 export function fixturesRoot(): string {
-  const path = join(Deno.env.get("TMPDIR") ?? "/tmp", `plugio-targets-${Deno.uid()}`);
+  // As for every program that honours it, an empty TMPDIR is none.
+  const path = resolve(Deno.env.get("TMPDIR") || "/tmp", `plugio-targets-${Deno.uid()}`);
+  // The kernel's list of mounts and the script's answer are lines.
+  if (path.includes("\n")) throw failed(`Cannot use TMPDIR ${JSON.stringify(path)}: wanted a path without line ends`);
   try {
     Deno.mkdirSync(path, { mode: 0o700 });
   } catch (error) {

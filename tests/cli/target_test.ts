@@ -32,12 +32,12 @@ class RunningTarget implements AsyncDisposable {
   disk = "";
   ended = false;
 
-  private constructor(folder: TempFolder, args: readonly string[]) {
+  private constructor(folder: { readonly path: string }, args: readonly string[]) {
     this.stateRoot = join(folder.path, `plugio-targets-${Deno.uid()}`);
     this.child = spawnTarget(folder, args);
   }
 
-  static async start(folder: TempFolder, ...args: string[]): Promise<RunningTarget> {
+  static async start(folder: { readonly path: string }, ...args: string[]): Promise<RunningTarget> {
     const target = new RunningTarget(folder, args);
     const reader = target.child.stdout.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
@@ -84,11 +84,15 @@ class RunningTarget implements AsyncDisposable {
   }
 }
 
-function spawnTarget(folder: TempFolder, args: readonly string[]): Deno.ChildProcess {
+function spawnTarget(
+  folder: { readonly path: string },
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-q", "-P=target", "--no-prompt", join(ROOT, "cli.ts"), "target", ...args],
     cwd: ROOT,
-    env: { NO_COLOR: "1", TMPDIR: folder.path },
+    env: { NO_COLOR: "1", TMPDIR: folder.path, ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -132,6 +136,28 @@ testWhen(hasFuse, "depth shows on a latency target: eight in flight are several 
   assert.ok(one.read.clat_ns.min >= 10e6 && eight.read.clat_ns.min >= 10e6);
   assert.equal(one.plugio.errors.EIO, undefined);
 }, OPTIONAL);
+
+testWhen(hasFuse, "a target is made below a TMPDIR with blanks and backslashes", async () => {
+  using folder = new TempFolder();
+  const path = join(folder.path, "a b\\c\td");
+  Deno.mkdirSync(path);
+  const target = await RunningTarget.start({ path }, "latency");
+  assert.equal(target.disk, join(target.folder, "disk"));
+  assert.equal(await target.end("SIGINT"), ExitCode.interrupted);
+  assert.ok(target.isGone);
+}, OPTIONAL);
+
+Deno.test("variables of the dynamic linker that are set do not keep target and --compare from starting programs", async () => {
+  using folder = new TempFolder();
+  const env = { LD_LIBRARY_PATH: folder.path, LD_PRELOAD: "" };
+  const made = await finished(spawnTarget(folder, ["ram", "--size=999g"], env));
+  // The script's own word: it ran.
+  assert.match(made.stderr, /more than half of the free memory/);
+  const file = folder.file("f", 65_536);
+  const compared = await runCli(["randread", file, "--compare=fio", "--rounds=1", "--runtime=100ms"], env);
+  assert.doesNotMatch(compared.stderr, /permission|allow-run/i);
+  assert.match(compared.stdout, /fio \(fio-/);
+});
 
 for (const errno of ["EIO", "ENOSPC"]) {
   testWhen(hasFuse, `the chosen sector fails with ${errno}, and no other block does`, async () => {

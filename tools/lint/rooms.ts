@@ -151,7 +151,7 @@ function mayImport(from: Room, to: Room, typeOnly: boolean): boolean {
     case "mod":
       return ["core", "drivers", "device"].includes(to.kind) || (typeOnly && to.kind === "ffi");
     case "cli":
-      return to.kind === "cli" || to.kind === "mod";
+      return to.kind === "cli" || to.kind === "mod" || (to.kind === "core" && to.part === "base");
     case "examples":
       return to.kind === "mod" || to.kind === "examples";
     case "tools":
@@ -173,7 +173,7 @@ function describe(room: Room): string {
     drivers: "core, shared ffi, the drivers, or from the probe any library",
     device: `core, shared ffi, its own folder or ${(DEVICES_BELOW[room.part] ?? []).join(", ") || "no other device"}`,
     mod: "core, the drivers' shared files, devices, or types of shared ffi",
-    cli: "mod.ts or cli",
+    cli: "mod.ts, core/base or cli",
     examples: "mod.ts",
     tools: "tools, core or shared ffi",
     bench: "anything but tools and tests",

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { NO_LOADER_VARIABLES } from "../../core/base/loader_variables.ts";
+
 /** What a finished program left behind. */
 export interface Outcome {
   readonly ok: boolean;
@@ -15,7 +17,7 @@ export interface Outcome {
 /** Runs a program to its end; a program that does not exist is an outcome, not an exception. */
 export async function run(program: string, args: readonly string[], cwd?: string): Promise<Outcome> {
   // apt's texts are read below in English, and no package may stop to ask a question.
-  const env = { LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" };
+  const env = { LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive", ...NO_LOADER_VARIABLES };
   try {
     const command = new Deno.Command(program, {
       args: [...args],
