@@ -16,6 +16,7 @@ import { MAX_BATCH } from "./linux_aio/queue.ts";
 import type { MemoryOptions } from "./memory/disk.ts";
 import { openMemory } from "./memory/mod.ts";
 import { openNvme } from "./nvme/mod.ts";
+import { IS_DENO } from "../ffi/runtime.ts";
 
 export { MemoryDisk, type MemoryDiskOptions, type MemoryOptions, type PowerLossOptions } from "./memory/disk.ts";
 export type { FaultKind, FaultOperation, MemoryFault } from "./memory/faults.ts";
@@ -116,6 +117,7 @@ function watchPlug(): void {
   if (watched) return;
   watched = true;
   const variable = "PLUGIO_DEBUG";
+  if (!IS_DENO) return;
   if (Deno.permissions.querySync({ name: "env", variable }).state !== "granted" || Deno.env.get(variable) !== "1") {
     return;
   }

@@ -1,5 +1,6 @@
 import { pinLibrary } from "./pin.ts";
 import { StorageError } from "../core/errors.ts";
+import { assertDeno } from "./runtime.ts";
 
 /** What the loader must know of a shared library: how it is called, and what to tell a user who lacks it. */
 export interface LibrarySpec {
@@ -38,6 +39,7 @@ export function loadLibrary<const Symbols extends Deno.ForeignLibraryInterface>(
 ): LoadedLibrary<Symbols> {
   const known = opened.get(symbols);
   if (known !== undefined) return known as unknown as LoadedLibrary<Symbols>;
+  assertDeno(spec.name);
   assertPermission(spec);
   const failures: string[] = [];
   for (const name of candidates(spec)) {

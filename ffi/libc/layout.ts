@@ -1,3 +1,4 @@
+import { ARCH } from "../runtime.ts";
 import { struct } from "../../core/layout.ts";
 
 /** What statx(2) fills; the two direct-I/O alignments exist since Linux 6.1 (STATX_DIOALIGN). */
@@ -42,7 +43,7 @@ export const POLLFD = struct("struct pollfd", "poll.h", 8, {
 });
 
 /** What epoll_ctl(2) is told and epoll_wait(2) tells; packed on x86-64 alone. */
-export const EPOLL_EVENT = struct("struct epoll_event", "sys/epoll.h", Deno.build.arch === "x86_64" ? 12 : 16, {
+export const EPOLL_EVENT = struct("struct epoll_event", "sys/epoll.h", ARCH === "x86_64" ? 12 : 16, {
   events: ["events", "u32", 0],
   data: ["data", "u64", Deno.build.arch === "x86_64" ? 4 : 8],
 });
@@ -257,4 +258,4 @@ export const LIBC_CONSTANTS = {
 } as const;
 
 /** O_DIRECT differs by architecture (asm/fcntl.h). */
-export const O_DIRECT = Deno.build.arch === "aarch64" ? 0o200000 : 0o40000;
+export const O_DIRECT = ARCH === "aarch64" ? 0o200000 : 0o40000;
