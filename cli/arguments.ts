@@ -1,3 +1,8 @@
+import { misuse } from "./failure.ts";
+
+/** What Deno puts in the place of bytes that are not UTF-8; the bytes themselves are lost. */
+const REPLACEMENT = "\uFFFD";
+
 /** Options that mean 1 when they stand alone, as in fio. */
 const SWITCHES: readonly string[] = ["--direct", "--norandommap"];
 
@@ -11,6 +16,10 @@ const SWITCH_VALUES = /^(?:\d+|yes|no|true|false|on|off)$/i;
  */
 export function normalizeArguments(args: readonly string[]): string[] {
   const normalized: string[] = [];
+  const lost = args.find((arg) => arg.includes(REPLACEMENT));
+  if (lost !== undefined) {
+    throw misuse(`Cannot use ${lost}: Deno hands over names in UTF-8 only, wanted a link to it with such a name`);
+  }
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
     if (arg === "--") return [...normalized, ...args.slice(i)];

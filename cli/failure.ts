@@ -66,6 +66,14 @@ function classify(error: unknown): Classified {
   if (error instanceof Deno.errors.NotCapable) {
     return { ...notAllowed(error), exitCode: ExitCode.failed, expected: true };
   }
+  if (error instanceof Deno.errors.InvalidData && error.message.startsWith("environment variable")) {
+    return {
+      line: `Cannot read an ${error.message}, wanted UTF-8`,
+      hint: "",
+      exitCode: ExitCode.failed,
+      expected: true,
+    };
+  }
   if (error instanceof RangeError && !(error instanceof InvariantError)) {
     return { line: error.message, hint: "", exitCode: ExitCode.misuse, expected: true };
   }

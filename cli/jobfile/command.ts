@@ -137,8 +137,9 @@ function readText(path: string): string {
     if (!isFile || size > MAX_JOB_FILE_BYTES) {
       throw failed(`Cannot read job file ${path}: wanted a regular file of at most ${MAX_JOB_FILE_BYTES} bytes`);
     }
-    return Deno.readTextFileSync(path);
+    return new TextDecoder("utf-8", { fatal: true }).decode(Deno.readFileSync(path));
   } catch (error) {
+    if (error instanceof TypeError) throw failed(`Cannot read job file ${path}: wanted a text in UTF-8`, error);
     if (error instanceof Deno.errors.NotFound) {
       throw failed(`Cannot read job file ${path}: it does not exist, wanted the path of one`, error);
     }

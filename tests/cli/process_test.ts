@@ -34,6 +34,28 @@ Deno.test("wrong use is one line of standard error and exit code 2", async () =>
   assert.equal(stderr, "Cannot use --iodepth 0: wanted a whole number from 1 to 32768\n");
 });
 
+Deno.test("names and variables that are not UTF-8 are refused in one line", async () => {
+  using folder = new TempFolder();
+  const deno = `"$0" run -q -P`;
+  const run = async (script: string) => {
+    const { code, stderr } = await new Deno.Command("sh", {
+      args: ["-c", script, Deno.execPath()],
+      env: { NO_COLOR: "1" },
+      stdout: "null",
+    }).output();
+    return { code, stderr: new TextDecoder().decode(stderr) };
+  };
+  const name = await run(`${deno} cli.ts randread "$(printf '${folder.path}/\\377.img')"`);
+  assert.match(name.stderr, /^Cannot use .*\.img: Deno hands over names in UTF-8 only, wanted a link to it .*\n$/);
+  assert.equal(name.code, 2);
+  const variable = await run(`TMPDIR="$(printf '/tmp/\\377')" ${deno}=target cli.ts target list`);
+  assert.match(variable.stderr, /^Cannot read an environment variable .*, wanted UTF-8\n$/);
+  assert.equal(variable.code, 1);
+  const file = folder.file("jobs.fio", 10, 0xff);
+  const job = await run(`${deno} cli.ts run ${file}`);
+  assert.match(job.stderr, /^Cannot read job file .*: wanted a text in UTF-8\n$/);
+});
+
 Deno.test("--help and --version are no errors", async () => {
   const [help, version] = await Promise.all([runCli(["randread", "--help"]), runCli(["--version"])]);
   assert.equal(help.code, 0);
