@@ -4,6 +4,7 @@
  * @module
  */
 
+import { DEV_LOCK } from "./dev_lock.ts";
 import { print, writeAll } from "./say.ts";
 
 /** One check: a command of this Deno. */
@@ -14,12 +15,12 @@ export interface Step {
 
 /** The checks. Import directions and sizes are lint rules of tools/lint_plugin.ts. */
 const STEPS: readonly Step[] = [
-  { name: "types (deno check)", args: ["check", "."] },
+  { name: "types (deno check)", args: ["check", DEV_LOCK, "."] },
   { name: "format (deno fmt --check)", args: ["fmt", "--check"] },
   { name: "lint, import directions, sizes (deno lint)", args: ["lint"] },
   { name: "words and exceptions (tools/text.ts)", args: ["run", "-q", "-P=tools", "tools/text.ts"] },
-  { name: "public docs (deno doc --lint)", args: ["doc", "--lint", "mod.ts"] },
-  { name: "packaging (deno publish --dry-run)", args: ["publish", "--dry-run", "--allow-dirty"] },
+  { name: "public docs (deno doc --lint)", args: ["doc", DEV_LOCK, "--lint", "mod.ts"] },
+  { name: "packaging (deno publish --dry-run)", args: ["publish", DEV_LOCK, "--dry-run", "--allow-dirty"] },
 ];
 
 /** Runs the steps, as many at once as there are cores, and prints each as it ends; the names of the failed ones. */

@@ -7,6 +7,7 @@
 
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { DEV_LOCK } from "./dev_lock.ts";
 import { print, say, writeAll } from "./say.ts";
 
 /** Runs before each test module, where there is one. */
@@ -90,7 +91,7 @@ async function runTests(args: readonly string[]): Promise<number> {
     return MISUSE;
   }
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-P", "--doc", "--trace-leaks", ...preload(), ...args],
+    args: ["test", "-P", DEV_LOCK, "--doc", "--trace-leaks", ...preload(), ...args],
     env: testEnvironment(),
     stdin: "null",
     stdout: "piped",

@@ -1,17 +1,19 @@
-import type { TopLevelSpec } from "vega-lite";
+import type { TopLevelSpec } from "npm:vega-lite@6.5.0";
+import { failed } from "../failure.ts";
 import type { Spec } from "./charts.ts";
 import { colourCss } from "./palette.ts";
 
 /**
- * What draws, by the names of the import map. Not literals where they are imported: Deno fetches what it finds in these
- * before any command starts, and only a report takes the eighty packages that they bring.
+ * What draws. Not literals where they are imported: Deno fetches what it finds in these before any command starts, and
+ * only a report takes the eighty packages that they bring.
  */
-const DRAWING: { readonly vega: string; readonly vegaLite: string } = { vega: "vega", vegaLite: "vega-lite" };
+const VEGA: string = "npm:vega@6.4.0";
+const VEGA_LITE: string = "npm:vega-lite@6.5.0";
 
 /** Draws a specification as SVG whose colours are variables of the page that it is put into. */
 export async function renderSvg(spec: Spec, description: string): Promise<string> {
-  const vega: typeof import("vega") = await import(DRAWING.vega);
-  const { compile }: typeof import("vega-lite") = await import(DRAWING.vegaLite);
+  const vega = await fetched<typeof import("npm:vega@6.4.0")>(VEGA);
+  const { compile } = await fetched<typeof import("npm:vega-lite@6.5.0")>(VEGA_LITE);
   const view = new vega.View(
     vega.parse(compile({ ...spec, description } as unknown as TopLevelSpec).spec),
     { renderer: "none", logLevel: vega.Error },
@@ -20,6 +22,15 @@ export async function renderSvg(spec: Spec, description: string): Promise<string
     return await view.toSVG();
   } finally {
     view.finalize();
+  }
+}
+
+async function fetched<Module>(specifier: string): Promise<Module> {
+  try {
+    return await import(specifier);
+  } catch (error) {
+    if (!(error instanceof TypeError) || !error.message.includes("lockfile")) throw error;
+    throw failed("Cannot draw: what draws is in a lock file of its own, wanted deno task report FOLDER", error);
   }
 }
 

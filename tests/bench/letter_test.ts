@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { letterTables, replaceTables } from "../../bench/letter.ts";
 import { openResults } from "../../cli/report/command.ts";
 import { TempFolder } from "../cli/support.ts";
+import { DEV_LOCK } from "../../tools/dev_lock.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -16,7 +17,7 @@ Deno.test("the letter's experiment runs in short, is packed, drawn, and put into
   const output = join(folder.path, "results");
   const args = [target, "--short", "--drivers=io_uring", `--output=${output}`, `--docs=${docs}`];
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "-P", "--no-prompt", join(ROOT, "bench/letter.ts"), ...args],
+    args: ["run", "-q", "-P", DEV_LOCK, "--no-prompt", join(ROOT, "bench/letter.ts"), ...args],
     cwd: ROOT,
     stdin: "null",
   }).output();

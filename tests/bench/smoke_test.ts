@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
+import { DEV_LOCK } from "../../tools/dev_lock.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -44,7 +45,7 @@ Deno.test("every bench runs, says on what, compares with a baseline and leaves n
   const temporary = Deno.makeTempDirSync({ prefix: "plugio-bench-test-" });
   try {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["bench", "-q", "-P", "--json", "bench"],
+      args: ["bench", "-q", "-P", DEV_LOCK, "--json", "bench"],
       cwd: ROOT,
       env: { PLUGIO_BENCH_SMOKE: "1", NO_COLOR: "1", TMPDIR: temporary },
       stdin: "null",

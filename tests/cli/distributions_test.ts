@@ -1,6 +1,6 @@
 /** Which blocks are chosen how often: orders without repetition, Zipf's law, Pareto. Counts, with fixed seeds. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { Random } from "../../mod.ts";
 import { ParetoRanks, ZipfRanks } from "../../cli/load/distributions.ts";
 import { MappedOffsets, type OffsetSource, RankedOffsets, type RankSource } from "../../cli/load/offsets.ts";

@@ -1,6 +1,6 @@
 /** Latency counts: the same answers as hdr-histogram-js itself, grouped or not, merged or not. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import {
   FIO_PERCENTILES,
   LatencyCounts,

@@ -1,6 +1,6 @@
 /** Where I/Os go: always whole blocks inside the range. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { Random } from "../../mod.ts";
 import { type OffsetSource, RandomOffsets, SequentialOffsets } from "../../cli/load/offsets.ts";
 import { Pattern } from "../../cli/load/pattern.ts";

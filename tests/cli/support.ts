@@ -5,6 +5,7 @@ import { normalizeArguments } from "../../cli/arguments.ts";
 import { describeFailure, type FailureReport } from "../../cli/failure.ts";
 import { runProgram } from "../../cli/program.ts";
 import { openDevice } from "../../mod.ts";
+import { DEV_LOCK } from "../../tools/dev_lock.ts";
 import { type LoadMode, type LoadOptions, parseLoadOptions, type RawOptions } from "../../cli/load/options.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -50,6 +51,8 @@ export function spawnCli(
     "-q",
     "-P",
     "--no-prompt",
+    // What draws is in it.
+    ...args[0] === "report" ? [DEV_LOCK] : [],
     join(ROOT, "cli.ts"),
     ...args,
   ];

@@ -1,6 +1,6 @@
 /** The in-flight table, the FIFO and the finished list. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { Fifo } from "../../core/fifo.ts";
 import { FinishedList } from "../../core/finished.ts";
 import { InflightTable } from "../../core/inflight.ts";

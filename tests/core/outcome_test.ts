@@ -1,6 +1,6 @@
 /** What becomes of an answer of the kernel, and the small pure parts: addresses, iovecs, errno, units, random. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { PollBudget } from "../../core/adaptive.ts";
 import { describeErrno, Errno, errnoName } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";

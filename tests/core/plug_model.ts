@@ -1,5 +1,5 @@
 /** The reference model of the plug, and random programs that run on it and on the real one. */
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { InvariantError } from "../../core/invariant.ts";
 
 /** What a program runs on. */

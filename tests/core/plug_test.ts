@@ -1,6 +1,6 @@
 /** Conformance of core/plug.ts with the plug's contract: one test for each case P1 to P20. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { InvariantError } from "../../core/invariant.ts";
 import { MAX_PLUG_DEPTH, plug, plugCall, plugDepth, plugged, unplug } from "../../core/plug.ts";
 import * as otherCopy from "../../core/plug.ts?copy=2";

@@ -1,6 +1,6 @@
 /** The bytes of the key-value log. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import {
   FILE_HEADER_BYTES,
   MAX_KEY_BYTES,

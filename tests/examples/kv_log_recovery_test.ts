@@ -1,6 +1,6 @@
 /** The key-value log after crashes and damage: files as a crash leaves them, made by hand. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { KvLog } from "../../examples/kv_log/mod.ts";
 import { FILE_HEADER_BYTES, readFileHeader, readRecordHeader, recordBytes } from "../../examples/kv_log/record.ts";
 import { bytes, contentOf, directWorks, loadLibraries, pattern, TempFolder, textOf } from "./support.ts";

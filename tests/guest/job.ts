@@ -6,6 +6,7 @@
 
 import type { GuestDevice } from "./devices.ts";
 import type { Emulator } from "./emulator.ts";
+import { DEV_LOCK } from "../../tools/dev_lock.ts";
 
 /** A file to be put into the guest: its content, or where it lies on the host. */
 export type GuestFile = Uint8Array | string | { readonly host: string };
@@ -94,7 +95,7 @@ const TAIL_LINES = 40;
 
 /** The command that runs tests of the project in the guest: without type checks, which the host does, and offline. */
 export function testCommand(...files: string[]): string[] {
-  const flags = ["-P", "--no-check", "--cached-only", "--preload", "tests/preload.ts"];
+  const flags = ["-P", DEV_LOCK, "--no-check", "--cached-only", "--preload", "tests/preload.ts"];
   return ["deno", "test", ...flags, ...files];
 }
 

@@ -8,6 +8,7 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exists } from "../../tools/setup/present.ts";
 import type { CpioWriter } from "./cpio.ts";
+import { DEV_LOCK } from "../../tools/dev_lock.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 
@@ -40,7 +41,7 @@ export async function addProject(archive: CpioWriter): Promise<void> {
 /** Adds what Deno makes of the sources: under emulation that takes seconds for each program that starts. */
 async function addTranspiled(archive: CpioWriter): Promise<void> {
   const sources = listSources(ROOT);
-  await deno("cache", "-q", ...sources);
+  await deno("cache", "-q", DEV_LOCK, ...sources);
   const { typescriptCache } = await denoInfo();
   for (const source of sources) {
     const made = join(typescriptCache, "file", `${source}.js`);
@@ -61,8 +62,7 @@ function listSources(folder: string): string[] {
 
 /** The npm part of this machine's cache, filled with what the project imports. */
 async function npmCache(): Promise<string> {
-  const { imports } = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.json"))) as { imports: Record<string, string> };
-  await deno("cache", "-q", ...Object.values(imports).filter((specifier) => specifier.startsWith("npm:")));
+  await deno("cache", "-q", DEV_LOCK, ...Object.keys(devLock().specifiers));
   return (await denoInfo()).npmCache;
 }
 
@@ -71,13 +71,17 @@ async function denoInfo(): Promise<{ npmCache: string; typescriptCache: string }
   return JSON.parse(await deno("info", "--json"));
 }
 
+/** What the tests and the command line import, and all that it brings along. */
+function devLock(): { readonly specifiers: Record<string, string>; readonly npm: Record<string, unknown> } {
+  return JSON.parse(Deno.readTextFileSync(join(ROOT, "tools/dev.lock")));
+}
+
 /** Name and version of each package, from `name@version` or `name@version_of-a-peer@version`. */
 function lockedPackages(): { name: string; version: string }[] {
-  const lock = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.lock"))) as { npm?: Record<string, unknown> };
-  return Object.keys(lock.npm ?? {}).map((key) => {
+  return Object.keys(devLock().npm).map((key) => {
     const [, name, version] = /^(@?[^@]+)@([^_]+)/.exec(key) ?? [];
     if (name === undefined || version === undefined) {
-      throw new Error(`Cannot read ${key} of deno.lock: expected name@version`);
+      throw new Error(`Cannot read ${key} of tools/dev.lock: expected name@version`);
     }
     return { name, version };
   });

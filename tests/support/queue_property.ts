@@ -5,7 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { Errno } from "../../core/errno.ts";
 import { plug, unplug } from "../../core/plug.ts";
 import { type IoRequest, Opcode } from "../../core/request.ts";

@@ -38,6 +38,16 @@ Deno.test("no permission set allows everything, and the command line starts only
   deepStrictEqual([run, net, imports], [["fio", "qemu-img"], undefined, undefined]);
 });
 
+Deno.test("a task fetches what the commands use and nothing else: the lock file holds no more, and is not added to", () => {
+  const lock = JSON.parse(Deno.readTextFileSync(fileURLToPath(new URL("../../deno.lock", import.meta.url))));
+  const wanted = ["commander", "hdr-histogram-js"];
+  deepStrictEqual(Object.keys(config.imports), wanted);
+  deepStrictEqual(Object.keys(lock.specifiers).map((name) => name.replace(/^npm:|@[^@]*$/g, "")), wanted);
+  // Those two, and what the second is made of.
+  strictEqual(Object.keys(lock.npm).length, 5);
+  strictEqual(config.lock.frozen, true);
+});
+
 Deno.test("a task hands every argument to the command line", async () => {
   using scratch = new Scratch();
   scratch.write("cli.ts", "console.log(JSON.stringify(Deno.args));\n");
