@@ -3,6 +3,7 @@ import { Fifo } from "./fifo.ts";
 import { invariant } from "./invariant.ts";
 import { BOUNCE_IDLE_MS, BOUNCE_POOL_BYTES, BOUNCE_QUEUE_BYTES } from "./limits.ts";
 import type { MemorySource, OwnedMemory } from "./memory.ts";
+import { tearDown } from "./teardown.ts";
 import { blockBytes, type BounceBlock, orderOf, Segment } from "./segment.ts";
 
 export type { BounceBlock, Segment } from "./segment.ts";
@@ -193,13 +194,17 @@ export class BouncePool {
 
   /** Frees the segments that are free and for which `isKept` says so. */
   #keep(isKept: (segment: Segment) => boolean): void {
+    const freed: OwnedMemory[] = [];
     this.#segments = this.#segments.filter((segment) => {
       if (!segment.isFree || segment.memory.holds > 0 || isKept(segment)) return true;
       this.#mappedBytes -= segment.byteLength;
-      this.#options.unregister?.(segment.memory);
-      segment.memory[Symbol.dispose]();
+      freed.push(segment.memory);
       return false;
     });
+    tearDown(...freed.flatMap((memory) => [
+      () => this.#options.unregister?.(memory),
+      () => memory[Symbol.dispose](),
+    ]));
   }
 
   #watch(): void {

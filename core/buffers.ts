@@ -6,6 +6,7 @@ import { MAX_OFFSET_BYTES } from "./limits.ts";
 import { addHigh, addLow, type OwnedMemory } from "./memory.ts";
 import type { IoRequest } from "./request.ts";
 import { shown } from "./shown.ts";
+import { tearDown } from "./teardown.ts";
 import { isBytes } from "./views.ts";
 
 /** Smallest alignment of allocated buffers: a cache line, so that two of them never share one. */
@@ -68,8 +69,9 @@ export class DeviceBuffers {
   /** Frees everything; the backend is closed. */
   dispose(): void {
     // Memory that another device of this Worker is using right now stays mapped: better lost than written to when gone.
-    for (const memory of this.#memories) if (memory.holds === 0) memory[Symbol.dispose]();
+    const free = [...this.#memories].filter((memory) => memory.holds === 0);
     this.#memories.clear();
+    tearDown(...free.map((memory) => () => memory[Symbol.dispose]()));
   }
 
   /** The memory that `buffer` lies in, whoever allocated it, or null for a foreign buffer. */

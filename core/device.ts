@@ -10,6 +10,7 @@ import { number, OptionTable } from "./options.ts";
 import { type IoRequest, Opcode, OPCODE_NAMES, RequestState } from "./request.ts";
 import type { RequestOptions, WriteOptions } from "./request_options.ts";
 import type { QueueStats } from "./stats.ts";
+import { tearDownInTurn } from "./teardown.ts";
 import { Transfers } from "./transfers.ts";
 
 /** Options of closing. */
@@ -263,14 +264,16 @@ export class BlockDevice implements AsyncDisposable {
 
   async #close(drainMs: number): Promise<void> {
     const leftMs = await this.#transfers.launchAll(drainMs, () => this.#closedError("finish I/O of"));
-    try {
-      await this.#backend.close(leftMs);
-    } catch (error) {
-      // The file system's complaint at the end; nothing is in flight, and everything else was given back.
-      if (error instanceof StorageError && error.kind === "io") this.#buffers.dispose();
-      throw error;
-    }
-    this.#buffers.dispose();
+    let undrained = false;
+    await tearDownInTurn(
+      () =>
+        this.#backend.close(leftMs).catch((error) => {
+          undrained = error instanceof StorageError && error.kind === "undrained";
+          throw error;
+        }),
+      // Whatever went wrong: where nothing is in flight, nothing is written to memory that is gone.
+      () => undrained ? undefined : this.#buffers.dispose(),
+    );
   }
 
   /** The reason why a request cannot be taken at all, or null. */

@@ -10,6 +10,7 @@ import type { RangeTarget } from "./range_ways.ts";
 import type { IoRequest } from "./request.ts";
 import type { QueueOwner, RequestQueue } from "./request_queue.ts";
 import type { QueueStats } from "./stats.ts";
+import { tearDownInTurn } from "./teardown.ts";
 
 /** An open regular file or block device: ffi/target.ts. */
 export interface LocalFile {
@@ -163,12 +164,7 @@ export abstract class FileDevice<Owner extends QueueOwner, Queue extends Request
       await this.releaseQueue(true);
       throw undrainedError(this.target, this.active, drainMs, this.kernelQueue);
     }
-    this.detach();
-    try {
-      this.#file.close();
-    } finally {
-      // What a file system says at the close, EIO for one, concerns this file: it is closed all the same (close(2)).
-      await this.releaseQueue(false);
-    }
+    // What a file system says at the close, EIO for one, concerns this file: it is closed all the same (close(2)).
+    await tearDownInTurn(() => this.detach(), () => this.#file.close(), () => this.releaseQueue(false));
   }
 }

@@ -2,6 +2,7 @@ import { StorageError } from "../core/errors.ts";
 import { EPOLL_EVENT, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc, newEventFd, signalEventFd } from "./libc/mod.ts";
 import { KernelSignals } from "./kernel_signals.ts";
+import { ownDescriptor } from "./thread_exit.ts";
 import { waitReadable } from "./unix_socket.ts";
 import { eventFdWakeup, type Wakeup } from "./wakeup.ts";
 
@@ -57,6 +58,7 @@ class Watch {
     if (this.#epollFd < 0) {
       throw new StorageError({ kind: "resource", op: "create", target: "epoll instance", errno: lastErrno() });
     }
+    ownDescriptor(this.#epollFd);
     try {
       this.#wakeFd = newEventFd();
     } catch (error) {

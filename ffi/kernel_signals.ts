@@ -1,6 +1,7 @@
 import { wordIndex } from "../core/layout.ts";
 import { AIO_RING, AIO_RING_MAGIC, IOCB, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { libc } from "./libc/mod.ts";
+import { ownCall } from "./thread_exit.ts";
 
 /** Polls under way at a time: one per watch of this thread; signals end within their call. */
 const MAX_POLLS = 16n;
@@ -13,7 +14,7 @@ const WORD_BYTES = 4;
  * IOCB_FLAG_RESFD). The kernel does that without ever waiting, whereas write(2) to an eventfd waits while the counter is
  * full, unless O_NONBLOCK is set: a flag that all who have the eventfd share and may clear at any moment.
  *
- * One context per thread, made on first use, of a few pages and without a descriptor; it ends with the process, because
+ * One context per thread, made on first use, of a few pages and without a descriptor; it ends with the thread, because
  * ending it earlier takes 30 ms.
  */
 export class KernelSignals {
@@ -46,6 +47,7 @@ export class KernelSignals {
     const number = Deno.UnsafePointer.create(BigInt(C.SYS_io_setup.value));
     const polls = Deno.UnsafePointer.create(MAX_POLLS);
     if (libc().sys_io_setup(number, polls, new Uint8Array(context.buffer)) < 0) return null;
+    ownCall("syscall", [BigInt(C.SYS_io_destroy.value), context[0]!]);
     const pointer = Deno.UnsafePointer.create(context[0]!)!;
     const ring = new Uint32Array(Deno.UnsafePointerView.getArrayBuffer(pointer, AIO_RING.headerWords * WORD_BYTES));
     return ring[AIO_RING.magic] === AIO_RING_MAGIC ? new KernelSignals(pointer, ring) : null;

@@ -1,6 +1,7 @@
 import type { MemorySource, OwnedMemory } from "../core/memory.ts";
 import { StorageError } from "../core/errors.ts";
 import { invariant } from "../core/invariant.ts";
+import { tearDown } from "../core/teardown.ts";
 import { bufferOf } from "../core/views.ts";
 import { newSharedFile } from "./shared_memory.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
@@ -104,8 +105,10 @@ export class AlignedMemory extends NativeMemory {
   }
 
   protected override giveBack(pointer: Deno.PointerObject, lost: boolean): void {
-    if (this.fd >= 0) closeFile(this.fd, "memory file");
-    if (lost) return;
+    tearDown(() => this.fd >= 0 && closeFile(this.fd, "memory file"), () => lost || this.#unmap(pointer));
+  }
+
+  #unmap(pointer: Deno.PointerObject): void {
     this.#atExit.drop();
     if (libc().munmap(pointer, BigInt(this.byteLength)) < 0) {
       throw new StorageError({ kind: "resource", op: "unmap", target: "memory", errno: lastErrno() });

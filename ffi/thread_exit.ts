@@ -141,10 +141,10 @@ export function ownQueue(library: string, name: string, argument: bigint): ExitC
 }
 
 /**
- * Calls a function of libc when the thread ends, before descriptors are closed: for what another thread of the process
- * waits for on behalf of this one, and would for ever.
+ * Calls a function of libc when the thread ends, before descriptors are closed: for what belongs to the kernel alone, and
+ * for what another thread of the process waits for on behalf of this one, and would for ever.
  */
-export function ownCall(name: "shutdown" | "write", args: readonly bigint[]): ExitCall {
+export function ownCall(name: "shutdown" | "write" | "syscall", args: readonly bigint[]): ExitCall {
   const all = threadTables();
   return all === null ? NOTHING : callIn(all.queues, all.address(name), args);
 }
@@ -222,7 +222,7 @@ class TableBuilder {
       BigInt(byteLength),
       this.address("munmap"),
     ]);
-    const futex = [BigInt(FUTEX[Deno.build.arch as string]!), tidAddress, 0n, BigInt(tid), 0n];
+    const futex = [BigInt(C.SYS_futex.value), tidAddress, 0n, BigInt(tid), 0n];
     for (let wait = 0; wait < WAITS; wait++) mappings.add(this.address("syscall"), futex);
     const start = new CallTable(words(startAt, sizes[2]!), nothing);
     const signals = attr + BigInt(ATTR_WORDS * 8);
@@ -264,9 +264,6 @@ class TableBuilder {
     return found;
   }
 }
-
-/** Number of futex(2), by processor. */
-const FUTEX: Readonly<Record<string, number>> = { x86_64: 202, aarch64: 98 };
 
 function cName(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text + "\0");

@@ -2,6 +2,7 @@ import { type DeferCall, deferCallFor } from "../../core/batching.ts";
 import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
 import { plug, unplug } from "../../core/plug.ts";
 import { RequestFlag } from "../../core/request.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { DescriptorChain, type DeviceQueue, NO_HEAD, type NotifyDriver, type SplitQueue } from "../virtio/mod.ts";
 import { IOVEC_BYTES } from "../../core/iovec.ts";
 import { CopiedTransfers, type CopyPool } from "./copying.ts";
@@ -136,9 +137,8 @@ export class BlkQueue implements DeviceQueue {
 
   /** Gives the tables back; nothing may be in flight. */
   close(): void {
-    for (const slab of this.#slabs) slab[Symbol.dispose]();
-    this.#slabs.length = 0;
     this.#freeRuns.length = 0;
+    tearDown(...this.#slabs.splice(0).map((slab) => () => slab[Symbol.dispose]()));
   }
 
   #takeOne(): boolean {

@@ -1,5 +1,6 @@
 import { invariant } from "../../core/invariant.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
+import { tearDown } from "../../core/teardown.ts";
 import type { SegmentList } from "./segments.ts";
 
 /** A piece of guest memory: where the guest and its monitor see it, and where it is mapped here. */
@@ -65,7 +66,8 @@ export class GuestMemory {
   release(): void {
     invariant(this.#users > 0, "Cannot release a guest memory table that has ended: wanted one release per user");
     if (--this.#users > 0) return;
-    for (const region of this.regions) if (--region.tables === 0) region.memory[Symbol.dispose]();
+    const ended = this.regions.filter((region) => --region.tables === 0);
+    tearDown(...ended.map(({ memory }) => () => memory[Symbol.dispose]()));
   }
 
   /** Adds the guest's range to `into`, in as many segments as it takes; false when it is not all guest memory. */

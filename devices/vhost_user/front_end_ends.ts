@@ -1,3 +1,4 @@
+import { tearDown } from "../../core/teardown.ts";
 import { ForeignSignal } from "../../ffi/foreign_signal.ts";
 import { watchForeign } from "../../ffi/foreign_watch.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
@@ -44,8 +45,11 @@ export class FrontEndEnds implements Disposable {
 
   /** Closes the copies. */
   [Symbol.dispose](): void {
-    this.#watch[Symbol.dispose]();
-    closeFile(this.kickFd, `kick descriptor of queue ${this.#index}`);
-    for (const which of ["call", "err"] as const) this.setSignal(which, -1);
+    tearDown(
+      () => this.#watch[Symbol.dispose](),
+      () => closeFile(this.kickFd, `kick descriptor of queue ${this.#index}`),
+      () => this.setSignal("call", -1),
+      () => this.setSignal("err", -1),
+    );
   }
 }

@@ -1,15 +1,20 @@
+import { tearDown } from "../../core/teardown.ts";
 import { Timer } from "../../ffi/timer.ts";
 import { WaitSet } from "../../ffi/wait_set.ts";
 import { type Sleeper, TURN_MS } from "../virtio/mod.ts";
 
 /** Sleeps for kicks, completions and the end of the turn. */
 export class HostSleeper implements Sleeper, Disposable {
-  readonly #set = new WaitSet();
-  readonly #turn = new Timer(TURN_MS);
+  readonly #set: WaitSet;
+  readonly #turn: Timer;
 
   /** Makes one that sleeps to the end of the turn. */
   constructor() {
+    using stack = new DisposableStack();
+    this.#set = stack.use(new WaitSet());
+    this.#turn = stack.use(new Timer(TURN_MS));
     this.#set.add(this.#turn.fd);
+    stack.move();
   }
 
   /** Wakes up by this descriptor as well. */
@@ -31,7 +36,6 @@ export class HostSleeper implements Sleeper, Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#set[Symbol.dispose]();
-    this.#turn[Symbol.dispose]();
+    tearDown(() => this.#set[Symbol.dispose](), () => this.#turn[Symbol.dispose]());
   }
 }

@@ -1,3 +1,4 @@
+import { tearDown, tearDownInTurn } from "../../core/teardown.ts";
 import { SharedMemory } from "../../ffi/shared_memory.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { DirtyLog, GuestMemory, type GuestRegion } from "../guest_memory/mod.ts";
@@ -137,17 +138,16 @@ export class LocalHost implements QueueHost {
     if (running === undefined) throw new RangeError(`Cannot stop queue ${index}: it does not run`);
     const { device, ends, inflight, kicked } = running;
     this.#loop.remove(device);
-    try {
-      this.#sleeper?.remove(ends.kickFd);
-    } finally {
-      ends.stopListening();
-      await device.drain();
-      device.close();
-      this.#queues.delete(index);
-      if (this.#queues.size === 0) this.#endWork();
-      inflight?.[Symbol.dispose]();
-      ends[Symbol.dispose]();
-    }
+    await tearDownInTurn(
+      () => this.#sleeper?.remove(ends.kickFd),
+      () => ends.stopListening(),
+      () => device.drain(),
+      () => device.close(),
+      () => void this.#queues.delete(index),
+      () => this.#queues.size === 0 ? this.#endWork() : undefined,
+      () => inflight?.[Symbol.dispose](),
+      () => ends[Symbol.dispose](),
+    );
     return { nextAvail: device.queue.nextAvail, kicked };
   }
 
@@ -173,13 +173,17 @@ export class LocalHost implements QueueHost {
   /** Whatever goes wrong with one queue, nothing of this front end is left for the next one. */
   async reset(): Promise<void> {
     const stops = await Promise.allSettled([...this.#queues.keys()].map((index) => this.stopQueue(index)));
-    this.#dirtyLog?.[Symbol.dispose]();
-    this.#dirtyLog = null;
+    const [memory, dirtyLog] = [this.#memory, this.#dirtyLog];
+    this.#memory = this.#dirtyLog = null;
     this.#regions.clear();
-    const memory = this.#memory;
-    this.#memory = null;
-    memory?.release();
-    for (const stop of stops) if (stop.status === "rejected") throw stop.reason;
+    const failures = stops.filter((stop) => stop.status === "rejected");
+    tearDown(
+      () => dirtyLog?.[Symbol.dispose](),
+      () => memory?.release(),
+      ...failures.map(({ reason }) => () => {
+        throw reason;
+      }),
+    );
   }
 
   #newQueue(spec: QueueSpec, memory: GuestMemory, inflight: SharedMemory | null): SplitQueue {

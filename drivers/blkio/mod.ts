@@ -10,6 +10,7 @@ import { CompletionPump } from "../../core/pump.ts";
 import type { IoRequest } from "../../core/request.ts";
 import type { QueueOwner } from "../../core/request_queue.ts";
 import type { QueueStats } from "../../core/stats.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { BLKIO_EVENTS } from "../../core/trace.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
@@ -99,7 +100,8 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#defer = deferCallFor(batch);
     this.#submit = DEFERRED_SUBMITS[batch];
     this.#wakeup = wait === "block" ? null : this.#openWakeup(options);
-    if (this.#wakeup === null) this.#queue.withoutEvent();
+    if (this.#wakeup !== null) stack.use(this.#wakeup);
+    else this.#queue.withoutEvent();
     this.completionFd = wait === "event" && this.#wakeup !== null ? session.queue.completionFd : -1;
     this.#pump = new CompletionPump(this.#queue, wait, this.#wakeup);
     this.#queue.observe(this.#pump);
@@ -193,12 +195,14 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#watch.stop();
     this.#queue.stop();
     this.#pump.stop();
-    this.bounce.dispose();
-    this.memory.unmapAll();
-    this.#wakeup?.[Symbol.dispose]();
-    this.#waitSet?.[Symbol.dispose]();
-    this.#timer?.[Symbol.dispose]();
-    this.#session[Symbol.dispose]();
+    tearDown(
+      () => this.bounce.dispose(),
+      () => this.memory.unmapAll(),
+      () => this.#wakeup?.[Symbol.dispose](),
+      () => this.#waitSet?.[Symbol.dispose](),
+      () => this.#timer?.[Symbol.dispose](),
+      () => this.#session[Symbol.dispose](),
+    );
     if (BLKIO_EVENTS.cleanupState.hasSubscribers) BLKIO_EVENTS.cleanupState.publish({});
   }
 

@@ -3,6 +3,7 @@ import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
 import { invariant } from "../../core/invariant.ts";
 import { MAX_IOVECS, MAX_TRANSFER_BYTES } from "../../core/limits.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { Blkio, blkioError, BlkioFailure, type Queue, requireVersion } from "../../ffi/libblkio/mod.ts";
 import { fileEnd, sharesOpenFile } from "../../ffi/libc/descriptor.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
@@ -55,10 +56,12 @@ export class Session implements Disposable {
 
   /** Destroys the instance and closes what belongs to it. */
   [Symbol.dispose](): void {
-    this.queue[Symbol.dispose]();
-    this.blkio[Symbol.dispose]();
-    this.link?.[Symbol.dispose]();
-    this.file?.close();
+    tearDown(
+      () => this.queue[Symbol.dispose](),
+      () => this.blkio[Symbol.dispose](),
+      () => this.link?.[Symbol.dispose](),
+      () => this.file?.close(),
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Backend, OpenOptions } from "../../core/block.ts";
 import { FileDevice } from "../../core/file_device.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
@@ -54,8 +55,11 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
 
   protected detach(): void {
     // Memory that another device of this Worker is using stays registered; the ring's end takes it out.
-    for (const memory of [...this.#memories]) if (memory.holds === 0) this.unregister(memory);
-    if (this.fileFlags !== 0) this.#shared.ring.removeFile(this.fileRef);
+    const free = [...this.#memories].filter((memory) => memory.holds === 0);
+    tearDown(
+      ...free.map((memory) => () => this.unregister(memory)),
+      () => this.fileFlags !== 0 && this.#shared.ring.removeFile(this.fileRef),
+    );
   }
 
   protected releaseQueue(leaked: boolean): void {

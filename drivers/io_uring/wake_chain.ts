@@ -1,4 +1,5 @@
 import type { OwnedMemory } from "../../core/memory.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { closeFile, newEventFd } from "../../ffi/libc/mod.ts";
 import type { Ring } from "../../ffi/liburing/mod.ts";
 import { AlignedMemory } from "../../ffi/memory.ts";
@@ -20,14 +21,16 @@ export class WakeChain implements Disposable {
   /** Sets the chain up for `ring`; `onWake` runs as a macrotask. */
   constructor(ring: Ring, queue: IoUringQueue, onWake: () => void) {
     this.#queue = queue;
+    using stack = new DisposableStack();
     // Blocking: a nonblocking eventfd would answer the ring's READ with EAGAIN instead of letting it wait.
-    this.#eventFd = newEventFd({ nonblocking: false });
-    this.#memory = new AlignedMemory(8);
-    this.#wakeup = socketpairWakeup(() => {
+    this.#eventFd = stack.adopt(newEventFd({ nonblocking: false }), (fd) => closeFile(fd, "eventfd"));
+    this.#memory = stack.use(new AlignedMemory(8));
+    this.#wakeup = stack.use(socketpairWakeup(() => {
       this.#outstanding = false;
       onWake();
-    });
+    }));
     ring.registerEventFd(this.#eventFd);
+    stack.move();
   }
 
   /** Puts the chain behind the next completion, unless it is there already; true once the kernel has it. */
@@ -55,9 +58,11 @@ export class WakeChain implements Disposable {
 
   /** Closes both descriptors; the ring must be closed before. */
   [Symbol.dispose](): void {
-    this.#wakeup[Symbol.dispose]();
-    closeFile(this.#eventFd, "eventfd");
-    // The ring is gone, but an outstanding read may still be on its way out of the kernel: 4 KiB stay for it.
-    if (!this.#outstanding) this.#memory[Symbol.dispose]();
+    tearDown(
+      () => this.#wakeup[Symbol.dispose](),
+      () => closeFile(this.#eventFd, "eventfd"),
+      // The ring is gone, but an outstanding read may still be on its way out of the kernel: 4 KiB stay for it.
+      () => this.#outstanding || this.#memory[Symbol.dispose](),
+    );
   }
 }

@@ -7,6 +7,7 @@ import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { DEFAULT_QUEUE_DEPTH, MAX_QUEUE_DEPTH } from "../../core/limits.ts";
 import { pause } from "../../core/pause.ts";
 import { SharedTable } from "../../core/shared_table.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { LURING_EVENTS } from "../../core/trace.ts";
 import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
@@ -113,12 +114,14 @@ function openQueue(key: QueueKey): Entry {
 function closeQueue(entry: Entry): void {
   entry.queue.stop();
   entry.pump.stop();
-  // Before the ring: the kernel gives the locked memory of a closed ring back a little later.
-  entry.bounce.dispose();
-  // The eventfd closes after the ring that signals it.
-  entry.ring[Symbol.dispose]();
-  entry.wakeup?.[Symbol.dispose]();
-  entry.timer?.[Symbol.dispose]();
+  tearDown(
+    // Before the ring: the kernel gives the locked memory of a closed ring back a little later.
+    () => entry.bounce.dispose(),
+    () => entry.ring[Symbol.dispose](),
+    // The eventfd closes after the ring that signals it.
+    () => entry.wakeup?.[Symbol.dispose](),
+    () => entry.timer?.[Symbol.dispose](),
+  );
   if (LURING_EVENTS.cleanupState.hasSubscribers) LURING_EVENTS.cleanupState.publish({});
 }
 

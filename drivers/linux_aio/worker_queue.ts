@@ -4,6 +4,7 @@ import { DEFAULT_QUEUE_DEPTH } from "../../core/limits.ts";
 import { CompletionPump } from "../../core/pump.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { SharedTable } from "../../core/shared_table.ts";
+import { tearDownInTurn } from "../../core/teardown.ts";
 import { LAIO_EVENTS } from "../../core/trace.ts";
 import { AioContext } from "../../ffi/libaio/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
@@ -61,14 +62,13 @@ export async function releaseQueue(shared: SharedQueue, leaked = false): Promise
   const { queue, pump, context, wakeup, bounce, timer } = shared;
   queue.stop();
   pump.stop();
-  bounce.dispose();
-  try {
-    await context.close();
-  } finally {
-    wakeup?.[Symbol.dispose]();
-    timer?.[Symbol.dispose]();
-    if (LAIO_EVENTS.cleanupState.hasSubscribers) LAIO_EVENTS.cleanupState.publish({});
-  }
+  await tearDownInTurn(
+    () => bounce.dispose(),
+    () => context.close(),
+    () => wakeup?.[Symbol.dispose](),
+    () => timer?.[Symbol.dispose](),
+  );
+  if (LAIO_EVENTS.cleanupState.hasSubscribers) LAIO_EVENTS.cleanupState.publish({});
 }
 
 function openQueue(key: QueueKey): SharedQueue {

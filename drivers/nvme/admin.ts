@@ -31,8 +31,11 @@ export class AdminQueue {
   constructor(port: ControllerPort, dma: DmaSource, options: { strideBytes: number; timeoutMs: number }) {
     this.#port = port;
     this.#timeoutMs = options.timeoutMs;
-    this.#pair = new QueuePair(port, dma, { qid: 0, entries: ADMIN_ENTRIES, strideBytes: options.strideBytes });
+    using stack = new DisposableStack();
+    const pair = { qid: 0, entries: ADMIN_ENTRIES, strideBytes: options.strideBytes };
+    this.#pair = stack.adopt(new QueuePair(port, dma, pair), (each) => each.dispose());
     this.page = dma.allocate(PAGE_BYTES, PAGE_BYTES);
+    stack.move();
   }
 
   /** Stores to the admin queue's doorbells. */

@@ -1,5 +1,6 @@
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { NVME_EVENTS as events } from "../../core/trace.ts";
 import { type ControllerPort, NVME_CONSTANTS as C } from "../../ffi/vfio_nvme/mod.ts";
 import { AdminQueue } from "./admin.ts";
@@ -234,13 +235,12 @@ export class NvmeController {
   /** Bus mastering off, reset, mappings ended, and only then memory freed. */
   dispose(): void {
     this.#state = "closed";
-    try {
-      this.port[Symbol.dispose]();
-    } finally {
-      this.#admin.dispose();
-      this.#adminInterrupt[Symbol.dispose]();
-      this.#askedBack[Symbol.dispose]();
-    }
+    tearDown(
+      () => this.port[Symbol.dispose](),
+      () => this.#admin.dispose(),
+      () => this.#adminInterrupt[Symbol.dispose](),
+      () => this.#askedBack[Symbol.dispose](),
+    );
   }
 
   *#bringUp(): Steps<void> {

@@ -8,6 +8,7 @@ import { DEFAULT_DRAIN_MS, MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/limit
 import type { MemorySource } from "../../core/memory.ts";
 import type { IoRequest } from "../../core/request.ts";
 import type { QueueStats } from "../../core/stats.ts";
+import { tearDownInTurn } from "../../core/teardown.ts";
 import { parseNvmeAddress } from "./address.ts";
 import { MAX_COMMAND_BLOCKS, MAX_RANGE_BLOCKS } from "./commands.ts";
 import { type NvmeEnvironment, realEnvironment } from "./environment.ts";
@@ -222,8 +223,10 @@ class NvmeDevice implements Backend, NamespaceTarget {
       controller.requestReset(`${this.active} requests were in flight ${drainMs} ms after close`);
       await this.#drain(Infinity);
     }
-    await this.#owner.releaseQueue(this.#shared, this.#options);
-    await releaseController(controller.port.address, this.#owner);
+    await tearDownInTurn(
+      () => this.#owner.releaseQueue(this.#shared, this.#options),
+      () => releaseController(controller.port.address, this.#owner),
+    );
   }
 
   #drain(drainMs: number): Promise<boolean> {

@@ -7,6 +7,7 @@ import { applyResult } from "../../core/outcome.ts";
 import type { CompletionPump, PumpedQueue } from "../../core/pump.ts";
 import { beginRequest, type IoRequest, Opcode, RequestState } from "../../core/request.ts";
 import { newQueueStats, type QueueStats } from "../../core/stats.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { NVME_EVENTS as events } from "../../core/trace.ts";
 import { IoCommand, writeIoCommand } from "./commands.ts";
 import type { QueueHost } from "./host.ts";
@@ -211,8 +212,7 @@ export class NvmeQueue implements PumpedQueue {
 
   /** Gives the memory of queues and lists back; the controller must not know them any more. */
   dispose(): void {
-    this.#pair.dispose();
-    this.#prp.dispose();
+    tearDown(() => this.#pair.dispose(), () => this.#prp.dispose());
   }
 
   #waitFor(minCompletions: number, spin: boolean): void {

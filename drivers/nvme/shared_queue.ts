@@ -1,6 +1,7 @@
 import type { OpenOptions, WaitMode } from "../../core/block.ts";
 import { pause } from "../../core/pause.ts";
 import { CompletionPump } from "../../core/pump.ts";
+import { tearDown } from "../../core/teardown.ts";
 import type { NvmeController } from "./controller.ts";
 import type { Interrupt, NvmeEnvironment } from "./environment.ts";
 import type { ControllerQueue, QueueHost } from "./host.ts";
@@ -99,8 +100,7 @@ export class SharedQueue implements ControllerQueue, QueueHost {
 
   /** Gives memory and eventfd back; the controller must not know the queues any more. */
   dispose(): void {
-    this.queue.dispose();
-    this.interrupt[Symbol.dispose]();
+    tearDown(() => this.queue.dispose(), () => this.interrupt[Symbol.dispose]());
   }
 
   suspend(): void {

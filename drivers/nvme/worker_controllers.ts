@@ -1,5 +1,6 @@
 import type { OpenOptions } from "../../core/block.ts";
 import { BouncePool } from "../../core/bounce.ts";
+import { tearDownInTurn } from "../../core/teardown.ts";
 import { NvmeController } from "./controller.ts";
 import type { NvmeEnvironment } from "./environment.ts";
 import { queueKey, SharedQueue } from "./shared_queue.ts";
@@ -66,10 +67,12 @@ export class OpenController {
 
   /** Shuts the controller down and closes it. */
   async close(): Promise<void> {
-    await this.controller.tasks.run(this.controller.shutdown());
-    this.controller.dispose();
-    this.bounce.dispose();
-    for (const shared of this.#leftBehind) shared.dispose();
+    await tearDownInTurn(
+      () => this.controller.tasks.run(this.controller.shutdown()),
+      () => this.controller.dispose(),
+      () => this.bounce.dispose(),
+      ...this.#leftBehind.map((shared) => () => shared.dispose()),
+    );
   }
 }
 

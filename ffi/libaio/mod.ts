@@ -1,6 +1,7 @@
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
 import { wordIndex } from "../../core/layout.ts";
+import { tearDown } from "../../core/teardown.ts";
 import { signalEventFd } from "../libc/mod.ts";
 import { loadLibrary } from "../loader.ts";
 import { AlignedMemory } from "../memory.ts";
@@ -143,8 +144,10 @@ export class AioContext implements AioPort {
     if (ring !== null && !(ring.words.buffer as ArrayBuffer).detached) (ring.words.buffer as ArrayBuffer).transfer();
     this.#atExit.drop();
     const result = await this.#lib.io_destroy(this.#context);
-    for (const memory of [this.#entryMemory, this.#tableMemory, this.#eventMemory]) memory[Symbol.dispose]();
-    if (result < 0) throw new StorageError({ kind: "io", op: "destroy", target: LINUX_AIO, errno: -result });
+    const memories = [this.#entryMemory, this.#tableMemory, this.#eventMemory];
+    tearDown(...memories.map((memory) => () => memory[Symbol.dispose]()), () => {
+      if (result < 0) throw new StorageError({ kind: "io", op: "destroy", target: LINUX_AIO, errno: -result });
+    });
   }
 }
 

@@ -253,7 +253,9 @@ export const LIBC_CONSTANTS = {
   IOCB_CMD_POLL: { header: "linux/aio_abi.h", value: 5 },
   IOCB_FLAG_RESFD: { header: "linux/aio_abi.h", value: 1 },
   SYS_io_setup: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 0 : 206 },
+  SYS_io_destroy: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 1 : 207 },
   SYS_io_submit: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 2 : 209 },
+  SYS_futex: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 98 : 202 },
   FIEMAP_EXTENT_UNWRITTEN: { header: "linux/fiemap.h", value: 0x800 },
 } as const;
 

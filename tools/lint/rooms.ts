@@ -29,6 +29,7 @@ export const CORE_FOR_FFI: readonly string[] = [
   "memory",
   "block",
   "views",
+  "teardown",
 ];
 
 /** Devices stand on each other in this direction only. */
