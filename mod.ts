@@ -67,6 +67,7 @@ export {
   type BlockFacts,
   describeUse,
   type DriverReport,
+  hangupIsIgnored,
   type HoleReport,
   inspectTarget,
   type LibraryReport,

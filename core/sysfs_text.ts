@@ -106,6 +106,16 @@ export function parseProcessStatus(text: string): ProcessStatus {
   };
 }
 
+/** The signals of `SigIgn` in /proc/self/status, which this process ignores, by number; null where it is not told. */
+export function parseIgnoredSignals(text: string): number[] | null {
+  const mask = /^SigIgn:[ \t]*([0-9a-f]+)$/m.exec(text)?.[1];
+  if (mask === undefined) return null;
+  // 64 signals, the first in the lowest bit of the last digit.
+  return [...mask].reverse().flatMap((digit, at) =>
+    [0, 1, 2, 3].filter((bit) => (parseInt(digit, 16) >> bit & 1) === 1).map((bit) => at * 4 + bit + 1)
+  );
+}
+
 /** Bits of capabilities(7) that matter to I/O: numbers of linux/capability.h. */
 export const Capability = {
   /** Locks memory without a limit. */

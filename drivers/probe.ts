@@ -25,6 +25,7 @@ export type {
   UringFeatures,
   UringRights,
 } from "./probe/report.ts";
+export { hangupIsIgnored } from "./probe/hangup.ts";
 export { inspectTarget, type TargetKind, type TargetReport } from "./probe/target.ts";
 
 /** What `probe` looks at. */

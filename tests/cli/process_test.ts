@@ -75,7 +75,7 @@ Deno.test("a library that cannot be loaded is one line with a hint and exit code
   assert.match(lines[1]!, /^Run `deno run -P cli\.ts probe`/);
 });
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) {
   Deno.test(`${signal} gives a valid partial result and exit code 130`, async () => {
     using folder = new TempFolder();
     const output = join(folder.path, "result.json");
@@ -203,8 +203,8 @@ testWhen(
     const target = join(loop.mountPoint, "large");
     Deno.writeFileSync(target, new Uint8Array());
     Deno.truncateSync(target, 64 * 1024 ** 2);
-    const args = ["randwrite", target, "--allow-destructive", "--runtime=500ms", "--output-format=json"];
-    const { code, stdout, stderr } = await runCli(args);
+    const args = ["randwrite", target, "--allow-destructive", "--number-ios=8000", "--output-format=json"];
+    const { code, stdout, stderr } = await runCli([...args, "--runtime=60"]);
     assert.equal(stderr, "");
     assert.equal(code, 1);
     const [job] = JSON.parse(stdout).jobs;

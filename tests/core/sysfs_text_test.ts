@@ -5,6 +5,7 @@ import {
   hasCapability,
   isInitialUserNamespace,
   kernelAtLeast,
+  parseIgnoredSignals,
   parseInteger,
   parseMountInfo,
   parseProcessStatus,
@@ -119,4 +120,10 @@ Deno.test("kernel releases compare as numbers", () => {
   assert.ok(!kernelAtLeast("6.2.0", 6, 12));
   assert.ok(!kernelAtLeast("5.19", 6, 1));
   assert.ok(!kernelAtLeast("", 1, 0));
+});
+
+Deno.test("the ignored signals of a process are read by number", () => {
+  assert.deepEqual(parseIgnoredSignals("Name:\tx\nSigIgn:\t8000000000001001\nSigCgt:\t7\n"), [1, 13, 64]);
+  assert.deepEqual(parseIgnoredSignals("SigIgn:\t0000000000000000\n"), []);
+  assert.equal(parseIgnoredSignals("Name:\tx\n"), null);
 });
