@@ -1,5 +1,9 @@
 import { dirname } from "node:path";
 import { failed } from "./failure.ts";
+import type { ProtectedFiles } from "./protected_files.ts";
+
+/** Files that were neither written nor given up yet. */
+const unfinished = new Set<AtomicFile>();
 
 /**
  * A file that appears whole or not at all: written under a temporary name in the same folder, made durable, renamed.
@@ -12,9 +16,13 @@ export class AtomicFile implements Disposable {
   readonly #temporaryPath: string;
   #file: Deno.FsFile | null;
 
-  /** Creates the temporary file. Throws CliError when that is not possible. */
-  constructor(path: string) {
+  /**
+   * Creates the temporary file. Throws CliError when that is not possible, or where `path` is one of the files that must
+   * not be written to.
+   */
+  constructor(path: string, guard?: ProtectedFiles) {
     this.path = path;
+    guard?.claim(path);
     this.#temporaryPath = `${path}.${crypto.randomUUID()}.part`;
     refuseNonFile(path);
     try {
@@ -23,6 +31,12 @@ export class AtomicFile implements Disposable {
       if (error instanceof Deno.errors.NotCapable) throw error;
       throw failed(`Cannot write output file ${path}: ${reason(error)}, wanted a folder that takes new files`, error);
     }
+    unfinished.add(this);
+  }
+
+  /** Removes all temporary files, before the process ends in the middle. */
+  static discardAll(): void {
+    for (const file of unfinished) file[Symbol.dispose]();
   }
 
   /** Writes `content`, replaces the file by it, and releases everything. */
@@ -40,6 +54,7 @@ export class AtomicFile implements Disposable {
     }
     file.close();
     this.#file = null;
+    unfinished.delete(this);
   }
 
   /** Removes the temporary file unless it was committed. */
@@ -47,10 +62,11 @@ export class AtomicFile implements Disposable {
     if (this.#file === null) return;
     this.#file.close();
     this.#file = null;
+    unfinished.delete(this);
     try {
       Deno.removeSync(this.#temporaryPath);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    } catch {
+      // Its folder is gone or takes no changes any more; why nothing was written is told elsewhere.
     }
   }
 }

@@ -142,6 +142,7 @@ function addWorkloadOptions(command: Command, mode: LoadMode): void {
     .option("--write-iops-log <prefix>", "write the IOPS of each interval to PREFIX_iops.log")
     .option("--write-bw-log <prefix>", "write the bandwidth of each interval to PREFIX_bw.log")
     .option("--write-lat-log <prefix>", "write the mean latency of each interval to PREFIX_lat.log")
+    .option("--per-job-logs <0|1>", "a log for each job, as PREFIX_iops.1.log, not one for all (default 0)")
     .option("--steadystate <criterion>", "end when steady: iops, iops_slope, bw or bw_slope, as iops_slope:0.3%")
     .option("--steadystate-duration <time>", "window that has to be steady, in whole seconds")
     .option("--steadystate-ramp-time <time>", "time before the window may begin (default 0)");

@@ -49,6 +49,7 @@ const PASSED_ON: readonly string[] = [
   "write_iops_log",
   "write_bw_log",
   "write_lat_log",
+  "per_job_logs",
 ];
 
 /** Options that are on when they stand alone. */
@@ -113,7 +114,12 @@ class SectionReader {
   /** The load that the section describes. */
   load(allowDestructive: boolean): LoadOptions {
     const mode = this.#mode();
-    const raw: Record<string, string | boolean | undefined> = { driver: this.#driver(), allowDestructive };
+    const raw: Record<string, string | boolean | undefined> = {
+      driver: this.#driver(),
+      allowDestructive,
+      // fio's default: jobs that take the prefix from [global] would else overwrite each other's logs.
+      perJobLogs: "1",
+    };
     for (const name of PASSED_ON) {
       const option = this.#options.get(name);
       if (option === undefined) continue;

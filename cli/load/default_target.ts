@@ -40,6 +40,11 @@ export function cacheFolder(env: { get(name: string): string | undefined }): str
   throw failed("Cannot find the cache folder for the default file: wanted HOME or XDG_CACHE_HOME set, or a TARGET");
 }
 
+/** Where the default file is, or will be. */
+export function defaultTargetPath({ folder, sizeBytes }: Pick<DefaultTargetOptions, "folder" | "sizeBytes">): string {
+  return join(folder, `randread-${formatSize(sizeBytes)}.bin`);
+}
+
 /**
  * Path of the default file, which is made of real random bytes unless a good one is there from last time.
  *
@@ -47,7 +52,7 @@ export function cacheFolder(env: { get(name: string): string | undefined }): str
  * one that was killed is gone with it, and its leftover is overwritten.
  */
 export async function ensureDefaultTarget(options: DefaultTargetOptions): Promise<string> {
-  const path = join(options.folder, `randread-${formatSize(options.sizeBytes)}.bin`);
+  const path = defaultTargetPath(options);
   if (isGood(path, options.sizeBytes)) return path;
   makeFolder(options.folder);
   const temporaryPath = `${path}.part`;

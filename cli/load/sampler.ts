@@ -34,16 +34,18 @@ export interface LiveView {
 /** Turns the Workers' running sums into rates, one sample an interval. */
 export class Sampler {
   readonly #shared: SharedState;
+  readonly #firstJob: number;
   #last: LiveCounts[];
   readonly #startMs: number;
   #lastMs: number;
   #wasMeasuring = false;
   #samples: Sample[] = [];
 
-  /** Starts from the sums of now. */
-  constructor(shared: SharedState, jobCount: number, nowMs: number) {
+  /** Starts from the sums of now, of `jobCount` Workers from `firstJob` on. */
+  constructor(shared: SharedState, jobCount: number, nowMs: number, firstJob = 0) {
     this.#shared = shared;
-    this.#last = Array.from({ length: jobCount }, (_, index) => shared.read(index));
+    this.#firstJob = firstJob;
+    this.#last = Array.from({ length: jobCount }, (_, index) => shared.read(firstJob + index));
     this.#startMs = this.#lastMs = nowMs;
   }
 
@@ -54,7 +56,7 @@ export class Sampler {
 
   /** Ends an interval. The sample is null unless all of it was measured. */
   sample(nowMs: number): { readonly view: LiveView; readonly sample: Sample | null } {
-    const rows = this.#last.map((_, index) => this.#shared.read(index));
+    const rows = this.#last.map((_, index) => this.#shared.read(this.#firstJob + index));
     const before = this.#last;
     const sum = (at: number) =>
       rows.reduce((total, row, index) => total + row.totals[at]! - before[index]!.totals[at]!, 0);

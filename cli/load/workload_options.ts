@@ -60,6 +60,8 @@ export interface WorkloadOptions {
   readonly sampleMs: number;
   /** Prefix of the file of each time series, or null where none is wanted. */
   readonly logPrefixes: Readonly<Record<LogKind, string | null>>;
+  /** A file for each Worker, with its number in the name, and not one for all. */
+  readonly perJobLogs?: true;
 }
 
 /** Checks each of these options by itself. Throws CliError with exit code 2. */
@@ -82,6 +84,7 @@ export function parseWorkloadOptions(raw: RawOptions): WorkloadOptions {
       bw: text(raw, "writeBwLog"),
       lat: text(raw, "writeLatLog"),
     },
+    ...choice(raw, "perJobLogs", ["0", "1"], "0") === "1" ? { perJobLogs: true as const } : {},
   };
 }
 
