@@ -28,6 +28,23 @@ export function failed(message: string, cause?: unknown): CliError {
   return new CliError(ExitCode.failed, message, { cause });
 }
 
+/** Does one of several things that do not depend on each other: false, with one more of `errors`, where it failed. */
+export function attempt(errors: unknown[], action: () => void): boolean {
+  try {
+    action();
+    return true;
+  } catch (error) {
+    errors.push(error);
+    return false;
+  }
+}
+
+/** Throws what went wrong, if anything did: one error as it is, several as one with a line for each. */
+export function throwAll(errors: readonly unknown[]): void {
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new AggregateError(errors);
+}
+
 /** What is printed and returned for an error that reached the top. */
 export interface FailureReport {
   /** Lines for standard error, without line ends. */
@@ -41,6 +58,16 @@ export interface FailureReport {
  * errors only, and only when `debug` is set.
  */
 export function describeFailure(error: unknown, debug: boolean): FailureReport {
+  const parts = error instanceof AggregateError
+    ? error.errors as unknown[]
+    // What went wrong first, then what giving things back said.
+    : error instanceof SuppressedError
+    ? [error.suppressed, error.error]
+    : [];
+  if (parts.length > 0) {
+    const reports = parts.map((part) => describeFailure(part, debug));
+    return { lines: [...new Set(reports.flatMap(({ lines }) => lines))], exitCode: reports[0]!.exitCode };
+  }
   const { line, hint, exitCode, expected } = classify(error);
   const lines = [oneLine(line)];
   if (hint !== "") lines.push(hint);

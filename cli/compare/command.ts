@@ -1,7 +1,7 @@
 import { formatCount, Random } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
-import { defaultTarget, report } from "../load/command.ts";
-import { CliError } from "../failure.ts";
+import { defaultTarget, hasFailed, protectTargets, report } from "../load/command.ts";
+import { CliError, throwAll } from "../failure.ts";
 import type { LoadOptions } from "../load/options.ts";
 import { planJobs } from "../load/plan.ts";
 import { checkTarget, OpenedTarget } from "../load/target.ts";
@@ -32,7 +32,7 @@ interface Participant {
 
 /**
  * A load next to others, round by round and in a new order each round. The printed report is that of plugio's median
- * round, and below it stands the table. Interrupted, it prints the rounds that everybody finished.
+ * round, and below it stands the table. Interrupted, or when a program fails, it prints the rounds that all finished.
  */
 export async function runComparison(
   options: LoadOptions,
@@ -41,13 +41,9 @@ export async function runComparison(
 ): Promise<ExitCode> {
   const contenders = makeContenders(names, [options]);
   const versions = await contenderVersions(contenders);
-  using output = options.outputPath === null ? null : new AtomicFile(options.outputPath);
+  using output = options.outputPath === null ? null : new AtomicFile(options.outputPath, protectTargets([options]));
   using live = new LiveLine(noticesAreTerminal());
-  using watch = new InterruptWatch(() => {
-    live.clear();
-    output?.[Symbol.dispose]();
-    Deno.exit(ExitCode.interrupted);
-  });
+  using watch = new InterruptWatch(() => live.clear());
   const load = { ...options, target: options.target ?? await defaultTarget(live, watch) };
   // Whose turn is first is drawn: nothing may run before the target was looked at.
   await checkLoad(load);
@@ -64,14 +60,21 @@ export async function runComparison(
       runs: [],
     })),
   ];
-  await inRounds(participants, rounds, load.seed, live, watch);
+  const errors: unknown[] = [];
+  await inRounds(participants, rounds, load.seed, live, watch).catch((error: unknown) => void errors.push(error));
+  live.clear();
   const done = Math.min(...participants.map(({ runs }) => runs.length));
-  if (done === 0) throw new CliError(ExitCode.interrupted, "Interrupted before the first round was done");
-  const { result, survey } = medianLoad(own.slice(0, done));
-  const comparison = describe(participants, done, rounds, versions);
-  report({ options: load, survey, result, args, output, comparison });
+  if (own.length === 0) {
+    throwAll(errors);
+    throw new CliError(ExitCode.interrupted, "Interrupted before the first round was done");
+  }
+  // Without a round that all have finished, plugio's own result is still one.
+  const { result, survey } = medianLoad(own.slice(0, done || 1));
+  const parts = { options: load, survey, result, args };
+  const comparison = done === 0 ? {} : { comparison: describe(participants, done, rounds, versions) };
+  throwAll([...errors, ...report({ ...parts, ...comparison }, { output, watch })]);
   if (watch.interrupted) return ExitCode.interrupted;
-  return result.errorCount > 0 || result.stuckJobs.length > 0 ? ExitCode.failed : ExitCode.ok;
+  return hasFailed(result) ? ExitCode.failed : ExitCode.ok;
 }
 
 /** Opens and plans a load, and lets go of it again. Throws for what cannot run, or must not. */
@@ -104,16 +107,15 @@ async function inRounds(
   const random = new Random(seed);
   for (let round = 1; round <= rounds; round++) {
     for (const { name, measure, runs } of shuffled(participants, random)) {
-      if (watch.interrupted) return live.clear();
+      if (watch.interrupted) return;
       const where = `round ${round} of ${rounds}, ${name}`;
       const onIops = (iops: number) => live.update(iops > 0 ? `${where}: ${formatCount(iops)} IOPS` : where);
       onIops(0);
       const figures = await measure({ signal: stop.signal, onIops });
-      if (figures === null) return live.clear();
+      if (figures === null) return;
       runs.push(figures);
     }
   }
-  live.clear();
 }
 
 function medianLoad(loads: readonly MeasuredLoad[]): MeasuredLoad {

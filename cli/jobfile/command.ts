@@ -1,18 +1,20 @@
 import { formatSize } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
-import { failed } from "../failure.ts";
-import { defaultTarget, hasFailed, measure } from "../load/command.ts";
+import { failed, throwAll } from "../failure.ts";
+import { defaultTarget, hasFailed, measure, protectTargets } from "../load/command.ts";
 import { collectContext, type RunContext } from "../load/context.ts";
 import { toFioJson } from "../load/fio_json.ts";
 import { type LoadOptions, type OutputFormat, writes } from "../load/options.ts";
 import type { LoadResult } from "../load/result.ts";
+import { planJobs } from "../load/plan.ts";
 import { OpenedTarget } from "../load/target.ts";
 import { toText } from "../load/text.ts";
-import { TimeSeriesLogs } from "../load/time_series.ts";
+import { LogFiles, logNumbers, TimeSeriesLogs } from "../load/time_series.ts";
 import { collectWarnings } from "../load/warnings.ts";
 import { AtomicFile } from "../output_file.ts";
+import { type Printable, publish } from "../publish.ts";
 import { InterruptWatch } from "../signals.ts";
-import { LiveLine, noticesAreTerminal, outputIsTerminal, writeOutput } from "../terminal.ts";
+import { LiveLine, noticesAreTerminal, writeOutput } from "../terminal.ts";
 import { counted } from "../words.ts";
 import { type FileJob, jobsOf } from "./jobs.ts";
 import { MAX_JOB_FILE_BYTES, parseJobFile } from "./parse.ts";
@@ -43,23 +45,69 @@ export async function runJobFile(run: JobFileRun, args: readonly string[]): Prom
     writeOutput(jobs.map((job) => describeJob(job) + "\n").join(""));
     return ExitCode.ok;
   }
-  using output = run.outputPath === null ? null : new AtomicFile(run.outputPath);
+  const guard = protectTargets(jobs.map(({ options }) => options));
+  guard.add(run.path, "the job file");
+  using output = run.outputPath === null ? null : new AtomicFile(run.outputPath, guard);
+  using files = new LogFiles(guard);
+  const logs = openLogs(jobs, files);
   using live = new LiveLine(noticesAreTerminal());
-  using watch = new InterruptWatch(() => {
-    live.clear();
-    output?.[Symbol.dispose]();
-    Deno.exit(ExitCode.interrupted);
-  });
-  const finished: FinishedJob[] = [];
-  for (let group = 0; group <= jobs.at(-1)!.group && !watch.interrupted; group++) {
-    finished.push(...await runGroup(jobs.filter((job) => job.group === group), args, live, watch));
-  }
-  const text = (styled: boolean) => finished.map((job) => textOf(job, styled)).join("\n");
-  const json = run.outputFormat === "json" ? JSON.stringify(jsonOf(finished), null, 2) + "\n" : null;
-  output?.commit(json ?? text(false));
-  writeOutput(json !== null && output === null ? json : text(outputIsTerminal()));
+  using watch = new InterruptWatch(() => live.clear());
+  await checkJobs(jobs, live, watch);
+  const { finished, errors } = await runGroups(jobs, args, live, watch);
+  live.clear();
+  if (finished.length === 0) throwAll(errors);
+  for (const { job, result } of finished) logs.get(job)!.add(result);
+  throwAll([...errors, ...publish(printable(run, jobs.length, finished), { output, watch, logs: files })]);
   if (watch.interrupted) return ExitCode.interrupted;
   return finished.some(({ result }) => hasFailed(result)) ? ExitCode.failed : ExitCode.ok;
+}
+
+/** The logs of each job; the Workers of all jobs are counted through, as in fio. */
+function openLogs(jobs: readonly FileJob[], files: LogFiles): Map<FileJob, TimeSeriesLogs> {
+  let next = 1;
+  return new Map(jobs.map((job) => {
+    const { options } = job;
+    const logs = new TimeSeriesLogs(options.logPrefixes, logNumbers(options, next), files);
+    next += options.jobCount;
+    return [job, logs];
+  }));
+}
+
+/** Opens and plans every job once before the first one runs: what a later group lacks must not cost an hour. */
+async function checkJobs(jobs: readonly FileJob[], live: LiveLine, watch: InterruptWatch): Promise<void> {
+  for (const { options } of jobs) {
+    const target = options.target ?? await defaultTarget(live, watch);
+    await using opened = await OpenedTarget.open(target, options);
+    planJobs(options, opened.survey.facts);
+    watch.throwIfInterrupted();
+  }
+}
+
+/** What came of a job file: what was measured stands beside what went wrong. */
+interface Outcome {
+  readonly finished: readonly FinishedJob[];
+  readonly errors: readonly unknown[];
+}
+
+/** Runs group after group, until a signal, or until something goes wrong in one. */
+async function runGroups(
+  jobs: readonly FileJob[],
+  args: readonly string[],
+  live: LiveLine,
+  watch: InterruptWatch,
+): Promise<Outcome> {
+  const finished: FinishedJob[] = [];
+  const errors: unknown[] = [];
+  for (let group = 0; group <= jobs.at(-1)!.group && errors.length === 0 && !watch.interrupted; group++) {
+    try {
+      const done = await runGroup(jobs.filter((job) => job.group === group), args, live, watch);
+      finished.push(...done.finished);
+      errors.push(...done.errors, ...done.finished.flatMap(({ result }) => result.failures));
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  return { finished, errors };
 }
 
 /** Opens all targets of a group before the first of its jobs begins, so that a missing one costs nothing. */
@@ -68,24 +116,32 @@ async function runGroup(
   args: readonly string[],
   live: LiveLine,
   watch: InterruptWatch,
-): Promise<FinishedJob[]> {
+): Promise<Outcome> {
   await using stack = new AsyncDisposableStack();
-  const opened: (readonly [job: FileJob, target: OpenedTarget, logs: TimeSeriesLogs])[] = [];
+  const opened: (readonly [job: FileJob, target: OpenedTarget])[] = [];
   for (const job of jobs) {
     const target = job.options.target ?? await defaultTarget(live, watch);
-    const survey = stack.use(await OpenedTarget.open(target, job.options));
-    opened.push([job, survey, stack.use(new TimeSeriesLogs(job.options.logPrefixes))]);
+    opened.push([job, stack.use(await OpenedTarget.open(target, job.options))]);
   }
-  watch.throwIfInterrupted();
-  const results = await Promise.all(opened.map(async ([job, { survey }, logs]) => {
+  const results = await Promise.allSettled(opened.map(async ([job, { survey }]): Promise<FinishedJob> => {
     const { options } = job;
     const result = await measure(options, survey, watch, (line) => live.update(`${job.name}: ${line}`));
-    logs.commit(result.samples);
     const context = collectContext(options, survey, args);
     return { job, options, result, context, warnings: collectWarnings(options, survey, result) };
   }));
-  live.clear();
-  return results;
+  return {
+    finished: results.flatMap((each) => each.status === "fulfilled" ? [each.value] : []),
+    errors: results.flatMap((each) => each.status === "rejected" ? [each.reason as unknown] : []),
+  };
+}
+
+function printable(run: JobFileRun, jobCount: number, finished: readonly FinishedJob[]): Printable {
+  const missing = jobCount - finished.length;
+  const note = missing === 0 ? "" : `\nPartial result: ${finished.length} of ${counted(jobCount, "job")} ran\n`;
+  return {
+    json: run.outputFormat === "json" ? JSON.stringify(jsonOf(finished, missing > 0), null, 2) + "\n" : null,
+    text: (styled) => finished.map((job) => textOf(job, styled)).join("\n") + note,
+  };
 }
 
 function textOf({ job, options, result, context, warnings }: FinishedJob, styled: boolean): string {
@@ -93,7 +149,7 @@ function textOf({ job, options, result, context, warnings }: FinishedJob, styled
 }
 
 /** One document for all jobs; the head is that of the first. */
-function jsonOf(finished: readonly FinishedJob[]): unknown {
+function jsonOf(finished: readonly FinishedJob[], partial: boolean): unknown {
   const documents = finished.map(({ job, options, result, context, warnings }) => {
     const document = toFioJson(options, result, context, warnings);
     const [entry] = document["jobs"] as readonly [Readonly<Record<string, unknown>>];
@@ -101,7 +157,7 @@ function jsonOf(finished: readonly FinishedJob[]): unknown {
   });
   return {
     ...documents[0]?.document,
-    "partial": finished.some(({ result }) => result.partial),
+    "partial": partial || finished.some(({ result }) => result.partial),
     "global options": {},
     "jobs": documents.map(({ entry }) => entry),
   };

@@ -1,20 +1,23 @@
 import { formatSize } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
+import { throwAll } from "../failure.ts";
 import { AtomicFile } from "../output_file.ts";
+import { ProtectedFiles } from "../protected_files.ts";
+import { type Destinations, publish } from "../publish.ts";
 import { InterruptWatch } from "../signals.ts";
-import { LiveLine, noticesAreTerminal, outputIsTerminal, writeNotice, writeOutput } from "../terminal.ts";
+import { LiveLine, noticesAreTerminal, writeNotice } from "../terminal.ts";
 import { collectContext } from "./context.ts";
-import { cacheFolder, DEFAULT_TARGET_BYTES, ensureDefaultTarget } from "./default_target.ts";
+import { cacheFolder, DEFAULT_TARGET_BYTES, defaultTargetPath, ensureDefaultTarget } from "./default_target.ts";
 import { LoadEngine } from "./engine.ts";
 import { toFioJson } from "./fio_json.ts";
 import type { LoadOptions } from "./options.ts";
 import { planJobs } from "./plan.ts";
 import { progressText } from "./progress.ts";
 import { type LoadResult, summarize } from "./result.ts";
-import { OpenedTarget, type TargetSurvey } from "./target.ts";
+import { OpenedTarget, pathOf, type TargetSurvey } from "./target.ts";
 import { SteadyState } from "./steady_state.ts";
 import { toText } from "./text.ts";
-import { TimeSeriesLogs } from "./time_series.ts";
+import { LogFiles, logNumbers, TimeSeriesLogs, wantsJobSamples } from "./time_series.ts";
 import { collectWarnings } from "./warnings.ts";
 
 /**
@@ -22,30 +25,38 @@ import { collectWarnings } from "./warnings.ts";
  * taking place. `args` is the command line as typed, for the context.
  */
 export async function runLoad(options: LoadOptions, args: readonly string[]): Promise<ExitCode> {
-  using output = options.outputPath === null ? null : new AtomicFile(options.outputPath);
-  using logs = new TimeSeriesLogs(options.logPrefixes);
+  const guard = protectTargets([options]);
+  using output = options.outputPath === null ? null : new AtomicFile(options.outputPath, guard);
+  using files = new LogFiles(guard);
+  const logs = new TimeSeriesLogs(options.logPrefixes, logNumbers(options, 1), files);
   using live = new LiveLine(noticesAreTerminal());
-  using watch = new InterruptWatch(() => {
-    live.clear();
-    output?.[Symbol.dispose]();
-    logs[Symbol.dispose]();
-    Deno.exit(ExitCode.interrupted);
-  });
+  using watch = new InterruptWatch(() => live.clear());
   const target = options.target ?? await defaultTarget(live, watch);
   await using opened = await OpenedTarget.open(target, options);
   const { survey } = opened;
   watch.throwIfInterrupted();
   const result = await measure(options, survey, watch, (line) => live.update(line));
   live.clear();
-  logs.commit(result.samples);
-  report({ options, survey, result, args, output });
+  logs.add(result);
+  throwAll([...result.failures, ...report({ options, survey, result, args }, { output, watch, logs: files })]);
   if (watch.interrupted) return ExitCode.interrupted;
   return hasFailed(result) ? ExitCode.failed : ExitCode.ok;
 }
 
+/** The targets of loads, so that nothing is written to them but what the loads write. */
+export function protectTargets(loads: readonly Pick<LoadOptions, "target" | "driver">[]): ProtectedFiles {
+  const guard = new ProtectedFiles();
+  for (const { target, driver } of loads) guard.addTarget(target === null ? defaultPath() : pathOf(target, driver));
+  return guard;
+}
+
+function defaultPath(): string {
+  return defaultTargetPath({ folder: cacheFolder(Deno.env), sizeBytes: DEFAULT_TARGET_BYTES });
+}
+
 /** Whether a run has to end with an exit code of its own: I/O failed, did not come back, or brought wrong data. */
-export function hasFailed({ errorCount, stuckJobs, verification }: LoadResult): boolean {
-  return errorCount > 0 || stuckJobs.length > 0 || (verification?.faultCount ?? 0) > 0;
+export function hasFailed({ errorCount, stuckJobs, failures, verification }: LoadResult): boolean {
+  return errorCount > 0 || stuckJobs.length > 0 || failures.length > 0 || (verification?.faultCount ?? 0) > 0;
 }
 
 /** Runs one load to its end, or to the first signal. `show` gets the live line. */
@@ -65,6 +76,7 @@ export async function measure(
   };
   const outcome = await engine.run({
     sampleMs: options.sampleMs,
+    samplesEachJob: wantsJobSamples(options),
     onSample: (view, elapsedMs, sample) => {
       show(progressText(options, view, elapsedMs));
       if (sample !== null && steady?.add(sample)) engine.finishEarly();
@@ -102,13 +114,15 @@ export interface Report {
   readonly survey: TargetSurvey;
   readonly result: LoadResult;
   readonly args: readonly string[];
-  readonly output: AtomicFile | null;
   /** What the run was compared with: lines for people, and fields of the JSON. */
   readonly comparison?: { readonly text: string; readonly json: Readonly<Record<string, unknown>> };
 }
 
-/** The file gets the chosen format; the terminal gets the text for people unless JSON was asked for without a file. */
-export function report({ options, survey, result, args, output, comparison }: Report): void {
+/** Prints a result; returns what could not be written. */
+export function report(
+  { options, survey, result, args, comparison }: Report,
+  destinations: Destinations,
+): unknown[] {
   const context = collectContext(options, survey, args);
   const warnings = collectWarnings(options, survey, result);
   const text = (styled: boolean) =>
@@ -116,6 +130,5 @@ export function report({ options, survey, result, args, output, comparison }: Re
   const json = options.outputFormat === "json"
     ? JSON.stringify({ ...toFioJson(options, result, context, warnings), ...comparison?.json }, null, 2) + "\n"
     : null;
-  output?.commit(json ?? text(false));
-  writeOutput(json !== null && output === null ? json : text(outputIsTerminal()));
+  return publish({ json, text }, destinations);
 }

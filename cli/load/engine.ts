@@ -21,10 +21,16 @@ export interface LoadOutcome {
   /** One result a Worker; those of stuck ones have counts but no latencies. */
   readonly jobs: readonly JobResult[];
   readonly samples: readonly Sample[];
+  /** The same for each Worker, where that was asked for. */
+  readonly jobSamples?: readonly (readonly Sample[])[];
   /** What the devices have to say about how they were opened, each once. */
   readonly notes: readonly string[];
   /** Workers whose I/O did not come back in time. */
   readonly stuckJobs: readonly number[];
+  /** Workers that ended before they had a result. */
+  readonly lostJobs?: readonly number[];
+  /** What went wrong in Workers, also after their results were complete. */
+  readonly failures?: readonly CliError[];
   readonly startedAt: Date;
   /** Wall-clock time from the first submission to the last result. */
   readonly elapsedMs: number;
@@ -36,6 +42,8 @@ export interface LoadObserver {
   readonly sampleMs?: number;
   /** Milliseconds for what is in flight at the end; {@link DRAIN_MS} unless told otherwise. */
   readonly drainMs?: number;
+  /** Also sample each Worker by itself. */
+  readonly samplesEachJob?: boolean;
   /** Called for each sample, with how far the run is. `sample` is null for an interval that is not measured. */
   onSample(view: LiveView, elapsedMs: number, sample: Sample | null): void;
 }
@@ -45,8 +53,10 @@ interface JobHandle {
   readonly plan: JobPlan;
   readonly worker: Worker;
   readonly ready: PromiseWithResolvers<void>;
-  readonly done: PromiseWithResolvers<JobResult>;
+  /** Resolved when it ends, in whatever way. */
+  readonly ended: PromiseWithResolvers<void>;
   result: JobResult | null;
+  failure: CliError | null;
   notes: readonly string[];
 }
 
@@ -76,7 +86,10 @@ export class LoadEngine implements Disposable {
     this.#stopped.resolve("stopped");
   }
 
-  /** Runs all jobs to their end. Rejects with the first failure of a Worker. */
+  /**
+   * Runs all jobs to their end. Rejects with the failure of a Worker that comes before the start; a later one is part of
+   * the outcome, like what all Workers have measured.
+   */
   async run(observer: LoadObserver): Promise<LoadOutcome> {
     await Promise.all(this.#handles.map((handle) => handle.ready.promise));
     const startedAt = new Date();
@@ -84,8 +97,12 @@ export class LoadEngine implements Disposable {
     const usageAtStart = processUsage();
     for (const { worker } of this.#handles) post(worker, { type: "start" });
     const sampler = new Sampler(this.#shared, this.#handles.length, startMs);
+    const each = observer.samplesEachJob === true
+      ? this.#handles.map(({ plan }) => new Sampler(this.#shared, 1, startMs, plan.jobIndex))
+      : [];
     const timer = setInterval(() => {
       const nowMs = performance.now();
+      for (const one of each) one.sample(nowMs);
       const { view, sample } = sampler.sample(nowMs);
       observer.onSample(view, nowMs - startMs, sample);
     }, observer.sampleMs ?? SAMPLE_MS);
@@ -101,8 +118,11 @@ export class LoadEngine implements Disposable {
         result ?? resultWithoutWorker(plan, this.#shared.read(plan.jobIndex), elapsedMs, usage)
       ),
       samples: sampler.samples,
+      jobSamples: each.map(({ samples }) => samples),
       notes: [...new Set(this.#handles.flatMap(({ notes }) => notes))],
-      stuckJobs: this.#handles.flatMap(({ result, plan }) => result === null ? [plan.jobIndex] : []),
+      stuckJobs: this.#without((failure) => failure === null),
+      lostJobs: this.#without((failure) => failure !== null),
+      failures: this.#handles.flatMap(({ failure }) => failure === null ? [] : [failure]),
       startedAt,
       elapsedMs,
     };
@@ -113,9 +133,15 @@ export class LoadEngine implements Disposable {
     for (const { worker } of this.#handles) worker.terminate();
   }
 
+  /** Jobs without a result, by whether they failed. */
+  #without(wanted: (failure: CliError | null) => boolean): number[] {
+    return this.#handles.filter(({ result, failure }) => result === null && wanted(failure))
+      .map(({ plan }) => plan.jobIndex);
+  }
+
   /** Waits for all results, but not for ever: see {@link LoadEngine.#drain}. */
   async #finish(drainMs: number): Promise<void> {
-    const all = Promise.all(this.#handles.map((handle) => handle.done.promise));
+    const all = Promise.all(this.#handles.map((handle) => handle.ended.promise));
     const { plan } = this.#handles[0]!;
     // Each job ends by its own clock, which starts a little after this one; this is for a job that does not.
     const end = delay(longestRampMs(plan) + plan.runtimeMs + OVERDUE_MS);
@@ -139,8 +165,8 @@ export class LoadEngine implements Disposable {
 
   get #isReadingBack(): boolean {
     if (this.#shared.interrupted) return false;
-    return this.#handles.some(({ plan, result }) =>
-      result === null && this.#shared.read(plan.jobIndex).phase === Phase.verify
+    return this.#handles.some(({ plan, result, failure }) =>
+      result === null && failure === null && this.#shared.read(plan.jobIndex).phase === Phase.verify
     );
   }
 }
@@ -154,12 +180,12 @@ function startWorker(plan: JobPlan, shared: SharedState): JobHandle {
     plan,
     worker,
     ready: Promise.withResolvers<void>(),
-    done: Promise.withResolvers<JobResult>(),
+    ended: Promise.withResolvers<void>(),
     result: null,
+    failure: null,
     notes: [],
   };
-  // A failure before the start rejects both; only one of them has somebody waiting by then.
-  handle.done.promise.catch(() => {});
+  // A failure after the start rejects what has been awaited already.
   handle.ready.promise.catch(() => {});
   worker.onmessage = ({ data }: MessageEvent<FromWorker>) => receive(handle, data);
   worker.onerror = (event) => {
@@ -175,19 +201,18 @@ function receive(handle: JobHandle, message: FromWorker): void {
     case "ready":
       handle.notes = message.notes;
       return handle.ready.resolve();
-    case "done":
+    case "ended":
       handle.result = message.result;
-      return handle.done.resolve(message.result);
-    case "failed":
-      return fail(handle, message.failure);
+      if (message.failure !== null) return fail(handle, message.failure);
+      return handle.ended.resolve();
   }
 }
 
 function fail(handle: JobHandle, failure: PostedFailure): void {
   const [line = "A Worker failed", ...rest] = failure.lines;
-  const error = new CliError(failure.exitCode as ExitCode, line, { hint: rest.join("\n") });
-  handle.ready.reject(error);
-  handle.done.reject(error);
+  handle.failure ??= new CliError(failure.exitCode as ExitCode, line, { hint: rest.join("\n") });
+  handle.ready.reject(handle.failure);
+  handle.ended.resolve();
 }
 
 function post(worker: Worker, message: ToWorker): void {

@@ -9,8 +9,8 @@ export type ToWorker =
 /** What a Worker tells the main thread. */
 export type FromWorker =
   | { readonly type: "ready"; readonly notes: readonly string[] }
-  | { readonly type: "done"; readonly result: JobResult }
-  | { readonly type: "failed"; readonly failure: PostedFailure };
+  /** The last one: what is known of the job, unless it failed before it began, and what went wrong. */
+  | { readonly type: "ended"; readonly result: JobResult | null; readonly failure: PostedFailure | null };
 
 /** An error on its way between threads: classes do not survive posting. */
 export interface PostedFailure {

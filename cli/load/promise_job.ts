@@ -4,7 +4,7 @@ import type { Pattern, Workload, WriteSource } from "./pattern.ts";
 import type { JobPlan } from "./plan.ts";
 
 /** Errno that a failure without one counts as: EIO. */
-const EIO = 5;
+export const EIO = 5;
 
 /** Keeps `ioDepth` loops going through the promise face, each awaiting one I/O after another. */
 export class PromiseJob {

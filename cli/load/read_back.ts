@@ -1,5 +1,5 @@
-import { type BlockDevice, errnoName } from "../../mod.ts";
-import { failureResult } from "./promise_job.ts";
+import { type BlockDevice, errnoName, StorageError } from "../../mod.ts";
+import { EIO } from "./promise_job.ts";
 import type { SharedState } from "./shared_state.ts";
 import { type BlockFault, checkBlock } from "./verify_block.ts";
 import { type VerifyLedger, wordsOf } from "./verify_ledger.ts";
@@ -21,7 +21,7 @@ export interface Verification {
 
 /**
  * Reads every block that the job wrote and compares it with what was written: after a flush, in ascending order, with
- * one read in flight for each buffer. Ends early when the run is interrupted.
+ * one read in flight for each buffer. Ends early when the run is interrupted, or when the device can do no more.
  */
 export async function readBack(
   device: BlockDevice,
@@ -29,21 +29,22 @@ export async function readBack(
   buffers: readonly Uint8Array<ArrayBuffer>[],
   shared: SharedState,
 ): Promise<Verification> {
-  await device.flush();
   const faults: BlockFault[] = [];
   let [checkedBlocks, faultCount, next] = [0, 0, 0];
   const found = (fault: BlockFault) => {
     faultCount++;
     if (faults.length < MAX_DESCRIBED_FAULTS) faults.push(fault);
   };
+  const flushed = await device.flush().then(() => 0, resultOf);
+  if (flushed < 0) found(unflushed(ledger, flushed));
   const lane = async (buffer: Uint8Array<ArrayBuffer>) => {
     const words = wordsOf(buffer);
-    while (!shared.interrupted) {
+    while (!shared.interrupted && !device.broken) {
       const block = ledger.nextWritten(next);
       if (block < 0) return;
       next = block + 1;
       const wanted = ledger.identityOf(block);
-      const result = await device.read(buffer, wanted.offsetBytes).catch(failureResult);
+      const result = await device.read(buffer, wanted.offsetBytes).catch(resultOf);
       const fault = result === buffer.byteLength ? checkBlock(words, wanted) : unreadable(wanted.offsetBytes, result);
       if (fault !== null) found(fault);
       checkedBlocks++;
@@ -52,6 +53,19 @@ export async function readBack(
   await Promise.all(buffers.map(lane));
   faults.sort((a, b) => a.offsetBytes - b.offsetBytes);
   return { checkedBlocks, writtenBlocks: ledger.writtenCount, faultCount, faults };
+}
+
+/** −errno of an I/O that failed. */
+function resultOf(error: unknown): number {
+  if (!(error instanceof StorageError)) throw error;
+  return -(error.errno || EIO);
+}
+
+/** Nothing is known to be on the disk: said at the first block. */
+function unflushed(ledger: VerifyLedger, result: number): BlockFault {
+  const first = ledger.nextWritten(0);
+  const offsetBytes = first < 0 ? 0 : ledger.identityOf(first).offsetBytes;
+  return { kind: "flush", offsetBytes, detail: `this and all later blocks cannot be flushed: ${errnoName(-result)}` };
 }
 
 function unreadable(offsetBytes: number, result: number): BlockFault {

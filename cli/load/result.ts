@@ -1,4 +1,5 @@
 import { newQueueStats, type QueueStats } from "../../mod.ts";
+import type { CliError } from "../failure.ts";
 import { type DepthSnapshot, mergeDepths } from "./depth.ts";
 import type { LoadOutcome } from "./engine.ts";
 import { FIO_PERCENTILES, type LatencySummary, mergeLatencies, summarizeLatency } from "./latency.ts";
@@ -61,6 +62,10 @@ export interface LoadResult {
   readonly cpu: CpuSummary;
   readonly workers: readonly WorkerSummary[];
   readonly stuckJobs: readonly number[];
+  /** Workers that ended before they had a result. */
+  readonly lostJobs: readonly number[];
+  /** What went wrong in Workers: to be told beside the result. */
+  readonly failures: readonly CliError[];
   /** What the devices said on opening, such as registration that was refused. */
   readonly notes: readonly string[];
   /** True when the run ended before its time. */
@@ -71,6 +76,8 @@ export interface LoadResult {
   readonly rate: RateSummary | null;
   /** The time series: intervals that were measured from end to end. */
   readonly samples: readonly Sample[];
+  /** The same for each Worker, where there are logs for each. */
+  readonly jobSamples: readonly (readonly Sample[])[];
   /** What reading back found, or null where writes are not verified. */
   readonly verification: Verification | null;
   /** Null unless a steady state was asked for. */
@@ -121,11 +128,14 @@ export function summarize(
     cpu: summarizeCpu(jobs, ios),
     workers: jobs.map(summarizeWorker),
     stuckJobs: outcome.stuckJobs,
+    lostJobs: outcome.lostJobs ?? [],
+    failures: outcome.failures ?? [],
     notes: outcome.notes,
     partial: jobs.length < options.jobCount || jobs.some((job) => job.partial),
     rampIosMissing: jobs.reduce((sum, job) => sum + job.rampIosMissing, 0),
     rate: mergeRates(jobs.map((job) => job.rate)),
     samples,
+    jobSamples: outcome.jobSamples ?? [],
     verification: mergeVerifications(jobs.map((job) => job.verification ?? null)),
     steadyState,
   };

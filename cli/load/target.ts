@@ -101,10 +101,15 @@ function refuseUse({ path, uses }: TargetReport, writing: boolean): void {
   throw failed(`Cannot write to ${path}: it is ${describeUse(use)}, wanted a target that the system does not use`);
 }
 
+/** The path or address that a target leads to. */
+export function pathOf(target: string, driver: string): string {
+  return pathOfTarget(driver === "blkio" && !target.startsWith("blkio:") ? `blkio:${target}` : target);
+}
+
 /** Null for addresses that are no paths, which only other drivers than io_uring take. */
 function inspect(target: string, driver: string): TargetReport | null {
   try {
-    return inspectTarget(pathOfTarget(driver === "blkio" && !target.startsWith("blkio:") ? `blkio:${target}` : target));
+    return inspectTarget(pathOf(target, driver));
   } catch (error) {
     if (driver === "io_uring" || !(error instanceof StorageError) || error.kind !== "open") throw error;
     return null;

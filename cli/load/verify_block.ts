@@ -25,7 +25,7 @@ export interface BlockIdentity {
 }
 
 /** What is wrong with a block. */
-export type BlockFaultKind = "header" | "data" | "offset" | "generation" | "run" | "length" | "read";
+export type BlockFaultKind = "header" | "data" | "offset" | "generation" | "run" | "length" | "read" | "flush";
 
 /** One block that did not come back as it was written. */
 export interface BlockFault {

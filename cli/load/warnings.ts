@@ -79,6 +79,11 @@ function runWarnings(result: LoadResult): string[] {
       `I/O of job ${result.stuckJobs.join(", ")} did not come back: its figures lack latencies and what was in flight`,
     );
   }
+  if (result.lostJobs.length > 0) {
+    warnings.push(
+      `Job ${result.lostJobs.join(", ")} ended early: its figures lack latencies and what was in flight`,
+    );
+  }
   if (result.errorCount > 0) {
     const names = [...result.errors].map(([errno, count]) => `${count} × ${errnoName(errno)}`).join(", ");
     warnings.push(`${counted(result.errorCount, "I/O")} failed, in no other figure: ${names}`);

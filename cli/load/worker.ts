@@ -32,13 +32,17 @@ const started = Promise.withResolvers<void>();
 scope.onmessage = ({ data }) => {
   if (data.type === "start") return started.resolve();
   runJob(data.plan, new SharedState(data.shared)).then(
-    (result) => scope.postMessage({ type: "done", result }),
-    (error: unknown) => scope.postMessage({ type: "failed", failure: describeFailure(error, debugWanted()) }),
+    () => scope.postMessage({ type: "ended", result: known, failure: null }),
+    (error: unknown) =>
+      scope.postMessage({ type: "ended", result: known, failure: describeFailure(error, debugWanted()) }),
   );
 };
 
+/** What was measured so far. A failure later on, of the last flush or of the close, does not take it away. */
+let known: JobResult | null = null;
+
 /** The result is posted after the device is closed: the main thread then ends the Worker at once. */
-async function runJob(plan: JobPlan, shared: SharedState): Promise<JobResult> {
+async function runJob(plan: JobPlan, shared: SharedState): Promise<void> {
   if (plan.trace) printTrace(plan.jobIndex);
   await using device = await openForJob(plan);
   const workload = new Workload(plan, device.allocate(plan.ioDepth, plan.range.blockBytes));
@@ -47,11 +51,14 @@ async function runJob(plan: JobPlan, shared: SharedState): Promise<JobResult> {
   scope.postMessage({ type: "ready", notes: [...device.notes] });
   await started.promise;
   const meter = new Meter(plan, device.stats, shared);
-  await job.run(meter);
-  const result = meter.finish();
-  if (workload.ledger === null) return result;
+  try {
+    await job.run(meter);
+  } finally {
+    known = meter.finish();
+  }
+  if (workload.ledger === null) return;
   shared.setPhase(plan.jobIndex, Phase.verify);
-  return { ...result, verification: await readBack(device, workload.ledger, workload.buffers, shared) };
+  known = { ...known, verification: await readBack(device, workload.ledger, workload.buffers, shared) };
 }
 
 function openForJob(plan: JobPlan): Promise<BlockDevice> {

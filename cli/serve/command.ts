@@ -1,6 +1,6 @@
 import { type BlockDevice, formatSize, serveVhostUserBlk } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
-import { failed } from "../failure.ts";
+import { failed, throwAll } from "../failure.ts";
 import { checkServedTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
@@ -27,11 +27,8 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
   let failure: Error | null = null;
   let stop = () => {};
   let abandon = () => {};
-  using watch = new InterruptWatch(() => {
-    // The disk does not answer, say: what is in flight ends with the process.
-    abandon();
-    Deno.exit(ExitCode.interrupted);
-  });
+  // The disk does not answer, say: what is in flight ends with the process.
+  using watch = new InterruptWatch(() => abandon());
   using pool = plan.workerCount === 1 ? null : new ServePool(plan, log, (error) => {
     failure ??= error;
     stop();
@@ -43,10 +40,14 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
   watch.onInterrupt = stop;
   if (watch.interrupted) stop();
   log(describe(plan, device));
-  await server.served;
-  if (failure !== null) throw failure;
-  const counters = pool === null ? [{ blk: server.stats, device: device.stats }] : await pool.close();
-  log(summary(counters));
+  const errors = new Set<unknown>();
+  const note = (error: unknown) => void errors.add(error);
+  await server.served.catch(note);
+  if (failure !== null) note(failure);
+  await pool?.close().catch(note);
+  // What was done is told also where something went wrong: by those Workers that are left.
+  log(summary(pool === null ? [{ blk: server.stats, device: device.stats }] : pool.counters));
+  throwAll([...errors]);
   return ExitCode.ok;
 }
 

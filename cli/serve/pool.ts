@@ -13,6 +13,8 @@ interface Member {
 
 /** The Workers that share the queues of a disk. */
 export class ServePool implements Disposable {
+  /** Of the Workers that were closed, also where others had failed. */
+  counters: readonly ServeCounters[] = [];
   readonly #members: readonly Member[];
 
   /** Starts the Workers of `plan`; `onFailure` is called when one of them ends in the middle. */
@@ -30,12 +32,15 @@ export class ServePool implements Disposable {
     await Promise.all(this.#members.map(({ ready }) => ready.promise));
   }
 
-  /** Closes the disk in each Worker; resolves to their counters. */
-  close(): Promise<ServeCounters[]> {
-    return Promise.all(this.#members.map(({ worker, closed }) => {
+  /** Closes the disk in each Worker; resolves to their counters. Rejects after the last with the first failure. */
+  async close(): Promise<readonly ServeCounters[]> {
+    const results = await Promise.allSettled(this.#members.map(({ worker, closed }) => {
       worker.postMessage({ type: "close" } satisfies ToServeWorker);
       return closed.promise;
     }));
+    this.counters = results.flatMap((result) => result.status === "fulfilled" ? [result.value] : []);
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+    return this.counters;
   }
 
   /** Ends the Workers, and the channels to them. */

@@ -1,17 +1,20 @@
 import type { Contender } from "../compare/contender.ts";
 import { contenderVersions, makeContenders } from "../compare/contenders.ts";
 import { ExitCode } from "../exit_codes.ts";
-import { defaultTarget } from "../load/command.ts";
+import { throwAll } from "../failure.ts";
+import { defaultTarget, protectTargets } from "../load/command.ts";
 import { collectContext } from "../load/context.ts";
 import { planJobs } from "../load/plan.ts";
 import { checkTarget, OpenedTarget } from "../load/target.ts";
 import { targetWarnings } from "../load/warnings.ts";
 import { buildDataset, type Dataset } from "../report/dataset.ts";
 import { type Manifest, MANIFEST_FORMAT, MANIFEST_VERSION } from "../report/manifest.ts";
-import { readRuns } from "../report/raw_results.ts";
+import { readRuns, type StoredRun, type StoredRuns } from "../report/raw_results.ts";
+import { readRun } from "../report/run_figures.ts";
 import { sweepTables, tableText } from "../report/tables.ts";
+import { publish } from "../publish.ts";
 import { InterruptWatch } from "../signals.ts";
-import { LiveLine, noticesAreTerminal, writeNotice, writeOutput } from "../terminal.ts";
+import { LiveLine, noticesAreTerminal, writeNotice } from "../terminal.ts";
 import { counted, shellWord } from "../words.ts";
 import { coordinatesLabel } from "./axes.ts";
 import { Plugio } from "./measure.ts";
@@ -28,21 +31,24 @@ export async function runSweep(options: SweepOptions, args: readonly string[]): 
   const contenders = makeContenders(options.compare, options.points.map((point) => point.options));
   const versions = await contenderVersions(contenders);
   using live = new LiveLine(noticesAreTerminal());
-  using watch = new InterruptWatch(() => {
-    live.clear();
-    Deno.exit(ExitCode.interrupted);
-  });
+  using watch = new InterruptWatch(() => live.clear());
   const target = options.target ?? await defaultTarget(live, watch);
   const points = options.points.map((point) => ({ ...point, options: { ...point.options, target } }));
   const manifest = await makeManifest(options, points, target, args, versions);
   const path = options.folder ?? `sweep-${manifest.startedAt.replaceAll(/[-:]|\..*/g, "")}`;
-  using folder = ResultsFolder.open(path, manifest);
+  const guard = protectTargets(points.map((point) => point.options));
+  using folder = ResultsFolder.open(path, manifest, guard);
   for (const name of folder.broken) writeNotice(`Result ${name} could not be read: put aside and measured again`);
   const subjects = new Map<Subject, Contender>([["plugio", new Plugio(args)], ...contenders]);
-  await measureAll({ options, points, folder, subjects, live, watch });
-  const { runs, faults } = readRuns(path, manifest);
+  const errors: unknown[] = [];
+  const measured: StoredRun[] = [];
+  await measureAll({ options, points, folder, subjects, live, watch, measured })
+    .catch((error: unknown) => void errors.push(error));
+  live.clear();
+  const { runs, faults } = withMeasured(readRuns(path, manifest), measured);
+  if (runs.length === 0) throwAll(errors);
   const dataset = buildDataset(manifest, runs, faults);
-  writeOutput(sweepText(dataset, path));
+  throwAll([...errors, ...publish({ json: null, text: () => sweepText(dataset, path) }, { output: null, watch })]);
   if (watch.interrupted) return ExitCode.interrupted;
   return errorCount(dataset) > 0 ? ExitCode.failed : ExitCode.ok;
 }
@@ -54,10 +60,12 @@ interface Campaign {
   readonly subjects: ReadonlyMap<Subject, Contender>;
   readonly live: LiveLine;
   readonly watch: InterruptWatch;
+  /** Gets each result, whether or not it can be stored. */
+  readonly measured: StoredRun[];
 }
 
 /** Round after round, each in an order of its own, without what is there already; ends early when interrupted. */
-async function measureAll({ options, points, folder, subjects, live, watch }: Campaign): Promise<void> {
+async function measureAll({ options, points, folder, subjects, live, watch, measured }: Campaign): Promise<void> {
   const rounds = Array.from({ length: options.rounds }, (_, at) => roundOrder(points, at + 1, options.seed));
   const runs = rounds.flat().filter(({ point, round }) => !folder.has(point.id, round));
   const stop = new AbortController();
@@ -71,10 +79,17 @@ async function measureAll({ options, points, folder, subjects, live, watch }: Ca
     checkTarget(run.point.options.target!, run.point.options);
     const result = await subjects.get(run.point.subject)!.measure(run.point.options, { signal: stop.signal, onIops });
     if (result === null) break;
-    folder.store(run.point.id, run.round, result);
+    const { point: { id, subject }, round } = run;
+    measured.push({ id, round, link: "", figures: readRun(result, subject) });
+    folder.store(id, round, result);
     progress.finished(performance.now());
   }
-  live.clear();
+}
+
+/** What the folder holds, and what was measured but could not be stored, or is not there any more. */
+function withMeasured({ runs, faults }: StoredRuns, measured: readonly StoredRun[]): StoredRuns {
+  const missing = measured.filter(({ id, round }) => !runs.some((run) => run.id === id && run.round === round));
+  return { runs: [...runs, ...missing], faults };
 }
 
 function describeRun({ point, round }: Run, rounds: number): string {

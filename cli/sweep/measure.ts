@@ -1,4 +1,5 @@
 import { type Contender, type RunHooks, type RunResult } from "../compare/contender.ts";
+import { throwAll } from "../failure.ts";
 import { collectContext } from "../load/context.ts";
 import { LoadEngine } from "../load/engine.ts";
 import { toFioJson } from "../load/fio_json.ts";
@@ -69,6 +70,8 @@ export async function measureLoad(options: LoadOptions, hooks: RunHooks): Promis
       },
     });
     if (hooks.signal.aborted) return null;
+    // Figures of fewer Workers are another point's.
+    throwAll(outcome.failures ?? []);
     return { result: summarize(options, outcome), survey: target.survey, series };
   } finally {
     hooks.signal.removeEventListener("abort", stop);

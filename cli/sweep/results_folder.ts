@@ -2,6 +2,7 @@ import { dirname, join } from "node:path";
 import { CliError, failed, misuse } from "../failure.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { AtomicFile } from "../output_file.ts";
+import { ProtectedFiles } from "../protected_files.ts";
 import {
   type Manifest,
   MANIFEST_NAME,
@@ -40,9 +41,13 @@ export class ResultsFolder implements Disposable {
     this.broken = broken;
   }
 
-  /** Opens a folder for `manifest`, new or with a sweep of the same plan. Throws CliError for any other. */
-  static open(path: string, manifest: Manifest): ResultsFolder {
+  /**
+   * Opens a folder for `manifest`, new or with a sweep of the same plan. Throws CliError for any other, and where one of
+   * its files is protected by `guard`.
+   */
+  static open(path: string, manifest: Manifest, guard = new ProtectedFiles()): ResultsFolder {
     using stack = new DisposableStack();
+    for (const name of [MANIFEST_NAME, ...rawNames(manifest.plan)]) guard.check(join(path, name));
     const old = readManifest(path);
     if (old === null) refuseForeign(path);
     else refuseOtherPlan(path, old, manifest);
@@ -186,6 +191,12 @@ function readable(path: string): boolean {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
+}
+
+/** Where each result of a plan goes, relative to the folder. */
+function rawNames({ rounds, points }: Plan): string[] {
+  return Array.from({ length: rounds }, (_, at) => points.map(({ id }) => join(RAW_FOLDER, rawName(id, at + 1))))
+    .flat();
 }
 
 /** Looks at every result that the plan names; what cannot be read is put aside, not lost. */

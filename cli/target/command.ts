@@ -57,7 +57,7 @@ function diskOf(folder: string): string {
 
 async function makeFixture(root: string, fixture: FixtureOptions): Promise<ExitCode> {
   const ended = Promise.withResolvers<void>();
-  using watch = new InterruptWatch(() => {});
+  using watch = new InterruptWatch(() => "stay");
   watch.onInterrupt = () => ended.resolve();
   const folder = newFolder(root, fixture.kind);
   // In a session of its own, so that a kill of this process group leaves somebody to clean up.
