@@ -4,19 +4,22 @@ import { LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, duplicateFile, libc, newEventFd, openFile, signalEventFd, statFile } from "./libc/mod.ts";
 import { KernelSignals } from "./kernel_signals.ts";
 
+/** A socket does not wait when the call says so, whatever its flags say. */
+const SEND_FLAGS = C.MSG_DONTWAIT.value | C.MSG_NOSIGNAL.value;
+
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
 
 /** What a descriptor can be signalled as. */
-type Kind = "eventfd" | "pipe" | null;
+type Kind = "eventfd" | "pipe" | "socket" | null;
 
 /** An eventfd that is always readable, while there are signals that need it. */
 let readyFd = -1;
 let readyUsers = 0;
 
 /**
- * A descriptor of somebody else's that is written to when something has happened: an eventfd or a pipe. Signalling never
- * waits, whatever its owner does with it meanwhile: the flags of the open file are shared with that owner, and so are not
- * relied on.
+ * A descriptor of somebody else's that is written to when something has happened: an eventfd, a pipe, or a socket, which is
+ * what User Mode Linux calls a pipe. Signalling never waits, whatever its owner does with it meanwhile: the flags of the
+ * open file are shared with that owner, and so are not relied on.
  */
 export class ForeignSignal implements Disposable {
   readonly #fd: number;
@@ -26,7 +29,7 @@ export class ForeignSignal implements Disposable {
   #again = false;
   #open = true;
 
-  /** Whether `fd` can be signalled: an eventfd, or a pipe that this process may open. */
+  /** Whether `fd` can be signalled: an eventfd, a pipe that this process may open, a socket. */
   static takes(fd: number): boolean {
     return kindOf(fd) !== null;
   }
@@ -42,7 +45,7 @@ export class ForeignSignal implements Disposable {
         kind: "unsupported",
         op: "signal",
         target: name,
-        detail: "wanted an eventfd or a pipe",
+        detail: "wanted an eventfd, a pipe or a socket",
       });
     }
     // A pipe can be opened anew, with flags of its own; for reading as well, because who writes to one that has no reader
@@ -57,9 +60,10 @@ export class ForeignSignal implements Disposable {
     }
   }
 
-  /** Adds 1 to an eventfd, writes 8 bytes to a pipe; one that is full is signalled already. */
+  /** Adds 1 to an eventfd, writes 8 bytes to anything else; one that is full is signalled already. */
   signal(): void {
     if (this.#kind === "pipe") libc().write(this.#fd, ONE, BigInt(ONE.byteLength));
+    else if (this.#kind === "socket") libc().send(this.#fd, ONE, BigInt(ONE.byteLength), SEND_FLAGS);
     else if (this.#kernel === null || !this.#kernel.whenReadable(readyFd, this.#fd)) this.#write();
   }
 
@@ -86,5 +90,12 @@ export class ForeignSignal implements Disposable {
 
 function kindOf(fd: number): Kind {
   if (isEventFd(fd)) return "eventfd";
-  return statFile(fd, `descriptor ${fd}`).type === C.S_IFIFO.value ? "pipe" : null;
+  switch (statFile(fd, `descriptor ${fd}`).type) {
+    case C.S_IFIFO.value:
+      return "pipe";
+    case C.S_IFSOCK.value:
+      return "socket";
+    default:
+      return null;
+  }
 }

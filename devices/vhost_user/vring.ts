@@ -77,13 +77,14 @@ export class Vring {
 
   /**
    * SET_VRING_KICK, _CALL, _ERR: keeps a copy of the descriptor; −1 for none. Kicks come through eventfds alone, what is
-   * signalled may be a pipe as well.
+   * signalled may be a pipe or a socket as well.
    */
   setFd(which: VringFd, fd: number): void {
     let copy = -1;
     if (fd >= 0) {
       if (!(which === "kick" ? isEventFd(fd) : ForeignSignal.takes(fd))) {
-        throw new Refusal(`The ${which} descriptor of ring ${this.#index} is no eventfd`);
+        const wanted = which === "kick" ? "eventfd" : "eventfd, pipe or socket";
+        throw new Refusal(`The ${which} descriptor of ring ${this.#index} is no ${wanted}`);
       }
       copy = duplicateFile(fd, `${which} descriptor`);
     }

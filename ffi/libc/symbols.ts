@@ -191,7 +191,9 @@ export const LIBC_SYMBOLS = {
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "i64" },
   // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags);
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "i64" },
-  // the same on another thread, which waits for as long as nothing happens on the descriptors
+  // ssize_t send(int sockfd, const void *buf, size_t len, int flags);
+  send: { parameters: ["i32", "buffer", "usize", "i32"], result: "i64" },
+  // poll on another thread, which waits for as long as nothing happens on the descriptors
   poll_waiting: { name: "poll", parameters: ["buffer", "u64", "i32"], result: "i32", nonblocking: true },
   // What Workers need for the end of their thread: see ffi/thread_exit.ts. glibc before 2.34 has some of it elsewhere.
   // void *dlsym(void *handle, const char *symbol);

@@ -113,15 +113,32 @@ Deno.test("a pipe is signalled by 8 bytes; one that is full, or has lost its rea
   signal.signal();
 });
 
-Deno.test("what is neither eventfd nor pipe is not taken: it may block, end the process, or keep what is written", () => {
+for (const end of ["read", "gone"] as const) {
+  Deno.test(`a socket is signalled by 8 bytes; one that is full stops nobody, nor does one whose other end is ${end}`, () => {
+    const [left, right] = newSocketPair();
+    const flags = libc().fcntl(left, C.F_GETFL.value, 0n);
+    libc().fcntl(left, C.F_SETFL.value, BigInt(flags & ~C.O_NONBLOCK.value));
+    using signal = new ForeignSignal(left, "test");
+    signal.signal();
+    const bytes = new Uint8Array(16);
+    assert.equal(libc().read(right, bytes, 16n), 8n);
+    assert.deepEqual([...bytes.subarray(0, 8)], [1, 0, 0, 0, 0, 0, 0, 0]);
+    for (let time = 0; time < 2_000; time++) signal.signal();
+    if (end === "gone") closeFile(right, "test");
+    for (let time = 0; time < 2_000; time++) signal.signal();
+    if (end === "read") closeFile(right, "test");
+    closeFile(left, "test");
+  });
+}
+
+Deno.test("what is neither eventfd nor pipe nor socket is not taken: it may block, end the process, or keep what is written", () => {
   using dir = new TempDir();
-  const [left, right] = newSocketPair();
   const append = openFile(dir.file("log", 10), C.O_WRONLY.value | 0o2000);
   const device = openFile("/dev/null", C.O_RDWR.value);
   const memory = newSharedFile("test", 4096);
-  for (const fd of [left, append, device, memory]) {
+  for (const fd of [append, device, memory]) {
     assert.equal(ForeignSignal.takes(fd), false);
-    assert.throws(() => new ForeignSignal(fd, "test"), /Cannot signal test: .*wanted an eventfd or a pipe/);
+    assert.throws(() => new ForeignSignal(fd, "test"), /Cannot signal test: .*wanted an eventfd, a pipe or a socket/);
   }
-  for (const fd of [left, right, append, device, memory]) closeFile(fd, "test");
+  for (const fd of [append, device, memory]) closeFile(fd, "test");
 });

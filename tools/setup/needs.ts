@@ -197,6 +197,15 @@ export const NEEDS: readonly Need[] = [
     packages: { debian: ["linux-image-amd64"], fedora: ["kernel-core"], arch: ["linux"] },
   },
   {
+    id: "user-mode-linux",
+    why: "the guest that runs as a process",
+    purposes: ["test"],
+    checks: [{ kind: "unpacked", path: "usr/bin/linux.uml" }],
+    onlyPackage: /^user-mode-linux$/,
+    // Fedora has none.
+    packages: { debian: ["user-mode-linux"], fedora: [], arch: ["linux-usermode"] },
+  },
+  {
     id: "qemu-img",
     why: "measuring next to QEMU's block layer",
     purposes: ["test"],

@@ -3,9 +3,8 @@ import assert from "node:assert/strict";
 import { BlkStatus } from "../../../devices/blk/mod.ts";
 import { inflightPayload, u64Payload, vringStatePayload } from "../../../devices/vhost_user/payload.ts";
 import { messageNumber } from "../../../devices/vhost_user/wire.ts";
-import { closeFile, libc, newEventFd, newSocketPair } from "../../../ffi/libc/mod.ts";
+import { closeFile, libc, LIBC_CONSTANTS as C, newEventFd, newSocketPair, openFile } from "../../../ffi/libc/mod.ts";
 import { newSharedFile } from "../../../ffi/shared_memory.ts";
-import { WaitSet } from "../../../ffi/wait_set.ts";
 import { inflightBytes } from "../../../devices/virtio/mod.ts";
 import { readRequest, writeRequest } from "../../support/blk_requests.ts";
 import { pattern } from "../../support/temp_file.ts";
@@ -34,18 +33,17 @@ async function assertServes(rig: ServedRig): Promise<void> {
 const OPTIONS = [{}, { block: false }, { poll: true }] as const;
 
 for (const which of ["SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR"] as const) {
-  Deno.test(`${which} takes eventfds alone: what else is readable, or blocks, is refused`, async () => {
+  Deno.test(`${which} takes eventfds, and sockets for what is only signalled: what else blocks, or is kept, is refused`, async () => {
     await using rig = await ServedRig.start();
     {
       using client = new VhostClient(rig.socket);
       await client.negotiate(FEATURES, ALL_PROTOCOL);
       const [left, right] = newSocketPair();
       const memory = newSharedFile("no eventfd", 4096);
-      using _set = new WaitSet();
-      for (const fd of [left, right, memory, client.fd]) {
-        assert.equal(await client.try(which, u64Payload(0n), [fd]), false);
-      }
-      for (const fd of [left, right, memory]) closeFile(fd, "no eventfd");
+      const terminal = openFile("/dev/ptmx", C.O_RDWR.value);
+      for (const fd of [memory, terminal]) assert.equal(await client.try(which, u64Payload(0n), [fd]), false);
+      assert.equal(await client.try(which, u64Payload(0n), [left]), which !== "SET_VRING_KICK");
+      for (const fd of [left, right, memory, terminal]) closeFile(fd, "no eventfd");
       const event = newEventFd();
       assert.equal(await client.try(which, u64Payload(0n), [event]), true);
       closeFile(event, "eventfd");
