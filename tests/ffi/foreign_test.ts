@@ -6,6 +6,7 @@ import { KernelSignals } from "../../ffi/kernel_signals.ts";
 import { closeFile, libc, listFolder, newEventFd, newSocketPair, openFile, signalEventFd } from "../../ffi/libc/mod.ts";
 import { LIBC_CONSTANTS as C } from "../../ffi/libc/layout.ts";
 import { newSharedFile } from "../../ffi/shared_memory.ts";
+import "../support/libraries.ts";
 import { TempDir } from "../support/temp_file.ts";
 import { until } from "../devices/vhost_user/rig.ts";
 

@@ -24,6 +24,7 @@ Deno.test("each need is missing on a bare machine and present once its files are
     ["compiler", [".native/bin/cc"]],
     ["fio", ["machine/bin/fio"]],
     ["guest-kernel", [".native/unpacked/guest-kernel/boot/vmlinuz-6"]],
+    ["user-mode-linux", [".native/unpacked/user-mode-linux/usr/bin/linux.uml"]],
     [
       NEXT_QEMU,
       ["usr/bin/qemu-system-x86_64", "usr/bin/qemu-io", "usr/share/OVMF/OVMF_CODE_4M.fd"]

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { BlkStatus } from "../../../devices/blk/mod.ts";
 import { inflightPayload, u64Payload, vringStatePayload } from "../../../devices/vhost_user/payload.ts";
-import { messageNumber } from "../../../devices/vhost_user/wire.ts";
+import { messageNumber, MESSAGES } from "../../../devices/vhost_user/wire.ts";
 import { closeFile, libc, LIBC_CONSTANTS as C, newEventFd, newSocketPair, openFile } from "../../../ffi/libc/mod.ts";
 import { newSharedFile } from "../../../ffi/shared_memory.ts";
 import { inflightBytes } from "../../../devices/virtio/mod.ts";
@@ -128,7 +128,7 @@ for (
   ]] as const
 ) {
   Deno.test(`a request beyond the limits that were offered is done in pieces: ${name}`, async () => {
-    await using rig = await ServedRig.start({ lock: false });
+    await using rig = await ServedRig.start();
     await rig.device.resize(2 ** 28);
     await rig.server.checkSize();
     using shared = new SharedGuest(1 << 25);
@@ -180,5 +180,33 @@ Deno.test("a message whose payload nobody would want is not waited for, and no p
   }
   await rig.logged(/has 9 descriptors; wanted at most 8/);
   await until(() => openDescriptors() <= before, "all descriptors are closed");
+  await assertServes(rig);
+});
+
+Deno.test("a front end that leaves in the middle of any message, with its descriptors, leaves nothing behind", async () => {
+  await using rig = await ServedRig.start();
+  await assertServes(rig);
+  await until(() => rig.lines.filter((line) => /has disconnected/.test(line)).length === 1, "the first has left");
+  const before = openDescriptors();
+  using shared = new SharedGuest();
+  const events = Array.from({ length: 8 }, () => newEventFd());
+  let left = 1;
+  for (const [number, { maxBytes, maxFds }] of Object.entries(MESSAGES)) {
+    const whole = messageBytes(Number(number), 1, new Uint8Array(maxBytes));
+    for (const length of new Set([4, Math.max(12, whole.length - 1), whole.length])) {
+      const { client, queue } = await connect(rig, shared);
+      {
+        using _client = client;
+        await client.run(queue, readRequest(shared.guest, 0, 512));
+        client.submit(queue, readRequest(shared.guest, 8, 4096));
+        client.raw(whole.slice(0, length), events.slice(0, maxFds));
+      }
+      left++;
+      const gone = () => rig.lines.filter((line) => /has disconnected|connection is closed/.test(line)).length === left;
+      await until(gone, `it has left in the middle of message ${number}`);
+    }
+  }
+  for (const fd of events) closeFile(fd, "event");
+  await until(() => openDescriptors() <= before + 1, "its descriptors are closed");
   await assertServes(rig);
 });

@@ -20,7 +20,7 @@ for (const [fileOffset, byteLength] of [[0, HUGE + 4096], [4096, HUGE], [HUGE + 
     hasHugePages(),
     `a region of ${byteLength} bytes from byte ${fileOffset} of huge pages comes and goes`,
     async () => {
-      await using rig = await ServedRig.start({ lock: false });
+      await using rig = await ServedRig.start();
       using huge = new HugeFile(2);
       using memory = new SharedMemory({ fd: huge.fd, fileOffset, byteLength, name: "huge guest" });
       const before = mappings();
