@@ -9,6 +9,7 @@ import {
   type ServedBlk,
   serveVhostUserBlk,
 } from "../../../mod.ts";
+import { checkServeOptions } from "../../../devices/serve/options.ts";
 import { PROTOCOL_FEATURES_BIT, ProtocolFeature } from "../../../devices/vhost_user/wire.ts";
 import { type ClientQueue, type QueueOptions, type SharedGuest, VhostClient } from "../../support/vhost_client.ts";
 import { VirtioDriver } from "../../support/virtio_driver.ts";
@@ -47,6 +48,9 @@ export async function until(done: () => boolean, what: string): Promise<void> {
   throw new Error(`It never came to this: ${what}`);
 }
 
+/** Options of the rig that are not the device's. */
+const SERVE_OPTIONS: ReadonlySet<string> = new Set([...Object.keys(checkServeOptions({})), "log", "bytes"]);
+
 export class ServedRig implements AsyncDisposable {
   readonly dir: TempDir;
   readonly socket: string;
@@ -67,7 +71,9 @@ export class ServedRig implements AsyncDisposable {
   static async start(options: ServeBlkOptions & OpenOptions & { bytes?: number } = {}): Promise<ServedRig> {
     const dir = new TempDir();
     const file = dir.file("disk.img", options.bytes ?? 1 << 18);
-    return new ServedRig(dir, file, await openDevice(file, { batch: "plug", ...options }), {
+    // A device refuses what it does not know.
+    const forDevice = Object.fromEntries(Object.entries(options).filter(([name]) => !SERVE_OPTIONS.has(name)));
+    return new ServedRig(dir, file, await openDevice(file, { batch: "plug", ...forDevice }), {
       queueCount: 1,
       ...options,
     });
