@@ -8,6 +8,7 @@ export class Timer implements Disposable {
   /** The descriptor, readable once it has expired. */
   readonly fd: number;
   readonly #spec: Uint8Array<ArrayBuffer>;
+  #closed = false;
 
   /** Makes a timer of `periodMs` milliseconds, which does not run yet. Throws StorageError. */
   constructor(periodMs: number) {
@@ -25,8 +26,10 @@ export class Timer implements Disposable {
     libc().timerfd_settime(this.fd, 0, this.#spec, null);
   }
 
-  /** Ends and closes it. */
+  /** Ends and closes it; harmless when done twice. */
   [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
     closeFile(this.fd, "timer");
   }
 }

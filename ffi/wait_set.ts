@@ -21,6 +21,7 @@ export class WaitSet implements Disposable {
   /** Filled by the kernel, read by nobody: whoever wakes up looks at everything. */
   readonly #events = new Uint8Array(MAX_EVENTS * EPOLL_EVENT.byteLength);
   readonly #fd: number;
+  #closed = false;
 
   /** Makes an empty set. Throws StorageError. */
   constructor() {
@@ -48,8 +49,10 @@ export class WaitSet implements Disposable {
     throw new StorageError({ kind: "io", op: "wait for", target: "descriptors", errno });
   }
 
-  /** Closes the set; the descriptors in it are not its own. */
+  /** Closes the set; the descriptors in it are not its own. Harmless when done twice. */
   [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
     closeFile(this.#fd, "epoll instance");
   }
 

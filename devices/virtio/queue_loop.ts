@@ -131,7 +131,12 @@ export class QueueLoop {
       if (!asleep) sleeps!.startTurn();
       asleep = true;
       sleptFor = patience;
-      sleeps!.sleep();
+      try {
+        sleeps!.sleep();
+      } catch {
+        // The event loop waits for the same, and wakes up later.
+        return false;
+      }
     }
   }
 

@@ -62,6 +62,21 @@ Deno.test("a queue that is added is looked at without a kick, and asks for kicks
   assert.ok(!late.driver.kicksOff && !rig.driver.kicksOff);
 });
 
+Deno.test("a sleep that fails leaves waiting to the event loop", () => {
+  const { rig, loop, state, offer, complete } = setUp();
+  state.onSleep = () => {
+    throw new Error("epoll_wait");
+  };
+  for (let sector = 0; sector < 4; sector++) {
+    offer(sector);
+    loop.kicked(rig.blk);
+  }
+  assert.ok(state.sleeps > 0);
+  assert.equal(rig.disk.calls.length, 4, "kicks are served as before");
+  while (rig.disk.waiting.length > 0) complete();
+  assert.equal(rig.blk.inFlight, 0);
+});
+
 Deno.test("where it neither sleeps nor spins nothing is looked at between kicks", () => {
   const { rig, loop, state, offer } = setUp({ sleeps: false });
   offer(0);
