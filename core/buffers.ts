@@ -60,9 +60,8 @@ export class DeviceBuffers {
     for (const memory of new Set(buffers.map((buffer) => this.#backend.memory.regionOf(buffer)))) {
       if (memory === null || !this.#memories.has(memory)) continue;
       invariant(memory.holds === 0, `Cannot release memory that ${memory.holds} requests hold: wait for them first`);
-      this.#backend.unregister(memory);
       this.#memories.delete(memory);
-      memory[Symbol.dispose]();
+      tearDown(() => this.#backend.unregister(memory), () => memory[Symbol.dispose]());
     }
   }
 

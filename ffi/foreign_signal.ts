@@ -1,7 +1,7 @@
 import { StorageError } from "../core/errors.ts";
 import { isEventFd } from "./libc/descriptor.ts";
 import { LIBC_CONSTANTS as C } from "./libc/layout.ts";
-import { closeFile, duplicateFile, libc, newEventFd, openFile, signalEventFd, statFile } from "./libc/mod.ts";
+import { closeFile, duplicateFile, libc, newEventFd, openFile, statFile } from "./libc/mod.ts";
 import { KernelSignals } from "./kernel_signals.ts";
 
 /** A socket does not wait when the call says so, whatever its flags say. */
@@ -54,9 +54,11 @@ export class ForeignSignal implements Disposable {
       ? openFile(`/proc/self/fd/${fd}`, C.O_RDWR.value | C.O_NONBLOCK.value)
       : duplicateFile(fd, name);
     this.#kernel = kernel;
-    if (readyUsers++ === 0) {
-      readyFd = newEventFd();
-      signalEventFd(readyFd);
+    try {
+      acquireReady();
+    } catch (error) {
+      closeFile(this.#fd, name);
+      throw error;
     }
   }
 
@@ -86,6 +88,11 @@ export class ForeignSignal implements Disposable {
     if (!this.#writing) closeFile(this.#fd, "foreign signal");
     if (--readyUsers === 0) closeFile(readyFd, "eventfd");
   }
+}
+
+function acquireReady(): void {
+  if (readyUsers === 0) readyFd = newEventFd({ count: 1 });
+  readyUsers++;
 }
 
 function kindOf(fd: number): Kind {

@@ -23,15 +23,24 @@ export function watchForeign(
   kernel: KernelSignals | null = KernelSignals.ofThread(),
 ): Disposable {
   const used = watch ??= new Watch(kernel);
-  const token = used.add(fd, onSignal);
+  const end = () => {
+    used.close();
+    watch = null;
+  };
+  let token: number;
+  try {
+    token = used.add(fd, onSignal);
+  } catch (error) {
+    if (used.isEmpty) end();
+    throw error;
+  }
   let watched = true;
   return {
     [Symbol.dispose]: () => {
       if (!watched) return;
       watched = false;
-      if (used.remove(fd, token) > 0) return;
-      used.close();
-      watch = null;
+      used.remove(fd, token);
+      if (used.isEmpty) end();
     },
   };
 }
@@ -80,11 +89,15 @@ class Watch {
     throw new StorageError({ kind: "io", op: "wait for", target: `descriptor ${fd}`, errno: lastErrno() });
   }
 
-  /** Takes a descriptor out; returns how many are left. */
-  remove(fd: number, token: number): number {
+  /** True when nothing is watched. */
+  get isEmpty(): boolean {
+    return this.#callbacks.size === 0;
+  }
+
+  /** Takes a descriptor out. */
+  remove(fd: number, token: number): void {
     this.#callbacks.delete(token);
     libc().epoll_ctl(this.#epollFd, C.EPOLL_CTL_DEL.value, fd, new Uint8Array(EPOLL_EVENT.byteLength));
-    return this.#callbacks.size;
   }
 
   close(): void {

@@ -3,6 +3,7 @@ import { Errno } from "../core/errno.ts";
 import { StorageError } from "../core/errors.ts";
 import {
   closeFile,
+  closeWritten,
   type FileStatus,
   ioctlNumber,
   LIBC_CONSTANTS as C,
@@ -81,7 +82,7 @@ export class FileTarget {
     if (this.fd < 0) return;
     const fd = this.fd;
     this.fd = -1;
-    closeFile(fd, this.path);
+    closeWritten(fd, this.path);
   }
 }
 

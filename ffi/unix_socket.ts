@@ -44,7 +44,10 @@ export interface Listener {
   readonly fd: number;
   /** True when a socket without a server stood at the path and was replaced. */
   readonly replacedStale: boolean;
-  /** Removes the path, unless somebody else has put something there meanwhile. Harmless when done twice. */
+  /**
+   * Removes the path, unless somebody else has put something there meanwhile. Harmless when done twice. Throws StorageError
+   * of kind `io` when the path stays.
+   */
   remove(): void;
   /** Removes the path and closes the socket. */
   close(): void;
@@ -100,8 +103,10 @@ export function listenAt(path: string): Listener {
     }
     let removed = false;
     const remove = () => {
-      if (!removed && statPath(path)?.inode === inode) libc().unlink(pathString(path));
+      if (removed) return;
       removed = true;
+      if (statPath(path)?.inode !== inode || libc().unlink(pathString(path)) === 0) return;
+      throw new StorageError({ kind: "io", op: "remove the socket", target: path, errno: lastErrno() });
     };
     const close = () => {
       closeFile(fd, path);

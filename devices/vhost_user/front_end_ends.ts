@@ -29,8 +29,9 @@ export class FrontEndEnds implements Disposable {
   /** Signals `fd` from now on; −1 for nothing. */
   setSignal(which: SignalName, fd: number): void {
     const next = fd < 0 ? null : new ForeignSignal(fd, `${which} descriptor of queue ${this.#index}`);
-    this.#signals[which]?.[Symbol.dispose]();
+    const before = this.#signals[which];
     this.#signals[which] = next;
+    before?.[Symbol.dispose]();
   }
 
   /** Tells the driver, where it gave a descriptor for that. Never waits. */

@@ -8,7 +8,7 @@ export class HostSleeper implements Sleeper, Disposable {
   readonly #set: WaitSet;
   readonly #turn: Timer;
 
-  /** Makes one that sleeps to the end of the turn. */
+  /** Makes one that sleeps to the end of the turn. Throws StorageError; nothing stays open then. */
   constructor() {
     using stack = new DisposableStack();
     this.#set = stack.use(new WaitSet());

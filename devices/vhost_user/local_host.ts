@@ -83,7 +83,7 @@ export class LocalHost implements QueueHost {
         }
         table = new GuestMemory(mapped);
       } catch (error) {
-        for (const region of fresh.values()) region.memory[Symbol.dispose]();
+        tearDown(...[...fresh.values()].map(({ memory }) => () => memory[Symbol.dispose]()));
         throw error;
       }
       const known = new Set(regions.map(({ id }) => id));
@@ -99,9 +99,9 @@ export class LocalHost implements QueueHost {
 
   setLog(log: FileRange | null): Promise<void> {
     return attempt(() => {
-      const next = log === null ? null : new DirtyLog(new SharedMemory({ ...log, name: "dirty log" }));
-      this.#dirtyLog?.[Symbol.dispose]();
-      this.#dirtyLog = next;
+      const before = this.#dirtyLog;
+      this.#dirtyLog = log === null ? null : new DirtyLog(new SharedMemory({ ...log, name: "dirty log" }));
+      before?.[Symbol.dispose]();
     });
   }
 
@@ -215,8 +215,9 @@ export class LocalHost implements QueueHost {
 
   #endWork(): void {
     hostsAtWork--;
-    this.#sleeper?.[Symbol.dispose]();
+    const sleeper = this.#sleeper;
     this.#sleeper = null;
+    sleeper?.[Symbol.dispose]();
   }
 
   #kicked(index: number): void {

@@ -8,7 +8,7 @@ export interface Disk {
   readonly maxDiscardBytes: number;
   /** Longest range of zeroes. */
   readonly maxZeroesBytes: number;
-  /** End of a file now. */
+  /** End of a file now, or −errno. */
   end(): number;
   /** Grows a file that ends before `byteLength`; 0 or −errno. */
   growTo(byteLength: number): number;

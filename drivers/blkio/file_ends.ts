@@ -12,16 +12,27 @@ export class FileEnds {
   /** The same in this pass; −1 while nobody has asked. */
   #now = -1;
 
-  /** Asks `ask` for the end, for reads in `slots` slots. */
+  /** Asks `ask` for the end, or −errno, for reads in `slots` slots. */
   constructor(ask: () => number, slots: number) {
     this.#ask = ask;
     this.#before = new Float64Array(slots);
     this.#readTo = new Float64Array(slots);
   }
 
-  /** A read up to `readTo` is about to be handed over. The file is asked only where that is beyond what is known of it. */
+  /**
+   * Learns where the file ends, before a read up to `readTo` is handed over: 0 or −errno. The file is asked only where that
+   * is beyond what is known of it.
+   */
+  look(readTo: number): number {
+    if (readTo <= this.#known) return 0;
+    const end = this.#ask();
+    if (end < 0) return end;
+    this.#known = end;
+    return 0;
+  }
+
+  /** A read up to `readTo` is about to be handed over, after a look. */
   beforeRead(slot: number, readTo: number): void {
-    if (readTo > this.#known) this.#known = this.#ask();
     this.#before[slot] = this.#known;
     this.#readTo[slot] = readTo;
   }
@@ -31,9 +42,16 @@ export class FileEnds {
     this.#now = -1;
   }
 
-  /** Bytes of the completed read in `slot`, of `byteLength` from `start` on, that the file had. Asks once in a pass. */
+  /**
+   * Bytes of the completed read in `slot`, of `byteLength` from `start` on, that the file had, or −errno. Asks once in a
+   * pass.
+   */
   bytesOf(slot: number, start: number, byteLength: number): number {
-    if (this.#now < 0) this.#known = this.#now = this.#ask();
+    if (this.#now < 0) {
+      const end = this.#ask();
+      if (end < 0) return end;
+      this.#known = this.#now = end;
+    }
     return Math.max(0, Math.min(byteLength, Math.min(this.#now, this.#before[slot]!) - start));
   }
 

@@ -237,7 +237,7 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
     return true;
   }
 
-  /** Bytes that an attempt has transferred. */
+  /** Bytes that an attempt has transferred, or −errno. */
   #bytesOf(request: IoRequest, slot: number): number {
     const bytes = this.#pieces[slot]!;
     if (this.#ends === null || request.op !== Opcode.read) return bytes;
@@ -255,8 +255,11 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
       if (left <= 0) return this.settle(request, 0);
       bytes = left;
     }
+    const ends = op === Opcode.read ? this.#ends : null;
+    const looked = ends === null ? 0 : ends.look(start + bytes);
+    if (looked < 0) return this.settle(request, looked);
     const slot = this.#slotFor(request, bytes);
-    if (op === Opcode.read && this.#ends !== null) this.#ends.beforeRead(slot, start + bytes);
+    ends?.beforeRead(slot, start + bytes);
     const flags = op === Opcode.write && (request.flags & RequestFlag.fua) !== 0 ? B.BLKIO_REQ_FUA.value : 0;
     if (request.iovecs !== null) return this.#transferVector(request, start, bytes, flags);
     const low = addLow(request.addressLow, done);

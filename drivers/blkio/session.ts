@@ -90,9 +90,7 @@ export function openSession(target: BlkioTarget, { options, settings }: Property
   applyProperties(blkio, later);
   attempt("start", path, () => blkio.start());
   const queue = blkio.queue(0);
-  if (queue === null) {
-    throw new RangeError(`Cannot open ${path} without a queue: wanted num-queues of 1 or more`);
-  }
+  if (queue === null) throw missingQueue(blkio, path);
   stack.use(queue);
   const session = new Session(blkio, queue, file, link);
   stack.move();
@@ -103,6 +101,19 @@ export function openSession(target: BlkioTarget, { options, settings }: Property
 function closeUnlessTaken(copy: number, file: FileTarget, blkio: Blkio): void {
   if (blkio.state === "created" && sharesOpenFile(file.fd, copy)) closeFile(copy, file.path);
   else disownDescriptor(copy);
+}
+
+/** What a user has asked for without a queue, or what libblkio could not make. */
+function missingQueue(blkio: Blkio, path: string): Error {
+  if (integer(blkio, "num-queues") === 0) {
+    return new RangeError(`Cannot open ${path} without a queue: wanted num-queues of 1 or more`);
+  }
+  return new StorageError({
+    kind: "resource",
+    op: "get a queue of",
+    target: path,
+    detail: "libblkio has none to give",
+  });
 }
 
 function create(driver: string): Blkio {
@@ -176,17 +187,36 @@ function diskOf(blkio: Blkio, file: FileTarget | null): Disk {
     maxPieceBytes: pieceBytes - pieceBytes % align,
     maxDiscardBytes: limit("max-discard-len"),
     maxZeroesBytes: limit("max-write-zeroes-len"),
-    end: () => fileEnd(file!.fd, file!.path),
+    end: () => endOf(file!),
     growTo: (byteLength) => file!.growTo(byteLength),
   };
 }
 
+/** The end of a file, or −errno. */
+function endOf(file: FileTarget): number {
+  try {
+    return fileEnd(file.fd, file.path);
+  } catch (error) {
+    if (error instanceof StorageError) return -error.errno;
+    throw error;
+  }
+}
+
 function flag(blkio: Blkio, name: string): boolean {
-  return blkio.get(name) === "true";
+  return property(blkio, name) === "true";
+}
+
+function property(blkio: Blkio, name: string): string {
+  try {
+    return blkio.get(name);
+  } catch (error) {
+    if (!(error instanceof BlkioFailure)) throw error;
+    throw blkioError(error, { kind: "open", op: `read property ${name} of`, target: blkio.driver });
+  }
 }
 
 function integer(blkio: Blkio, name: string): number {
-  const value = Number(blkio.get(name));
+  const value = Number(property(blkio, name));
   invariant(value >= 0, `libblkio says that ${name} is ${value}: wanted a number from 0 up`);
   return value;
 }

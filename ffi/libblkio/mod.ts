@@ -172,7 +172,8 @@ export function requireVersion(): void {
     using sample = new Blkio("virtio-blk-vhost-vdpa");
     sample.get("fd");
   } catch (error) {
-    if (!(error instanceof BlkioFailure) || error.errno !== Errno.ENOENT) throw error;
+    if (!(error instanceof BlkioFailure)) throw error;
+    if (error.errno !== Errno.ENOENT) throw blkioError(error, { kind: "library", op: "use", target: "libblkio" });
     throw new StorageError({
       kind: "library",
       op: "use",

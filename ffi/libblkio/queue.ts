@@ -1,3 +1,4 @@
+import { StorageError } from "../../core/errors.ts";
 import { wordIndex } from "../../core/layout.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
 import { TIMESPEC } from "../libc/layout.ts";
@@ -72,9 +73,12 @@ export class Queue implements QueuePort, Disposable {
     stack.move();
   }
 
-  /** The descriptor that becomes readable when completions are there; owned by libblkio. */
+  /** The descriptor that becomes readable when completions are there; owned by libblkio. Throws StorageError. */
   get completionFd(): number {
-    return this.#lib.blkioq_get_completion_fd(this.#queue);
+    const fd = this.#lib.blkioq_get_completion_fd(this.#queue);
+    if (fd >= 0) return fd;
+    const detail = "libblkio has none to give";
+    throw new StorageError({ kind: "resource", op: "get", target: "completion descriptor", detail });
   }
 
   read(start: number, low: number, high: number, byteLength: number, tag: number): void {
@@ -140,8 +144,9 @@ export class Queue implements QueuePort, Disposable {
 
   /** Frees what belongs to the wrapper; the queue itself goes with its instance. */
   [Symbol.dispose](): void {
-    this.#memory[Symbol.dispose]();
-    this.#timeout[Symbol.dispose]();
+    using stack = new DisposableStack();
+    stack.use(this.#memory);
+    stack.use(this.#timeout);
   }
 
   #pack(start: number, low: number, high: number, count: number, tag: number): BigUint64Array {

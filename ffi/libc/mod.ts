@@ -1,5 +1,6 @@
 import { StorageError } from "../../core/errors.ts";
 import { Errno } from "../../core/errno.ts";
+import { invariant } from "../../core/invariant.ts";
 import { loadLibrary } from "../loader.ts";
 import { disownDescriptor, ownDescriptor } from "../thread_exit.ts";
 import { DIRENT64, LIBC_CONSTANTS as C, RLIMIT, STATX } from "./layout.ts";
@@ -37,13 +38,25 @@ export function openFile(path: string, flags: number, mode = 0o666): number {
   }
 }
 
-/** Closes a descriptor. EINTR still closes it on Linux (close(2)); other failures are reported. */
+/**
+ * Closes a descriptor. It is closed whatever close(2) answers, and where nothing was written to a file there is nothing
+ * to say about it: only a number that is no descriptor (EBADF) is a mistake of ours. Throws an InvariantError for that.
+ */
 export function closeFile(fd: number, target: string): void {
   disownDescriptor(fd);
-  if (libc().close(fd) < 0) {
-    const errno = lastErrno();
-    if (errno !== Errno.EINTR) throw new StorageError({ kind: "io", op: "close", target, errno });
-  }
+  const closed = libc().close(fd) === 0 || lastErrno() !== Errno.EBADF;
+  invariant(closed, `Cannot close ${target}: descriptor ${fd} is closed already`);
+}
+
+/**
+ * Closes a file that was written to. It is closed in any case; what its file system says at that moment, EIO for one, is
+ * thrown as StorageError of kind `io`, but EINTR, which says nothing.
+ */
+export function closeWritten(fd: number, target: string): void {
+  disownDescriptor(fd);
+  if (libc().close(fd) === 0) return;
+  const errno = lastErrno();
+  if (errno !== Errno.EINTR) throw new StorageError({ kind: "io", op: "close", target, errno });
 }
 
 /** The parts of statx(2) that plugio reads. Sizes in bytes. */
@@ -171,9 +184,11 @@ export function discardRange(fd: number, offset: number, length: number): number
   return libc().ioctl(fd, BigInt(C.BLKDISCARD.value), range) < 0 ? -lastErrno() : 0;
 }
 
-/** A new eventfd, closed on exec and by default nonblocking. */
-export function newEventFd({ nonblocking = true }: { readonly nonblocking?: boolean } = {}): number {
-  const fd = libc().eventfd(0, C.EFD_CLOEXEC.value | (nonblocking ? C.EFD_NONBLOCK.value : 0));
+/** A new eventfd with `count` signals, closed on exec and by default nonblocking. */
+export function newEventFd(
+  { nonblocking = true, count = 0 }: { readonly nonblocking?: boolean; readonly count?: number } = {},
+): number {
+  const fd = libc().eventfd(count, C.EFD_CLOEXEC.value | (nonblocking ? C.EFD_NONBLOCK.value : 0));
   if (fd < 0) throw new StorageError({ kind: "resource", op: "create", target: "eventfd", errno: lastErrno() });
   return ownDescriptor(fd);
 }

@@ -186,8 +186,10 @@ export class Ring implements RingPort {
   }
 
   removeFile(index: number): void {
-    check(this.#updateFile(index, -1), "unregister a file from");
+    const result = this.#updateFile(index, -1);
+    // Where that failed, the next file takes its place; else it goes with the ring.
     this.#files!.give(index);
+    check(result, "unregister a file from");
   }
 
   addBuffer(memory: OwnedMemory): number {
@@ -200,8 +202,10 @@ export class Ring implements RingPort {
   }
 
   removeBuffer(index: number): void {
-    check(this.#updateBuffer(index, 0, 0, 0), "unregister memory from");
+    const result = this.#updateBuffer(index, 0, 0, 0);
+    // The same as with files.
     this.#buffers!.give(index);
+    check(result, "unregister memory from");
   }
 
   /** Unmaps the rings and closes the descriptor. Typed arrays of the ring have length 0 afterwards. */
