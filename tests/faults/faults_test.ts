@@ -15,7 +15,7 @@ const BUDGET_MS = 4_000;
 
 /** One configuration of each driver, another one on another day. */
 const chosen = ["io_uring", "linux_aio", "blkio", "server"].map((driver) => {
-  const own = CASTS.filter((cast) => cast.driver === driver);
+  const own = CASTS.filter((cast) => cast.driver === driver && !/socketpair/.test(cast.name));
   return own[SEED % own.length]!;
 });
 const compiler = await hasCompiler();
