@@ -18,6 +18,8 @@ const NEEDS_KERNEL = U.IORING_SQ_CQ_OVERFLOW.value | U.IORING_SQ_TASKRUN.value;
 export class IoUringQueue extends RequestQueue<QueueFile> {
   /** Decides whether completions signal the eventfd. */
   readonly gate: EventGate;
+  /** Called when an entry of the queue's own did not reach the kernel: a wake chain, say. */
+  onOwnTakenBack: (() => void) | null = null;
   readonly #ring: RingPort;
   readonly #submission: SubmissionQueue;
 
@@ -126,6 +128,7 @@ export class IoUringQueue extends RequestQueue<QueueFile> {
   protected takeBack(visit: (request: IoRequest) => void): void {
     this.#submission.takeBack((sqes, at) => {
       const slot = slotOf(sqes, at);
+      if (slot === INTERNAL_SLOT) this.onOwnTakenBack?.();
       const request = slot === INTERNAL_SLOT ? null : this.inflight.find(slot, generationOf(sqes, at));
       if (request !== null) visit(request);
     });

@@ -30,12 +30,20 @@ export class WakeChain implements Disposable {
       onWake();
     }));
     ring.registerEventFd(this.#eventFd);
+    queue.onOwnTakenBack = () => void (this.#outstanding = false);
     stack.move();
   }
 
   /** Puts the chain behind the next completion, unless it is there already; true once the kernel has it. */
   arm(): boolean {
-    this.#outstanding ||= this.#queue.addPair((sqes, at, next) =>
+    if (!this.#outstanding) this.#add();
+    return this.#outstanding && this.#queue.snapshot().queued === 0;
+  }
+
+  #add(): void {
+    // Before the attempt: where the kernel refuses the chain for good, the queue takes it back during it.
+    this.#outstanding = true;
+    const added = this.#queue.addPair((sqes, at, next) =>
       writeWakeChain(sqes, at, next, {
         eventFd: this.#eventFd,
         sendFd: this.#wakeup.sendFd,
@@ -43,7 +51,7 @@ export class WakeChain implements Disposable {
         high: this.#memory.addressHigh,
       })
     );
-    return this.#outstanding && this.#queue.snapshot().queued === 0;
+    if (!added) this.#outstanding = false;
   }
 
   /** Lets the wake-up hold the event loop open. */

@@ -22,6 +22,8 @@ type Failing =
   | "map"
   /** −errno. */
   | "negative"
+  /** errno itself. */
+  | "positive"
   /** NULL, without an errno. */
   | "null"
   /** −1, without an errno. */
@@ -71,6 +73,9 @@ const LEDGER: Readonly<Record<string, string>> = {
   io_destroy: "if (result == 0) { live_contexts--; forget(a0); }",
 };
 
+/** What returns a value that tells of no failure. */
+const NEVER: ReadonlySet<string> = new Set(["__errno_location", "getpid", "gettid", "blkio_get_error_msg"]);
+
 const C_TYPES: Readonly<Record<string, string>> = {
   i32: "int32_t",
   u32: "uint32_t",
@@ -102,9 +107,10 @@ function symbolsOf(): { name: string; library: string; signature: Signature }[] 
 }
 
 function failingOf(name: string, library: string, { result }: Signature): Failing {
-  if (result === "void" || name === "__errno_location" || name === "blkio_get_error_msg") return "never";
+  if (result === "void" || NEVER.has(name)) return "never";
   if (name === "mmap") return "map";
   if (result === "pointer") return "null";
+  if (name.startsWith("pthread_")) return "positive";
   if (name === "blkioq_get_completion_fd") return "minus one";
   return library === "libc" ? "errno" : "negative";
 }
@@ -120,6 +126,8 @@ function failure(failing: Failing): string {
       return "{ errno = error; return MAP_FAILED; }";
     case "negative":
       return "return -error;";
+    case "positive":
+      return "return error;";
     case "null":
       return "{ errno = error; return NULL; }";
     case "minus one":
@@ -138,9 +146,7 @@ function functionSource({ name, signature }: ReturnType<typeof symbolsOf>[number
   const call = `real(${types.map((_, at) => `a${at}`).join(", ")})`;
   const { failing, library } = FORWARDED[index]!;
   const lines = [
-    // Under a name of its own in C, so that no prototype of a header contradicts that of the table.
-    `${cType(result)} forwarded_${name}(${declared}) __asm__("${name}");`,
-    `${cType(result)} forwarded_${name}(${declared}) {`,
+    `static ${cType(result)} forwarded_${name}(${declared}) {`,
     `  static ${cType(result)} (*real)(${prototype});`,
     `  if (!real) real = resolve(${LIBRARIES.findIndex(([{ name }]) => name === library)}, "${name}");`,
   ];
@@ -153,7 +159,15 @@ function functionSource({ name, signature }: ReturnType<typeof symbolsOf>[number
   if (result === "void") lines.push(`  ${call};`);
   else if (ledger === undefined) lines.push(`  return ${call};`);
   else lines.push(`  ${cType(result)} result = ${call};`, `  ${ledger}`, "  return result;");
-  return [...lines, "}"].join("\n");
+  lines.push(
+    "}",
+    // Under a name of its own in C, so that no prototype of a header contradicts that of the table.
+    `${cType(result)} exported_${name}(${declared}) __asm__("${name}");`,
+    `${cType(result)} exported_${name}(${declared}) {`,
+    `  ${result === "void" ? "" : "return "}forwarded_${name}(${types.map((_, at) => `a${at}`).join(", ")});`,
+    "}",
+  );
+  return lines.join("\n");
 }
 
 /** The names under which the real libraries are tried, as the loader does. */
@@ -189,7 +203,6 @@ export async function buildForwarder(folder: string): Promise<string> {
     "-fPIC",
     "-shared",
     "-pthread",
-    "-Wl,-Bsymbolic-functions",
   ];
   const { success, stderr } = await new Deno.Command("cc", { args: [...flags, "-o", library, source, "-ldl"] })
     .output();

@@ -38,7 +38,10 @@ export class Player implements AsyncDisposable {
   async play(fault: Fault | null, newPartner: () => Partner = () => async () => {}): Promise<Answer> {
     if (this.#process === null) {
       this.#process = new Process(this.#module, this.#library, this.#args);
-      for (let scene = 0; scene < WARM_UP_SCENES; scene++) await this.#playOnce(null, newPartner());
+      for (let scene = 0; scene < WARM_UP_SCENES; scene++) {
+        const answer = await this.#playOnce(null, newPartner());
+        if ("ended" in answer) throw new Error(`Cannot play the scene without a fault: ${answer.text}`);
+      }
     }
     return await this.#playOnce(fault, newPartner());
   }
