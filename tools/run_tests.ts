@@ -2,6 +2,8 @@
  * Runs the tests: `deno task test [FILE...] [options of deno test]`. The last line is `N passed, N failed`, with
  * `, N skipped` where there are any, and the exit code is that of the run.
  *
+ * Tests that boot guests take minutes: without files they are left out, and with `--guests` they are those that run.
+ *
  * @module
  */
 
@@ -12,6 +14,12 @@ import { print, say, writeAll } from "./say.ts";
 
 /** Runs before each test module, where there is one. */
 const PRELOAD = "tests/preload.ts";
+
+/** Files of tests that boot guests. */
+const GUEST_TESTS = "**/*guest_test.ts";
+
+/** The option that asks for those. */
+const GUESTS = "--guests";
 
 /** Exit code of a command line that cannot be meant. */
 const MISUSE = 2;
@@ -66,12 +74,22 @@ function preload(): string[] {
   }
 }
 
+/** The arguments that are files, folders or patterns. What follows an option may be its value. */
+function filesOf(args: readonly string[]): string[] {
+  return args.filter((arg, index) => !arg.startsWith("-") && !args[index - 1]?.startsWith("-"));
+}
+
 /** The first argument that is the path of a file and leads nowhere; undefined where there is none. */
 export function missingFile(args: readonly string[], isThere: (path: string) => boolean): string | undefined {
-  return args.find((arg, index) =>
-    // What follows an option may be its value, and patterns are expanded by deno test.
-    !arg.startsWith("-") && !args[index - 1]?.startsWith("-") && !/[*?[{]/.test(arg) && !isThere(arg)
-  );
+  // Patterns are expanded by deno test.
+  return filesOf(args).find((arg) => !/[*?[{]/.test(arg) && !isThere(arg));
+}
+
+/** What deno test is told of files: those that are named, the tests that boot guests, or all but those. */
+export function selection(args: readonly string[]): string[] {
+  const rest = args.filter((arg) => arg !== GUESTS);
+  if (rest.length < args.length) return [...rest, GUEST_TESTS];
+  return filesOf(args).length > 0 ? rest : [`--ignore=${GUEST_TESTS}`, ...rest];
 }
 
 function isThere(path: string): boolean {
@@ -91,7 +109,7 @@ async function runTests(args: readonly string[]): Promise<number> {
     return MISUSE;
   }
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-P", DEV_LOCK, "--doc", "--trace-leaks", ...preload(), ...args],
+    args: ["test", "-P", DEV_LOCK, "--doc", "--trace-leaks", ...preload(), ...selection(args)],
     env: testEnvironment(),
     stdin: "null",
     stdout: "piped",

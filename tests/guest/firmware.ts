@@ -16,12 +16,8 @@ export type Firmware = "bios" | "uefi";
 export interface FirmwareBoot {
   readonly emulator: Emulator;
   readonly firmware: Firmware;
-  /** QEMU's machine: `pc` or `q35`. */
-  readonly machine: "pc" | "q35";
-  /** Where its disk is served. */
-  readonly socket: string;
-  /** More properties of the disk. */
-  readonly properties?: string;
+  /** QEMU's arguments for machine, memory and disk: {@link machineWithDisk}, or what somebody else uses. */
+  readonly machine: readonly string[];
   /** After this the machine is taken for hung. Default 90,000. */
   readonly timeoutMs?: number;
 }
@@ -52,7 +48,17 @@ export async function bootFirmware(boot: FirmwareBoot): Promise<string> {
   }
 }
 
-function machineArguments({ firmware, machine, socket, properties = "" }: FirmwareBoot, dir: string): string[] {
+/** A machine, `pc` or `q35`, with no more than memory and the disk that is served at `socket`. */
+export function machineWithDisk(machine: "pc" | "q35", socket: string): string[] {
+  return [
+    ...["-machine", `${machine},memory-backend=memory`, "-nodefaults", "-no-user-config"],
+    ...["-object", `memory-backend-memfd,id=memory,size=${MEMORY_MIB}M,share=on`, "-m", `${MEMORY_MIB}M`],
+    ...["-chardev", `socket,id=disk,path=${socket}`],
+    ...["-device", "vhost-user-blk-pci,chardev=disk,bootindex=0"],
+  ];
+}
+
+function machineArguments({ firmware, machine }: FirmwareBoot, dir: string): string[] {
   for (const name of ["serial", "debug"]) Deno.writeTextFileSync(join(dir, name), "");
   const flash: string[] = [];
   if (firmware === "uefi") {
@@ -62,14 +68,11 @@ function machineArguments({ firmware, machine, socket, properties = "" }: Firmwa
     flash.push("-drive", `if=pflash,format=raw,unit=1,file=${join(dir, "variables")}`);
   }
   return [
-    ...["-machine", `${machine},memory-backend=memory`, "-accel", "tcg,thread=multi", "-cpu", "max"],
-    ...["-object", `memory-backend-memfd,id=memory,size=${MEMORY_MIB}M,share=on`, "-m", `${MEMORY_MIB}M`],
-    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    ...machine,
+    ...["-accel", "tcg", "-display", "none", "-no-reboot"],
     ...["-serial", `file:${join(dir, "serial")}`, "-debugcon", `file:${join(dir, "debug")}`],
     ...["-global", "isa-debugcon.iobase=0x402"],
     ...["-device", `isa-debug-exit,iobase=${EXIT_PORT},iosize=1`],
     ...flash,
-    ...["-chardev", `socket,id=disk,path=${socket}`],
-    ...["-device", `vhost-user-blk-pci,chardev=disk,bootindex=0${properties}`],
   ];
 }

@@ -1,5 +1,5 @@
 import { deepStrictEqual, match, notStrictEqual, strictEqual } from "node:assert/strict";
-import { missingFile, readCounts, summaryLine } from "../../tools/run_tests.ts";
+import { missingFile, readCounts, selection, summaryLine } from "../../tools/run_tests.ts";
 import { Scratch } from "../support/scratch.ts";
 
 Deno.test("the summary of deno test is read with steps, colours and skips", () => {
@@ -53,6 +53,25 @@ Deno.test("the runner ends with the counts and the exit code of the run", async 
 Deno.test("the runner takes a file", async () => {
   const one = await runTests({ "tests/a_test.ts": PASS, "tests/b_test.ts": FAIL }, ["tests/a_test.ts"]);
   deepStrictEqual([one.code, one.lastLine], [0, "1 passed, 0 failed"]);
+});
+
+Deno.test("tests that boot guests run when they are asked for, by the task or by name, and not with the others", async () => {
+  const files = {
+    "tests/a_test.ts": PASS,
+    "tests/guest/guest_test.ts": PASS + FAIL,
+    "tests/b/serve_guest_test.ts": FAIL,
+    "tests/guest/parts_test.ts": PASS,
+  };
+  strictEqual((await runTests(files)).lastLine, "2 passed, 0 failed");
+  strictEqual((await runTests(files, ["--guests"])).lastLine, "1 passed, 2 failed");
+});
+
+Deno.test("whoever names files gets these, guests or not, with any options", () => {
+  const boots = "tests/guest/guest_test.ts";
+  deepStrictEqual(selection([boots]), [boots]);
+  deepStrictEqual(selection(["--filter", "disk", "tests/guest", "--"]), ["--filter", "disk", "tests/guest", "--"]);
+  deepStrictEqual(selection(["--filter", "disk"]), ["--ignore=**/*guest_test.ts", "--filter", "disk"]);
+  deepStrictEqual(selection(["--guests", "--filter", "disk"]), ["--filter", "disk", "**/*guest_test.ts"]);
 });
 
 Deno.test("a file that does not exist is one line and no run", async () => {
