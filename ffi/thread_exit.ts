@@ -30,7 +30,7 @@ const MAPPING_ENTRIES = 4096;
 /** Stack of the thread that unmaps: it makes system calls and nothing else. */
 const STACK_BYTES = 64 * 1024;
 
-/** Room for a pthread_attr_t (56 bytes), a pthread_t and a sigset_t (128 bytes), in words. */
+/** Room for a pthread_attr_t (64 bytes at most), a pthread_t and a sigset_t (128 bytes), in words. */
 const ATTR_WORDS = 16;
 const SIGSET_WORDS = 16;
 
