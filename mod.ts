@@ -41,6 +41,7 @@ export type { DeferredCall } from "./core/call_list.ts";
 export { BlockDevice, type CloseOptions } from "./core/device.ts";
 export { describeErrno, errnoName } from "./core/errno.ts";
 export { StorageError, type StorageErrorFields, type StorageErrorKind } from "./core/errors.ts";
+export { closeIdleQueues } from "./core/idle.ts";
 export { InvariantError } from "./core/invariant.ts";
 export type { IovecPiece, IovecTable } from "./core/iovec.ts";
 export type { RequestInit } from "./core/made_requests.ts";

@@ -21,6 +21,15 @@ export const BOUNCE_IDLE_MS = 1_000;
 /** Largest piece in which a foreign buffer bounces; longer requests are cut and run side by side. */
 export const BOUNCE_CHUNK_BYTES = 256 * 1024;
 
+/** Milliseconds that a kernel queue without open devices is kept for the next one. */
+export const IDLE_QUEUE_MS = 1_000;
+
+/** Such queues of one Worker at most: each has up to four descriptors, 64 KiB of rings, and 64 KiB of bounce memory. */
+export const MAX_IDLE_QUEUES = 4;
+
+/** Bytes of bounce memory that a kernel queue without open devices keeps. */
+export const IDLE_BOUNCE_BYTES = 64 * 1024;
+
 /** Default milliseconds that closing waits for I/O in flight before it leaks and reports. */
 export const DEFAULT_DRAIN_MS = 5_000;
 

@@ -48,7 +48,7 @@ type QueueObserver = Pick<CompletionPump, "started" | "submitted">;
  */
 export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQueue {
   /** Counters, live. */
-  readonly stats: QueueStats = newQueueStats();
+  stats: QueueStats = newQueueStats();
   /** Requests with the kernel at most. */
   readonly maxInflight: number;
   /** Called each time before the thread sleeps for completions, in whatever way. */
@@ -112,6 +112,11 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
   /** Tells `observer` of what happens from now on. */
   observe(observer: QueueObserver): void {
     this.#observer = observer;
+  }
+
+  /** Counts from 0 again, for devices that are opened from now on. */
+  renewStats(): void {
+    this.stats = newQueueStats();
   }
 
   /** Numbers for traces. */

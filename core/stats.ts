@@ -1,5 +1,5 @@
 /**
- * What a queue has done since it was opened. Plain numbers that only grow: read two snapshots and subtract.
+ * What a queue has done since the first of its devices that are open was opened. Plain numbers that only grow: read two snapshots and subtract.
  * The counters belong to the queue, which all devices of a Worker with the same configuration share.
  */
 export interface QueueStats {
@@ -33,6 +33,12 @@ export interface QueueStats {
   doorbells: number;
   /** Completions that named no command in flight: the device broke the protocol. */
   strayCompletions: number;
+}
+
+/** What has counters, which may become others: those of a queue begin anew after it had no devices. */
+export interface Counted {
+  /** The counters now. */
+  readonly stats: QueueStats;
 }
 
 /** A zeroed set of counters. */

@@ -1,6 +1,8 @@
 import type { Backend, OpenOptions } from "../../core/block.ts";
 import { FileDevice } from "../../core/file_device.ts";
+import { DESCRIPTORS_SHORT, idleQueues } from "../../core/idle.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
+import type { IoRequest } from "../../core/request.ts";
 import { tearDown } from "../../core/teardown.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
@@ -10,10 +12,16 @@ import { registerMemory, unregisterMemory } from "./registered.ts";
 import type { QueueFile } from "./sqe.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
+/**
+ * Requests of a file after which it is registered: what that costs is about what so many lookups of a descriptor do, so
+ * a file that is opened, read and closed is spared it.
+ */
+const REGISTERED_AFTER = 1024;
+
 /** Opens `path` on this Worker's ring. Throws StorageError. */
 export function openIoUring(path: string, options: OpenOptions): Backend {
   using stack = new DisposableStack();
-  const file = FileTarget.open(path, options);
+  const file = idleQueues.retry(DESCRIPTORS_SHORT, () => FileTarget.open(path, options));
   stack.defer(() => file.close());
   const shared = acquireQueue(options);
   stack.defer(() => releaseQueue(shared, false));
@@ -27,6 +35,8 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
   readonly driver = "io_uring";
   fileRef: number;
   fileFlags = 0;
+  /** Requests until the file is registered. */
+  #untilRegistered = REGISTERED_AFTER;
   discardWay: "command" | "punch";
   protected readonly kernelQueue = "ring";
   readonly #shared: SharedQueue;
@@ -37,10 +47,13 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
     super({ file, queue, pump, completionFd, registrar: ring, memory: pageMemory, bounce }, options);
     this.#shared = shared;
     this.discardWay = this.isDevice && ring.supports(U.IORING_OP_URING_CMD.value) ? "command" : "punch";
-    const index = ring.addFile(file.fd);
-    this.fileRef = index >= 0 ? index : file.fd;
-    if (index >= 0) this.fileFlags = U.IOSQE_FIXED_FILE.value;
-    else if (options.registered !== false) this.notes.push("The file is not registered: used by descriptor instead");
+    this.fileRef = file.fd;
+    if (options.registered === false) this.#untilRegistered = Infinity;
+  }
+
+  override enqueue(request: IoRequest): void {
+    if (--this.#untilRegistered === 0) this.#registerFile();
+    super.enqueue(request);
   }
 
   register(memory: OwnedMemory): void {
@@ -51,6 +64,14 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
 
   unregister(memory: OwnedMemory): void {
     if (this.#memories.delete(memory)) unregisterMemory(this.#shared.ring, memory);
+  }
+
+  #registerFile(): void {
+    const index = this.#shared.ring.addFile(this.fileRef);
+    if (index < 0) return void this.notes.push("The file is not registered: used by descriptor instead");
+    this.#shared.hadFiles = true;
+    this.fileRef = index;
+    this.fileFlags = U.IOSQE_FIXED_FILE.value;
   }
 
   protected detach(): void {

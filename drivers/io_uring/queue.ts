@@ -35,7 +35,7 @@ export class IoUringQueue extends RequestQueue<QueueFile> {
     });
     this.#ring = ring;
     this.gate = new EventGate(ring);
-    this.#submission = new SubmissionQueue(ring, this.inflight, this.stats);
+    this.#submission = new SubmissionQueue(ring, this.inflight, this);
   }
 
   get queued(): number {

@@ -1,4 +1,5 @@
 import { Errno, errnoName } from "../../core/errno.ts";
+import { idleQueues } from "../../core/idle.ts";
 import type { OwnedMemory } from "../../core/memory.ts";
 import { formatSize } from "../../core/units.ts";
 import { lockedMemoryLimit } from "../../ffi/libc/mod.ts";
@@ -6,7 +7,9 @@ import type { RingPort } from "../../ffi/liburing/mod.ts";
 
 /** Registers `memory` with `ring`; returns what the user should know where the kernel refuses, else null. */
 export function registerMemory(ring: RingPort, memory: OwnedMemory): string | null {
-  const index = ring.addBuffer(memory);
+  let index = ring.addBuffer(memory);
+  // What idle queues have registered counts against the same limit.
+  if (index === -Errno.ENOMEM && idleQueues.end()) index = ring.addBuffer(memory);
   if (index >= 0) {
     memory.registeredIndex = index;
     memory.registeredWith = ring;

@@ -1,7 +1,7 @@
 import { Errno } from "../../core/errno.ts";
 import type { InflightTable } from "../../core/inflight.ts";
 import type { IoRequest } from "../../core/request.ts";
-import type { QueueStats } from "../../core/stats.ts";
+import type { Counted } from "../../core/stats.ts";
 import { LURING_EVENTS } from "../../core/trace.ts";
 import type { RingPort } from "../../ffi/liburing/mod.ts";
 import { type SqeTarget, writeRequestSqe } from "./sqe.ts";
@@ -23,16 +23,16 @@ export function isRefusal(result: number): boolean {
 export class SubmissionQueue {
   readonly #ring: RingPort;
   readonly #inflight: InflightTable;
-  readonly #stats: QueueStats;
+  readonly #counted: Counted;
   readonly #mask: number;
   #tail: number;
   #queued = 0;
 
-  /** Makes the submission half of `ring`; counts into `stats`, for which it asks `inflight` how many there are. */
-  constructor(ring: RingPort, inflight: InflightTable, stats: QueueStats) {
+  /** Makes the submission half of `ring`; counts into the stats of `counted`, for which it asks `inflight` how many there are. */
+  constructor(ring: RingPort, inflight: InflightTable, counted: Counted) {
     this.#ring = ring;
     this.#inflight = inflight;
-    this.#stats = stats;
+    this.#counted = counted;
     this.#mask = ring.sqEntries - 1;
     this.#tail = ring.sqWords[ring.sqTailAt]!;
   }
@@ -69,7 +69,7 @@ export class SubmissionQueue {
     // Pairs with the kernel's acquire of the tail: entries are written before it moves.
     if (queued > 0) Atomics.store(ring.sqWords, ring.sqTailAt, this.#tail);
     const result = ring.enter(queued, minComplete, getEvents);
-    const stats = this.#stats;
+    const { stats } = this.#counted;
     stats.ffiCalls++;
     if (result > 0) {
       this.#queued = queued - result;
@@ -101,7 +101,7 @@ export class SubmissionQueue {
 
   /** Waits for one completion without submitting: for when the kernel takes no more entries. Returns 0 or −errno. */
   wait(): number {
-    this.#stats.ffiCalls++;
+    this.#counted.stats.ffiCalls++;
     return this.#ring.enter(0, 1, true);
   }
 

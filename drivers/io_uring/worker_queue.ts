@@ -2,9 +2,10 @@ import type { OpenOptions, WaitMode } from "../../core/block.ts";
 import { BouncePool } from "../../core/bounce.ts";
 import { Errno } from "../../core/errno.ts";
 import { StorageError } from "../../core/errors.ts";
+import { idleQueues } from "../../core/idle.ts";
 import { CompletionPump } from "../../core/pump.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
-import { DEFAULT_QUEUE_DEPTH, MAX_QUEUE_DEPTH } from "../../core/limits.ts";
+import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES, MAX_QUEUE_DEPTH } from "../../core/limits.ts";
 import { pause } from "../../core/pause.ts";
 import { SharedTable } from "../../core/shared_table.ts";
 import { tearDown } from "../../core/teardown.ts";
@@ -50,6 +51,8 @@ export interface SharedQueue {
   readonly completionFd: number;
   /** Its memory for foreign buffers. */
   readonly bounce: BouncePool;
+  /** True once a file was registered. */
+  hadFiles: boolean;
 }
 
 interface Entry extends SharedQueue {
@@ -57,9 +60,13 @@ interface Entry extends SharedQueue {
   readonly timer: Timer | null;
 }
 
-const entries = new SharedTable<Entry>();
+const entries = new SharedTable<Entry>(idleQueues, {
+  close: closeQueue,
+  rest: ({ bounce }) => bounce.shrink(IDLE_BOUNCE_BYTES),
+  resume: ({ queue }) => queue.renewStats(),
+});
 
-/** Returns this Worker's queue for the options, made on first use. Pair with {@link releaseQueue}. */
+/** Returns this Worker's queue for the options, made where there is none. Pair with {@link releaseQueue}. */
 export function acquireQueue(options: OpenOptions): SharedQueue {
   const key: QueueKey = {
     wait: options.wait ?? "event",
@@ -71,9 +78,14 @@ export function acquireQueue(options: OpenOptions): SharedQueue {
   return entries.acquire(JSON.stringify(key), () => openQueue(key));
 }
 
-/** Gives a queue back; the last user's return tears it down, unless it is `leaked` with I/O in flight. */
+/**
+ * Gives a queue back. After the last user's return it is kept for a while, unless it is broken, had files registered, or
+ * is `leaked` with I/O in flight.
+ */
 export function releaseQueue(shared: SharedQueue, leaked: boolean): void {
-  if (entries.release(shared as Entry, leaked)) closeQueue(shared as Entry);
+  // Before Linux 6.4 a ring lets go of a file a second after that was taken out of its table, but at its own end at once.
+  const ends = shared.queue.broken || shared.hadFiles;
+  void entries.release(shared as Entry, leaked ? "leaked" : ends ? "ends" : "kept");
 }
 
 function openQueue(key: QueueKey): Entry {
@@ -108,7 +120,7 @@ function openQueue(key: QueueKey): Entry {
     register: (memory) => registerMemory(ring, memory),
     unregister: (memory) => unregisterMemory(ring, memory),
   });
-  return { ring, queue, pump, completionFd, bounce, wakeup, timer };
+  return { ring, queue, pump, completionFd, bounce, hadFiles: false, wakeup, timer };
 }
 
 function closeQueue(entry: Entry): void {

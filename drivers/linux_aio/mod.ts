@@ -1,5 +1,6 @@
 import type { Backend, OpenOptions } from "../../core/block.ts";
 import { FileDevice } from "../../core/file_device.ts";
+import { DESCRIPTORS_SHORT, idleQueues } from "../../core/idle.ts";
 import { type IoRequest, Opcode } from "../../core/request.ts";
 import { fallocateMode } from "../../ffi/fallocate.ts";
 import { allocateRange, discardRange, syncData } from "../../ffi/libc/mod.ts";
@@ -12,7 +13,7 @@ import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts"
 /** Opens `path` on this Worker's AIO context. Throws StorageError. */
 export function openLinuxAio(path: string, options: OpenOptions): Backend {
   using stack = new DisposableStack();
-  const file = FileTarget.open(path, options);
+  const file = idleQueues.retry(DESCRIPTORS_SHORT, () => FileTarget.open(path, options));
   stack.defer(() => file.close());
   // Last: taking a context down is not for a stack, which cannot wait for it.
   const device = new AioDevice(file, acquireQueue(options), options);

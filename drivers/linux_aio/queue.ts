@@ -42,7 +42,7 @@ export class AioQueue extends RequestQueue<AioFile> {
   constructor(port: AioPort) {
     super({ maxInflight: port.capacity, events: LAIO_EVENTS });
     this.#port = port;
-    this.#submission = new AioSubmission(port, this.inflight, this.stats);
+    this.#submission = new AioSubmission(port, this.inflight, this);
   }
 
   get queued(): number {

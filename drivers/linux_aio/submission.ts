@@ -1,6 +1,6 @@
 import type { InflightTable } from "../../core/inflight.ts";
 import type { IoRequest } from "../../core/request.ts";
-import type { QueueStats } from "../../core/stats.ts";
+import type { Counted } from "../../core/stats.ts";
 import { LAIO_EVENTS } from "../../core/trace.ts";
 import { wordIndex } from "../../core/layout.ts";
 import { type AioPort, IOCB, IOCB_WORDS, LIBAIO_CONSTANTS as A } from "../../ffi/libaio/mod.ts";
@@ -19,7 +19,7 @@ const SIGNALS = A.IOCB_FLAG_RESFD.value;
 export class AioSubmission {
   readonly #port: AioPort;
   readonly #inflight: InflightTable;
-  readonly #stats: QueueStats;
+  readonly #counted: Counted;
   /** Slots whose request completes without a signal. */
   readonly #silentSlots: Uint8Array;
   #silentCount = 0;
@@ -27,11 +27,11 @@ export class AioSubmission {
   /** Lets the completions of what is pushed from now on signal the eventfd, where there is one. */
   signals = true;
 
-  /** Makes the submission half of `port`; counts into `stats`, for which it asks `inflight` how many there are. */
-  constructor(port: AioPort, inflight: InflightTable, stats: QueueStats) {
+  /** Makes the submission half of `port`; counts into the stats of `counted`, for which it asks `inflight` how many there are. */
+  constructor(port: AioPort, inflight: InflightTable, counted: Counted) {
     this.#port = port;
     this.#inflight = inflight;
-    this.#stats = stats;
+    this.#counted = counted;
     this.#silentSlots = new Uint8Array(port.capacity);
   }
 
@@ -68,7 +68,7 @@ export class AioSubmission {
     const queued = this.#queued;
     if (doSubmit.hasSubscribers) doSubmit.publish({ queued, inflight: this.#inflight.size });
     const result = this.#port.submit(queued);
-    const stats = this.#stats;
+    const { stats } = this.#counted;
     stats.ffiCalls++;
     if (result > 0) {
       this.#drop(0, result);

@@ -1,6 +1,7 @@
 import type { OpenOptions, WaitMode } from "../../core/block.ts";
 import { BouncePool } from "../../core/bounce.ts";
-import { DEFAULT_QUEUE_DEPTH } from "../../core/limits.ts";
+import { idleQueues } from "../../core/idle.ts";
+import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES } from "../../core/limits.ts";
 import { CompletionPump } from "../../core/pump.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { SharedTable } from "../../core/shared_table.ts";
@@ -40,9 +41,13 @@ export interface SharedQueue {
   readonly timer: Timer | null;
 }
 
-const contexts = new SharedTable<SharedQueue>();
+const contexts = new SharedTable<SharedQueue>(idleQueues, {
+  close: closeQueue,
+  rest: ({ bounce }) => bounce.shrink(IDLE_BOUNCE_BYTES),
+  resume: ({ queue }) => queue.renewStats(),
+});
 
-/** Returns this Worker's queue for the options, made on first use. Pair with {@link releaseQueue}. */
+/** Returns this Worker's queue for the options, made where there is none. Pair with {@link releaseQueue}. */
 export function acquireQueue(options: OpenOptions): SharedQueue {
   const key: QueueKey = {
     wait: options.wait ?? "event",
@@ -54,11 +59,15 @@ export function acquireQueue(options: OpenOptions): SharedQueue {
 }
 
 /**
- * Gives a queue back; the last user's return tears it down, unless it is `leaked` with I/O in flight. Resolves when the
- * kernel is done with it, tens of milliseconds later.
+ * Gives a queue back. After the last user's return it is kept for a while, unless it is broken, or `leaked` with I/O in
+ * flight.
  */
-export async function releaseQueue(shared: SharedQueue, leaked = false): Promise<void> {
-  if (!contexts.release(shared, leaked)) return;
+export async function releaseQueue(shared: SharedQueue, leaked: boolean): Promise<void> {
+  await contexts.release(shared, leaked ? "leaked" : shared.queue.broken ? "ends" : "kept");
+}
+
+/** Resolves when the kernel is done with it, tens of milliseconds later. */
+async function closeQueue(shared: SharedQueue): Promise<void> {
   const { queue, pump, context, wakeup, bounce, timer } = shared;
   queue.stop();
   pump.stop();

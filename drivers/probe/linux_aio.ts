@@ -29,7 +29,7 @@ export async function probeLinuxAio(): Promise<DriverReport> {
   try {
     const shared = acquireQueue({});
     const readsRing = shared.context.ring !== null;
-    await releaseQueue(shared);
+    await releaseQueue(shared, false);
     return { ...found, state: "works", notes: notesOn(readsRing), aio: { ...found.aio, readsRing } };
   } catch (error) {
     if (!(error instanceof StorageError) || error.errno === 0) throw error;

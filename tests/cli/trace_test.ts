@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { traceLine } from "../../cli/load/trace.ts";
-import { openDevice, plugged, TRACE_EVENTS, TRACE_PREFIX } from "../../mod.ts";
+import { closeIdleQueues, openDevice, plugged, TRACE_EVENTS, TRACE_PREFIX } from "../../mod.ts";
 
 Deno.test("a section of reads is traced by QEMU's names, from the deferred call to the completions", async () => {
   const lines: string[] = [];
@@ -10,6 +10,7 @@ Deno.test("a section of reads is traced by QEMU's names, from the deferred call 
     subscribe(event, listener);
     return () => unsubscribe(event, listener);
   });
+  await closeIdleQueues();
   try {
     const device = await openDevice(Deno.execPath(), { readOnly: true, batch: "plug" });
     const buffers = device.allocate(3, 4096);
@@ -17,6 +18,7 @@ Deno.test("a section of reads is traced by QEMU's names, from the deferred call 
       plugged(() => ({ reads: buffers.map((buffer, index) => device.read(buffer, index * 4096)) })).reads,
     );
     await device.close();
+    await closeIdleQueues();
   } finally {
     for (const stop of listeners) stop();
   }

@@ -1,7 +1,7 @@
 /** The timer that keeps the tick going: where there is one, and that it goes with its queue. */
 import assert from "node:assert/strict";
 import { listFolder } from "../../ffi/libc/mod.ts";
-import { type DeviceOptions, openDevice } from "../../mod.ts";
+import { closeIdleQueues, type DeviceOptions, openDevice } from "../../mod.ts";
 import { hasLibblkio } from "../support/libraries.ts";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";
@@ -11,12 +11,14 @@ const openDescriptors = () => listFolder("/proc/self/fd", 65_536).length;
 
 /** Descriptors that a device takes which has read something; none is left of it afterwards. */
 async function descriptorsOf(target: string, options: DeviceOptions): Promise<number> {
+  await closeIdleQueues();
   const before = openDescriptors();
   const device = await openDevice(target, options);
   const [buffer] = device.allocate(1, 4096);
   assert.equal(await device.read(buffer!, 0), 4096);
   const taken = openDescriptors() - before;
   await device.close();
+  await closeIdleQueues();
   await until(() => openDescriptors() === before, "everything that belongs to the device is closed");
   return taken;
 }

@@ -3,7 +3,7 @@
  * user of its queue, or beside another.
  */
 import assert from "node:assert/strict";
-import { openDevice } from "../../../mod.ts";
+import { closeIdleQueues, openDevice } from "../../../mod.ts";
 import { listFolder, readLink } from "../../../ffi/libc/mod.ts";
 import { readSystemFile } from "../../../ffi/sysfs.ts";
 
@@ -44,8 +44,9 @@ const late = await openDevice(otherPath, { driver, direct: true });
 assert.equal(kernelQueues(), queuesBefore + 1);
 await late.close();
 await other.close();
+await closeIdleQueues();
 assert.equal(isBack, false, "the disk was too fast for this test");
-assert.equal(kernelQueues(), queuesBefore, "the last close of another device took the queue down");
+assert.equal(kernelQueues(), queuesBefore, "the end of the queues of others took this one down");
 
 assert.equal(await read, 4096, "the read comes back after all");
 assert.ok(buffer!.every((byte) => byte === 0), "and has reached its memory");

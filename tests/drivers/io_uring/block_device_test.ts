@@ -1,6 +1,6 @@
 /** What a file system and a block device show beyond their contents. Contents are in tests/conformance. */
 import assert from "node:assert/strict";
-import { openDevice, type OpenOptions, StorageError } from "../../../mod.ts";
+import { closeIdleQueues, openDevice, type OpenOptions, StorageError } from "../../../mod.ts";
 import { listFolder, statFile } from "../../../ffi/libc/mod.ts";
 import { FileTarget } from "../../../ffi/target.ts";
 import "../../support/libraries.ts";
@@ -84,8 +84,11 @@ Deno.test("opening and closing many times leaves no descriptor behind", async ()
   const path = dir.file("data.bin", 4096);
   const descriptors = () => listFolder("/proc/self/fd", 10_000).length;
   const cycle = async (options: OpenOptions) => {
-    await using device = await openDevice(path, options);
+    const device = await openDevice(path, options);
     await device.read(device.allocate(1, 512)[0]!, 0);
+    await device.close();
+    // Each cycle makes a queue and takes it down.
+    await closeIdleQueues();
   };
   const kinds: OpenOptions[] = [{}, { wakeup: "socketpair" }, { wait: "block" }, { registered: false }];
   for (const options of kinds) await cycle(options);

@@ -1,7 +1,7 @@
 /** Discard, write zeroes and flush on files, tmpfs and a loop device: what AIO has no operation for. */
 import assert from "node:assert/strict";
 import { listFolder } from "../../../ffi/libc/mod.ts";
-import { type BlockDevice, openDevice, type OpenOptions } from "../../../mod.ts";
+import { type BlockDevice, closeIdleQueues, openDevice, type OpenOptions } from "../../../mod.ts";
 import { LOOP_BYTES, LoopDevice, loopDevices } from "../../support/loop_device.ts";
 import { HAS_TMPFS, TmpfsFile } from "../../support/tmpfs.ts";
 import "../../support/libraries.ts";
@@ -95,8 +95,11 @@ Deno.test("opening and closing many times leaves no descriptor behind", async ()
   const path = dir.file("data.bin", 4096);
   const descriptors = () => listFolder("/proc/self/fd", 10_000).length;
   const cycle = async (options: OpenOptions) => {
-    await using device = await openDevice(`linux_aio:${path}`, { direct: true, ...options });
+    const device = await openDevice(`linux_aio:${path}`, { direct: true, ...options });
     await device.read(device.allocate(1, 512)[0]!, 0);
+    await device.close();
+    // Each cycle makes a queue and takes it down.
+    await closeIdleQueues();
   };
   const kinds: OpenOptions[] = [{}, { wakeup: "socketpair" }, { wait: "block" }];
   for (const options of kinds) await cycle(options);
