@@ -10,7 +10,7 @@ export const DESCRIPTORS_SHORT: readonly number[] = [Errno.EMFILE, Errno.ENFILE]
 /** Errnos of a kernel queue that could not be made because something is short. */
 export const QUEUES_SHORT: readonly number[] = [...DESCRIPTORS_SHORT, Errno.ENOMEM, Errno.EAGAIN];
 
-/** Attempts after what is idle was ended, and the pause between them: the kernel gives some of it back a little later. */
+/** Attempts once what is idle was ended, and the pause between them: the kernel gives some of it back a little later. */
 const ATTEMPTS = 5;
 const PAUSE_MS = 20;
 
@@ -22,8 +22,11 @@ export interface IdleBounds {
   readonly ms: number;
 }
 
+/** Ends a thing; with `unheard`, nobody waits for it or is told, and it is to be no operation that the runtime counts. */
+export type EndIdle = (unheard: boolean) => void | Promise<void>;
+
 interface IdleThing {
-  readonly end: () => void | Promise<void>;
+  readonly end: EndIdle;
   readonly sinceMs: number;
 }
 
@@ -46,9 +49,9 @@ export class IdleList {
   }
 
   /** Keeps `thing`, which `end` ends; what fails there is told to whoever calls `endAll`. */
-  add(thing: object, end: () => void | Promise<void>): void {
+  add(thing: object, end: EndIdle): void {
     this.#things.set(thing, { end, sinceMs: performance.now() });
-    if (this.#things.size > this.#bounds.max) this.#endFirst();
+    if (this.#things.size > this.#bounds.max) this.#endFirst(true);
     this.#watch();
   }
 
@@ -61,20 +64,20 @@ export class IdleList {
   sweep(nowMs: number = performance.now()): void {
     for (const { sinceMs } of this.#things.values()) {
       if (nowMs - sinceMs < this.#bounds.ms) return;
-      this.#endFirst();
+      this.#endFirst(true);
     }
   }
 
-  /** Begins to end everything; false when there is nothing, and nothing on its way. */
+  /** Begins to end everything; false when there is nothing. */
   end(): boolean {
-    const some = this.#things.size + this.#ending.size > 0;
-    while (this.#things.size > 0) this.#endFirst();
+    const some = this.#things.size > 0;
+    while (this.#things.size > 0) this.#endFirst(true);
     return some;
   }
 
   /** Ends everything; resolves when the kernel has given all of it back. Rejects with what failed there. */
   async endAll(): Promise<void> {
-    this.end();
+    while (this.#things.size > 0) this.#endFirst(false);
     await Promise.all(this.#ending);
   }
 
@@ -91,10 +94,10 @@ export class IdleList {
     }
   }
 
-  #endFirst(): void {
+  #endFirst(unheard: boolean): void {
     const [thing, { end }] = this.#things.entries().next().value!;
     this.#things.delete(thing);
-    const ended = end();
+    const ended = end(unheard);
     if (ended === undefined) return;
     const ending = ended.finally(() => this.#ending.delete(ending));
     this.#ending.add(ending);

@@ -2,8 +2,8 @@ import { type IdleList, QUEUES_SHORT } from "./idle.ts";
 
 /** How the things of a table live on between their users. */
 export interface SharedLife<T> {
-  /** Tears one down. */
-  close(shared: T): void | Promise<void>;
+  /** Tears one down; with `unheard` nobody waits for it or is told. */
+  close(shared: T, unheard: boolean): void | Promise<void>;
   /** Called when the last user has gone and it is kept. */
   rest(shared: T): void;
   /** Called when it is used again. */
@@ -57,14 +57,14 @@ export class SharedTable<T extends object> {
     entry.users--;
     if (fate === "leaked") return this.#forget(entry);
     if (entry.users > 0) return;
-    if (fate === "ends") return this.#end(entry);
+    if (fate === "ends") return this.#end(entry, false);
     this.#life.rest(shared);
-    this.#idle.add(entry, () => this.#end(entry));
+    this.#idle.add(entry, (unheard) => this.#end(entry, unheard));
   }
 
-  #end(entry: Entry<T>): void | Promise<void> {
+  #end(entry: Entry<T>, unheard: boolean): void | Promise<void> {
     this.#forget(entry);
-    return this.#life.close(entry.shared);
+    return this.#life.close(entry.shared, unheard);
   }
 
   #forget({ name, shared }: Entry<T>): void {

@@ -66,14 +66,14 @@ export async function releaseQueue(shared: SharedQueue, leaked: boolean): Promis
   await contexts.release(shared, leaked ? "leaked" : shared.queue.broken ? "ends" : "kept");
 }
 
-/** Resolves when the kernel is done with it, tens of milliseconds later. */
-async function closeQueue(shared: SharedQueue): Promise<void> {
+/** Resolves when the kernel is done with it, tens of milliseconds later; at once where nobody waits for it. */
+async function closeQueue(shared: SharedQueue, unheard: boolean): Promise<void> {
   const { queue, pump, context, wakeup, bounce, timer } = shared;
   queue.stop();
   pump.stop();
   await tearDownInTurn(
     () => bounce.dispose(),
-    () => context.close(),
+    () => unheard ? context.closeUnheard() : context.close(),
     () => wakeup?.[Symbol.dispose](),
     () => timer?.[Symbol.dispose](),
   );

@@ -5,6 +5,7 @@ import { tearDown } from "../../core/teardown.ts";
 import { signalEventFd } from "../libc/mod.ts";
 import { loadLibrary } from "../loader.ts";
 import { AlignedMemory } from "../memory.ts";
+import { startThread } from "../thread.ts";
 import { type ExitCall, ownQueue } from "../thread_exit.ts";
 import { AIO_RING, AIO_RING_MAGIC, IO_EVENT, IOCB } from "./layout.ts";
 import { LIBAIO, LIBAIO_SYMBOLS } from "./symbols.ts";
@@ -138,16 +139,34 @@ export class AioContext implements AioPort {
    * kernel takes tens of milliseconds for it in any case. Views of the ring have length 0 from the start.
    */
   async close(): Promise<void> {
-    if (this.#closed) return;
+    if (!this.#letGo()) return;
+    const result = await this.#lib.io_destroy(this.#context);
+    tearDown(() => this.#freeMemory(), () => {
+      if (result < 0) throw new StorageError({ kind: "io", op: "destroy", target: LINUX_AIO, errno: -result });
+    });
+  }
+
+  /** The same where nobody waits for it, nor is told: it fails for a context only that is not there. */
+  closeUnheard(): void {
+    if (!this.#letGo()) return;
+    if (!startThread(this.#lib.io_destroy_function!, this.#context)) void this.#lib.io_destroy(this.#context);
+    // With nothing in flight the kernel looks at neither of them any more.
+    this.#freeMemory();
+  }
+
+  /** Ends the use of the context; false when that was done before. */
+  #letGo(): boolean {
+    if (this.#closed) return false;
     this.#closed = true;
     const { ring } = this;
     if (ring !== null && !(ring.words.buffer as ArrayBuffer).detached) (ring.words.buffer as ArrayBuffer).transfer();
     this.#atExit.drop();
-    const result = await this.#lib.io_destroy(this.#context);
+    return true;
+  }
+
+  #freeMemory(): void {
     const memories = [this.#entryMemory, this.#tableMemory, this.#eventMemory];
-    tearDown(...memories.map((memory) => () => memory[Symbol.dispose]()), () => {
-      if (result < 0) throw new StorageError({ kind: "io", op: "destroy", target: LINUX_AIO, errno: -result });
-    });
+    tearDown(...memories.map((memory) => () => memory[Symbol.dispose]()));
   }
 }
 

@@ -216,4 +216,8 @@ export const LIBC_SYMBOLS = {
   pthread_attr_setdetachstate: { parameters: ["pointer", "i32"], result: "i32", optional: true },
   // int pthread_attr_setstacksize(pthread_attr_t *attr, size_t stacksize);
   pthread_attr_setstacksize: { parameters: ["pointer", "usize"], result: "i32", optional: true },
+  // int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start_routine)(void *), void *arg);
+  pthread_create: { parameters: ["buffer", "pointer", "pointer", "pointer"], result: "i32", optional: true },
+  // int pthread_detach(pthread_t thread);
+  pthread_detach: { parameters: ["u64"], result: "i32", optional: true },
 } as const satisfies Deno.ForeignLibraryInterface;

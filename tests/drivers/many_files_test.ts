@@ -8,6 +8,7 @@ import { listFolder, readLink } from "../../ffi/libc/mod.ts";
 import { readSystemFile } from "../../ffi/sysfs.ts";
 import "../support/libraries.ts";
 import { TempDir } from "../support/temp_file.ts";
+import { until } from "../support/turns.ts";
 
 const FILES = 64;
 const FILE_BYTES = 4096;
@@ -100,8 +101,18 @@ for (const [driver, queues] of Object.entries(QUEUES)) {
     }
     assert.ok(queues() > before);
     // A context that had to go may be on its way: it takes the kernel tens of milliseconds.
-    if (driver === "io_uring") assert.ok(queues() <= before + MAX_IDLE_QUEUES);
+    await until(() => queues() <= before + MAX_IDLE_QUEUES, "few are left");
     await closeIdleQueues();
-    assert.equal(queues(), before);
+    await until(() => queues() === before, "none is left");
+  });
+
+  // What fails this test is not in it: the runner looks for operations and timers that it leaves behind.
+  Deno.test(`${driver}: a test that uses devices leaves nothing behind that a runner of tests counts`, async () => {
+    using dir = new TempDir();
+    const path = dir.file("data.bin", FILE_BYTES);
+    for (let queueDepth = 1; queueDepth <= MAX_IDLE_QUEUES + 2; queueDepth++) {
+      await using device = await openDevice(path, { driver, queueDepth });
+      await device.read(new Uint8Array(FILE_BYTES), 0);
+    }
   });
 }

@@ -1,7 +1,15 @@
 /** The linux_aio driver on this machine's kernel, through the public interface. */
 import assert from "node:assert/strict";
 import { readSystemFile } from "../../../ffi/sysfs.ts";
-import { type BlockDevice, openDevice, type OpenOptions, plug, plugged, StorageError } from "../../../mod.ts";
+import {
+  type BlockDevice,
+  closeIdleQueues,
+  openDevice,
+  type OpenOptions,
+  plug,
+  plugged,
+  StorageError,
+} from "../../../mod.ts";
 import "../../support/libraries.ts";
 import { testWhen } from "../../support/skip.ts";
 import { pattern, patternAt, TempDir } from "../../support/temp_file.ts";
@@ -194,6 +202,7 @@ Deno.test("taking the context down does not stop the event loop", async () => {
   };
   setImmediate(turn);
   await device.close();
+  await closeIdleQueues();
   closed = true;
   assert.ok(turns > 1, `${turns} turns of the event loop while io_destroy ran`);
 });
