@@ -47,7 +47,7 @@ type QueueObserver = Pick<CompletionPump, "started" | "submitted">;
  * entry that the kernel has not taken), with the kernel, or finished (result known, callback owed).
  */
 export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQueue {
-  /** Counters, live. */
+  /** Counters, live; whoever gives the queue to new devices gives it new ones. */
   stats: QueueStats = newQueueStats();
   /** Requests with the kernel at most. */
   readonly maxInflight: number;
@@ -112,11 +112,6 @@ export abstract class RequestQueue<Owner extends QueueOwner> implements PumpedQu
   /** Tells `observer` of what happens from now on. */
   observe(observer: QueueObserver): void {
     this.#observer = observer;
-  }
-
-  /** Counts from 0 again, for devices that are opened from now on. */
-  renewStats(): void {
-    this.stats = newQueueStats();
   }
 
   /** Numbers for traces. */

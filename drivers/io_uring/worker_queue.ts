@@ -8,6 +8,7 @@ import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES, MAX_QUEUE_DEPTH } from "../../core/limits.ts";
 import { pause } from "../../core/pause.ts";
 import { SharedTable } from "../../core/shared_table.ts";
+import { newQueueStats } from "../../core/stats.ts";
 import { tearDown } from "../../core/teardown.ts";
 import { LURING_EVENTS } from "../../core/trace.ts";
 import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
@@ -63,7 +64,7 @@ interface Entry extends SharedQueue {
 const entries = new SharedTable<Entry>(idleQueues, {
   close: closeQueue,
   rest: ({ bounce }) => bounce.shrink(IDLE_BOUNCE_BYTES),
-  resume: ({ queue }) => queue.renewStats(),
+  resume: ({ queue }) => void (queue.stats = newQueueStats()),
 });
 
 /** Returns this Worker's queue for the options, made where there is none. Pair with {@link releaseQueue}. */

@@ -5,6 +5,7 @@ import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES } from "../../core/limits.ts";
 import { CompletionPump } from "../../core/pump.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { SharedTable } from "../../core/shared_table.ts";
+import { newQueueStats } from "../../core/stats.ts";
 import { tearDownInTurn } from "../../core/teardown.ts";
 import { LAIO_EVENTS } from "../../core/trace.ts";
 import { AioContext } from "../../ffi/libaio/mod.ts";
@@ -44,7 +45,7 @@ export interface SharedQueue {
 const contexts = new SharedTable<SharedQueue>(idleQueues, {
   close: closeQueue,
   rest: ({ bounce }) => bounce.shrink(IDLE_BOUNCE_BYTES),
-  resume: ({ queue }) => queue.renewStats(),
+  resume: ({ queue }) => void (queue.stats = newQueueStats()),
 });
 
 /** Returns this Worker's queue for the options, made where there is none. Pair with {@link releaseQueue}. */

@@ -22,6 +22,9 @@ worker.onmessage = async ({ data: { target, options, depth, served } }) => {
   await disk.read(buffers[0]!, 0);
   // A foreign buffer as well: it passes through the bounce pool.
   await disk.read(new Uint8Array(4096), 0);
+  // And a queue that no device uses any more, which is kept for a while.
+  const brief = await openDevice(target, { ...options, readOnly: true, queueDepth: 5 });
+  await brief.close();
   for (const [index, buffer] of buffers.entries()) {
     if (index < depth) readForEver(() => disk.read(buffer, (index % 4) * 65_536));
   }
