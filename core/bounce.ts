@@ -119,12 +119,11 @@ export class BouncePool {
     }
   }
 
-  /** Gives back what was not used since the last sweep; false when there is no memory left. */
-  sweep(): boolean {
+  /** Gives back what was not used since the last sweep. */
+  sweep(): void {
     let kept = this.#options.keptBytes ?? 0;
     this.#keep((segment) => segment.used || (kept -= segment.byteLength) >= 0);
     for (const segment of this.#segments) segment.used = !segment.isFree;
-    return this.#segments.length > 0;
   }
 
   /** Gives back what is free beyond `byteLength` bytes. */
@@ -212,7 +211,12 @@ export class BouncePool {
     this.#isWatched = true;
     startBackground(() => {
       this.#isWatched = false;
-      if (this.sweep()) this.#watch();
+      try {
+        this.sweep();
+      } catch (error) {
+        this.#note = `Bounce memory was not given back in full: ${error instanceof Error ? error.message : error}`;
+      }
+      if (this.#segments.length > 0) this.#watch();
     }, BOUNCE_IDLE_MS);
   }
 }

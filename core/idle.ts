@@ -97,9 +97,7 @@ export class IdleList {
   #endFirst(unheard: boolean): void {
     const [thing, { end }] = this.#things.entries().next().value!;
     this.#things.delete(thing);
-    const ended = end(unheard);
-    if (ended === undefined) return;
-    const ending = ended.finally(() => this.#ending.delete(ending));
+    const ending = Promise.try(end, unheard).finally(() => this.#ending.delete(ending));
     this.#ending.add(ending);
     // Nobody may be there to be told.
     ending.catch(() => {});

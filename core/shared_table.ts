@@ -1,4 +1,5 @@
 import { type IdleList, QUEUES_SHORT } from "./idle.ts";
+import { tearDownInTurn } from "./teardown.ts";
 
 /** How the things of a table live on between their users. */
 export interface SharedLife<T> {
@@ -58,7 +59,12 @@ export class SharedTable<T extends object> {
     if (fate === "leaked") return this.#forget(entry);
     if (entry.users > 0) return;
     if (fate === "ends") return this.#end(entry, false);
-    this.#life.rest(shared);
+    try {
+      this.#life.rest(shared);
+    } catch (error) {
+      // What it does not let go of goes with it.
+      return tearDownInTurn(() => this.#end(entry, false), () => Promise.reject(error));
+    }
     this.#idle.add(entry, (unheard) => this.#end(entry, unheard));
   }
 

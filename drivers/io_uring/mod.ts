@@ -69,7 +69,7 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
   #registerFile(): void {
     const index = this.#shared.ring.addFile(this.fileRef);
     if (index < 0) return void this.notes.push("The file is not registered: used by descriptor instead");
-    this.#shared.hadFiles = true;
+    this.#shared.endsWithDevices = true;
     this.fileRef = index;
     this.fileFlags = U.IOSQE_FIXED_FILE.value;
   }
@@ -77,13 +77,19 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
   protected detach(): void {
     // Memory that another device of this Worker is using stays registered; the ring's end takes it out.
     const free = [...this.#memories].filter((memory) => memory.holds === 0);
-    tearDown(
-      ...free.map((memory) => () => this.unregister(memory)),
-      () => this.fileFlags !== 0 && this.#shared.ring.removeFile(this.fileRef),
-    );
+    try {
+      tearDown(
+        ...free.map((memory) => () => this.unregister(memory)),
+        () => this.fileFlags !== 0 && this.#shared.ring.removeFile(this.fileRef),
+      );
+    } catch (error) {
+      // The ring has something of it still: it goes with the ring.
+      this.#shared.endsWithDevices = true;
+      throw error;
+    }
   }
 
-  protected releaseQueue(leaked: boolean): void {
-    releaseQueue(this.#shared, leaked);
+  protected releaseQueue(leaked: boolean): void | Promise<void> {
+    return releaseQueue(this.#shared, leaked);
   }
 }

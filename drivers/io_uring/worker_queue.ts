@@ -52,8 +52,8 @@ export interface SharedQueue {
   readonly completionFd: number;
   /** Its memory for foreign buffers. */
   readonly bounce: BouncePool;
-  /** True once a file was registered. */
-  hadFiles: boolean;
+  /** True once it is to go with its last device: a file was registered, or something could not be taken back. */
+  endsWithDevices: boolean;
 }
 
 interface Entry extends SharedQueue {
@@ -83,10 +83,10 @@ export function acquireQueue(options: OpenOptions): SharedQueue {
  * Gives a queue back. After the last user's return it is kept for a while, unless it is broken, had files registered, or
  * is `leaked` with I/O in flight.
  */
-export function releaseQueue(shared: SharedQueue, leaked: boolean): void {
+export function releaseQueue(shared: SharedQueue, leaked: boolean): void | Promise<void> {
   // Before Linux 6.4 a ring lets go of a file a second after that was taken out of its table, but at its own end at once.
-  const ends = shared.queue.broken || shared.hadFiles;
-  void entries.release(shared as Entry, leaked ? "leaked" : ends ? "ends" : "kept");
+  const ends = shared.queue.broken || shared.endsWithDevices;
+  return entries.release(shared as Entry, leaked ? "leaked" : ends ? "ends" : "kept");
 }
 
 function openQueue(key: QueueKey): Entry {
@@ -121,7 +121,7 @@ function openQueue(key: QueueKey): Entry {
     register: (memory) => registerMemory(ring, memory),
     unregister: (memory) => unregisterMemory(ring, memory),
   });
-  return { ring, queue, pump, completionFd, bounce, hadFiles: false, wakeup, timer };
+  return { ring, queue, pump, completionFd, bounce, endsWithDevices: false, wakeup, timer };
 }
 
 function closeQueue(entry: Entry): void {

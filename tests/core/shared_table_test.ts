@@ -74,6 +74,32 @@ Deno.test("what ends with its last user is closed at once, and another made", ()
   assert.equal(table.acquire("a", open).number, 1);
 });
 
+Deno.test("what does not come to rest is closed at once, and the reason told", async () => {
+  const idle = new IdleList({ max: 2, ms: MS });
+  const closed: Thing[] = [];
+  const table = new SharedTable<Thing>(idle, {
+    close: (thing) => void closed.push(thing),
+    rest: () => {
+      throw new Error("still registered");
+    },
+    resume: () => {},
+  });
+  const first = table.acquire("a", () => ({ number: 0 }));
+  await assert.rejects(async () => await table.release(first, "kept"), /still registered/);
+  assert.deepEqual([closed, idle.size], [[first], 0]);
+});
+
+Deno.test("a failure at the end of what is idle is told to who asked for the end, and to nobody else", async () => {
+  const idle = new IdleList({ max: 1, ms: MS });
+  const fails = () => {
+    throw new Error("the kernel refused");
+  };
+  idle.add({}, fails);
+  idle.add({}, fails);
+  await assert.rejects(idle.endAll(), /the kernel refused/);
+  assert.equal(idle.size, 0);
+});
+
 Deno.test("what was leaked is neither handed out nor torn down again", async () => {
   const { table, idle, log, open } = newTable();
   const first = table.acquire("a", open);

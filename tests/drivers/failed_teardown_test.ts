@@ -8,7 +8,7 @@ import { LIBAIO, LIBAIO_SYMBOLS } from "../../ffi/libaio/symbols.ts";
 import { LIBBLKIO, LIBBLKIO_SYMBOLS } from "../../ffi/libblkio/symbols.ts";
 import { LIBURING, LIBURING_SYMBOLS } from "../../ffi/liburing/symbols.ts";
 import { readSystemFile } from "../../ffi/sysfs.ts";
-import { type DeviceOptions, openDevice } from "../../mod.ts";
+import { closeIdleQueues, type DeviceOptions, openDevice } from "../../mod.ts";
 import { hasLibblkio } from "../support/libraries.ts";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";
@@ -143,6 +143,7 @@ for (const [name, [driver, fail]] of Object.entries(OPENINGS)) {
       const target = driver === "blkio" ? `blkio:io_uring:${path}` : path;
       // Options of its own: a queue that is kept from before would be used instead of a new one.
       const options = { driver, queueDepth: 61 };
+      await closeIdleQueues();
       const before = held(path);
       for (let round = 0; round < 3; round++) {
         using failure = fail();
