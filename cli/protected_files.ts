@@ -50,7 +50,7 @@ export class ProtectedFiles {
 }
 
 /** By what a file is found: as it is now, and as the name that it would get. */
-function namesOf(path: string): string[] {
+export function namesOf(path: string): string[] {
   const identity = identityOf(path);
   return [...identity === null ? [] : [identity], placeOf(path)];
 }

@@ -6,7 +6,7 @@ import { collectContext, type RunContext } from "../load/context.ts";
 import { toFioJson } from "../load/fio_json.ts";
 import { type LoadOptions, type OutputFormat, writes } from "../load/options.ts";
 import type { LoadResult } from "../load/result.ts";
-import { planJobs } from "../load/plan.ts";
+import { planJobs, planRange } from "../load/plan.ts";
 import { OpenedTarget } from "../load/target.ts";
 import { toText } from "../load/text.ts";
 import { LogFiles, logNumbers, TimeSeriesLogs } from "../load/time_series.ts";
@@ -17,6 +17,7 @@ import { InterruptWatch } from "../signals.ts";
 import { LiveLine, noticesAreTerminal, writeOutput } from "../terminal.ts";
 import { counted } from "../words.ts";
 import { type FileJob, jobsOf } from "./jobs.ts";
+import { type PlacedJob, refuseOverlaps } from "./overlap.ts";
 import { MAX_JOB_FILE_BYTES, parseJobFile } from "./parse.ts";
 
 /** A checked `run` command line. */
@@ -75,12 +76,16 @@ function openLogs(jobs: readonly FileJob[], files: LogFiles): Map<FileJob, TimeS
 
 /** Opens and plans every job once before the first one runs: what a later group lacks must not cost an hour. */
 async function checkJobs(jobs: readonly FileJob[], live: LiveLine, watch: InterruptWatch): Promise<void> {
-  for (const { options } of jobs) {
+  const placed: PlacedJob[] = [];
+  for (const job of jobs) {
+    const { options } = job;
     const target = options.target ?? await defaultTarget(live, watch);
     await using opened = await OpenedTarget.open(target, options);
     planJobs(options, opened.survey.facts);
+    placed.push({ job, target, range: planRange(options, opened.survey.facts) });
     watch.throwIfInterrupted();
   }
+  refuseOverlaps(placed);
 }
 
 /** What came of a job file: what was measured stands beside what went wrong. */

@@ -241,3 +241,40 @@ Deno.test("a job file that is missing, or is none, is one line", async () => {
   );
   assert.deepEqual((await refusal("run")).lines, ["Cannot run without a job file: wanted its path"]);
 });
+
+Deno.test("a job that writes where another one of its group verifies is refused, by any name of the target", async () => {
+  using folder = new TempFolder();
+  const target = folder.file("target", 256 * 1024);
+  const link = join(folder.path, "link");
+  Deno.linkSync(target, link);
+  const file = join(folder.path, "jobs.fio");
+  const head = "[global]\nrw=randwrite\nbs=4k\niodepth=4\nsize=128k\n[a]\nverify=crc32c\n";
+  const run = (rest: string) => {
+    Deno.writeTextFileSync(file, `${head}filename=${target}\n${rest}`);
+    return runCli(["run", file, "--allow-destructive"]);
+  };
+  const refused = [
+    `[b]\nfilename=${target}\n`,
+    `[b]\nfilename=${link}\nverify=crc32c\noffset=124k\n`,
+    `[c]\nfilename=linux_aio:${link}\n`,
+  ];
+  for (const rest of refused) {
+    const { code, stderr } = await run(rest);
+    assert.match(
+      stderr,
+      /^Cannot run job a with job [bc]: it reads back what it writes to .*, wanted ranges apart.*\n$/,
+    );
+    assert.equal(code, 2);
+  }
+  assert.ok(Deno.readFileSync(target).every((byte) => byte === 0x5a));
+  const taken = [
+    `[b]\nfilename=${target}\noffset=128k\nverify=crc32c\n`,
+    `[b]\nstonewall\nfilename=${target}\n`,
+    `[b]\nrw=read\nfilename=${link}\n`,
+  ];
+  for (const rest of taken) {
+    const { code, stderr } = await run(rest);
+    assert.equal(stderr, "");
+    assert.equal(code, 0, rest);
+  }
+});
