@@ -1,4 +1,4 @@
-import type { Command, CommanderError } from "commander";
+import type { Command, CommanderError } from "npm:commander@15.1.0";
 import { TARGET_ACTIONS } from "./target/options.ts";
 
 /** What is missing, by the name of the argument. */

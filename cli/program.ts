@@ -1,4 +1,4 @@
-import { Command, type CommanderError, Option } from "commander";
+import { Command, type CommanderError, Option } from "npm:commander@15.1.0";
 import { DEVICE_BATCH_MODES, DRIVER_NAMES, WAIT_MODES } from "../mod.ts";
 import { COMPARE_NAMES, parseComparison, withWarmRamp } from "./compare/names.ts";
 import { ExitCode } from "./exit_codes.ts";

@@ -5,7 +5,6 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { IS_DENO } from "./runtime.ts";
 
 /** The C sources under ffi/, by library: the files that go into the hash, the first is the one that is compiled. */
 export const NATIVE_SOURCES = {
@@ -45,7 +44,7 @@ export function nativeSource(name: NativeName, file: string): URL {
  * `--allow-read` for them, or when this module comes from a registry.
  */
 export function nativeFileName(name: NativeName): string | null {
-  if (!IS_DENO) return null;
+  if (typeof Deno === "undefined") return null;
   const hash = createHash("sha256").update(NATIVE_FLAGS.join(" "));
   for (const file of NATIVE_SOURCES[name]) {
     const url = nativeSource(name, file);

@@ -1,4 +1,4 @@
-import * as hdr from "hdr-histogram-js";
+import * as hdr from "npm:hdr-histogram-js@3.0.1";
 
 /*
  * The bucket layout is that of an HDR histogram of three significant digits: 2,048 buckets of 1 ns, then 1,024

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import type { Command } from "npm:commander@15.1.0";
 import type { ExitCode } from "../exit_codes.ts";
 import { misuse } from "../failure.ts";
 

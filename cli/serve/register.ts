@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import type { Command } from "npm:commander@15.1.0";
 import { DEVICE_BATCH_MODES, DRIVER_NAMES } from "../../mod.ts";
 import type { ExitCode } from "../exit_codes.ts";
 import type { RawOptions } from "../load/raw_options.ts";

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import type { Command } from "npm:commander@15.1.0";
 import { COMPARE_NAMES, DEFAULT_ROUNDS } from "../compare/names.ts";
 import type { ExitCode } from "../exit_codes.ts";
 import type { RawOptions } from "../load/options.ts";

@@ -45,7 +45,7 @@ export const POLLFD = struct("struct pollfd", "poll.h", 8, {
 /** What epoll_ctl(2) is told and epoll_wait(2) tells; packed on x86-64 alone. */
 export const EPOLL_EVENT = struct("struct epoll_event", "sys/epoll.h", ARCH === "x86_64" ? 12 : 16, {
   events: ["events", "u32", 0],
-  data: ["data", "u64", Deno.build.arch === "x86_64" ? 4 : 8],
+  data: ["data", "u64", ARCH === "x86_64" ? 4 : 8],
 });
 
 /** Submission entry of native AIO. `key` belongs to the kernel. */
@@ -252,10 +252,10 @@ export const LIBC_CONSTANTS = {
   FIEMAP_EXTENT_LAST: { header: "linux/fiemap.h", value: 1 },
   IOCB_CMD_POLL: { header: "linux/aio_abi.h", value: 5 },
   IOCB_FLAG_RESFD: { header: "linux/aio_abi.h", value: 1 },
-  SYS_io_setup: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 0 : 206 },
-  SYS_io_destroy: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 1 : 207 },
-  SYS_io_submit: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 2 : 209 },
-  SYS_futex: { header: "sys/syscall.h", value: Deno.build.arch === "aarch64" ? 98 : 202 },
+  SYS_io_setup: { header: "sys/syscall.h", value: ARCH === "aarch64" ? 0 : 206 },
+  SYS_io_destroy: { header: "sys/syscall.h", value: ARCH === "aarch64" ? 1 : 207 },
+  SYS_io_submit: { header: "sys/syscall.h", value: ARCH === "aarch64" ? 2 : 209 },
+  SYS_futex: { header: "sys/syscall.h", value: ARCH === "aarch64" ? 98 : 202 },
   FIEMAP_EXTENT_UNWRITTEN: { header: "linux/fiemap.h", value: 0x800 },
 } as const;
 

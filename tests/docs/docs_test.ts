@@ -114,12 +114,13 @@ Deno.test("the examples of the documentation type-check, and run with --allow-ff
     });
     assert.ok(names.length >= 9, "the examples were not found");
     await deno(["check", "-q", ...names], folder);
+    for (const { info, code } of codeBlocks(read("README.md"))) {
+      if (info[0] !== "sh" || !info.includes("run")) continue;
+      const { success } = await new Deno.Command("sh", { args: ["-ec", code], cwd: folder }).output();
+      assert.ok(success, `a command of the README fails: ${code}`);
+    }
     for (const { name, block } of examples()) {
       if (!block.info.includes("run")) continue;
-      for (const data of ["data.bin", "other.bin"]) {
-        Deno.writeFileSync(join(folder, data), crypto.getRandomValues(new Uint8Array(65536)));
-        Deno.truncateSync(join(folder, data), 1 << 20);
-      }
       const output = await deno(["run", "-q", "--no-prompt", "--allow-ffi", name], folder);
       checkComments(block, output);
     }
@@ -135,6 +136,24 @@ function checkComments({ code }: CodeBlock, output: string): void {
     assert.ok(output.includes(comment!), `an example says that it prints ${comment}, but it prints ${output}`);
   }
 }
+
+Deno.test("the README's line for an installed command makes one that runs", async () => {
+  const line = codeBlocks(read("README.md")).flatMap(({ code }) => code.split("\n")).find((text) =>
+    text.startsWith("deno install ")
+  );
+  const root = Deno.makeTempDirSync({ prefix: "plugio-install-" });
+  try {
+    const env = { DENO_INSTALL_ROOT: root, NO_COLOR: "1", PATH: `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}` };
+    Deno.writeFileSync(join(root, "data.bin"), new Uint8Array(65536));
+    const run = (command: string, cwd: string) => new Deno.Command("sh", { args: ["-c", command], cwd, env }).output();
+    const installed = await run(line!, ROOT);
+    assert.ok(installed.success, new TextDecoder().decode(installed.stderr));
+    const { success, stdout } = await run("bin/plugio randread data.bin --runtime=100ms </dev/null", root);
+    assert.ok(success && new TextDecoder().decode(stdout).includes("read: "));
+  } finally {
+    Deno.removeSync(root, { recursive: true });
+  }
+});
 
 /** Long options in a subcommand's --help. */
 async function helpOptions(...subcommand: readonly string[]): Promise<string[]> {

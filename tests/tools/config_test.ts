@@ -41,7 +41,8 @@ Deno.test("no permission set allows everything, and the command line starts only
 Deno.test("a task fetches what the commands use and nothing else: the lock file holds no more, and is not added to", () => {
   const lock = JSON.parse(Deno.readTextFileSync(fileURLToPath(new URL("../../deno.lock", import.meta.url))));
   const wanted = ["commander", "hdr-histogram-js"];
-  deepStrictEqual(Object.keys(config.imports), wanted);
+  // Packages of an import map are fetched by every task, and unknown to a command that deno install made.
+  strictEqual(config.imports, undefined);
   deepStrictEqual(Object.keys(lock.specifiers).map((name) => name.replace(/^npm:|@[^@]*$/g, "")), wanted);
   // Those two, and what the second is made of.
   strictEqual(Object.keys(lock.npm).length, 5);
