@@ -1,11 +1,19 @@
 /**
  * A first-in first-out queue on a ring that doubles when it is full: no allocation on the steady path, and constant
  * time at both ends, which `Array.shift` does not promise.
+ *
+ * Removing from the middle leaves a gap. Where an item stands is written down from the first removal until the queue is
+ * empty again, so that removing all of many takes a step each. Items that are removed are in the queue once.
  */
 export class Fifo<T> {
   #items: (T | null)[];
+  /** Place of the first item: its index in the ring, before the mask. */
   #head = 0;
+  /** Places in use, gaps among them; the first and the last are none. */
+  #span = 0;
+  /** Items. */
   #size = 0;
+  #places: Map<T, number> | null = null;
 
   /** Makes an empty queue; `initialCapacity` must be a power of two. */
   constructor(initialCapacity = 64) {
@@ -19,17 +27,15 @@ export class Fifo<T> {
 
   /** Adds `item` at the end. */
   push(item: T): void {
-    if (this.#size === this.#items.length) this.#grow();
-    this.#items[(this.#head + this.#size) & (this.#items.length - 1)] = item;
-    this.#size++;
+    if (this.#span === this.#items.length) this.#makeRoom();
+    this.#put(this.#head + this.#span, item);
   }
 
   /** Adds `item` at the front: for what was taken and has to wait again in its old place. */
   unshift(item: T): void {
-    if (this.#size === this.#items.length) this.#grow();
-    this.#head = (this.#head - 1) & (this.#items.length - 1);
-    this.#items[this.#head] = item;
-    this.#size++;
+    if (this.#span === this.#items.length) this.#makeRoom();
+    this.#head = (this.#head - 1) | 0;
+    this.#put(this.#head, item);
   }
 
   /** The first item, which stays, or null. */
@@ -40,30 +46,75 @@ export class Fifo<T> {
   /** Takes the first item, or null when there is none. */
   shift(): T | null {
     if (this.#size === 0) return null;
-    const item = this.#items[this.#head]!;
-    this.#items[this.#head] = null;
-    this.#head = (this.#head + 1) & (this.#items.length - 1);
-    this.#size--;
+    const index = this.#head & (this.#items.length - 1);
+    const item = this.#items[index]!;
+    this.#take(index);
     return item;
   }
 
-  /** Removes `item` wherever it stands; true when it was there. Linear: for cancellation, not for hot paths. */
+  /** Removes `item` wherever it stands; true when it was there. */
   remove(item: T): boolean {
-    const kept: T[] = [];
-    let found = false;
-    for (let next = this.shift(); next !== null; next = this.shift()) {
-      if (next === item) found = true;
-      else kept.push(next);
-    }
-    for (const next of kept) this.push(next);
-    return found;
+    if (this.#size === 0) return false;
+    const places = this.#places ??= this.#written();
+    const place = places.get(item);
+    if (place === undefined) return false;
+    const index = place & (this.#items.length - 1);
+    // What has left by the front is still written down.
+    if (this.#items[index] !== item) return false;
+    this.#take(index);
+    return true;
   }
 
-  #grow(): void {
+  #put(place: number, item: T): void {
+    this.#items[place & (this.#items.length - 1)] = item;
+    this.#span++;
+    this.#size++;
+    const places = this.#places;
+    if (places === null || places.get(item) === (place | 0)) return;
+    // Most of it is of items that have left: it is written anew when it is needed.
+    if (places.size > 2 * this.#size + this.#items.length) this.#places = null;
+    else places.set(item, place | 0);
+  }
+
+  /** Leaves a gap, but at neither end. */
+  #take(index: number): void {
     const mask = this.#items.length - 1;
-    const grown = new Array<T | null>(this.#items.length * 2).fill(null);
-    for (let index = 0; index < this.#size; index++) grown[index] = this.#items[(this.#head + index) & mask]!;
-    this.#items = grown;
+    this.#items[index] = null;
+    this.#size--;
+    if (this.#size === 0) {
+      this.#span = 0;
+      this.#places = null;
+      return;
+    }
+    while (this.#items[this.#head & mask] === null) {
+      this.#head = (this.#head + 1) | 0;
+      this.#span--;
+    }
+    while (this.#items[(this.#head + this.#span - 1) & mask] === null) this.#span--;
+  }
+
+  #written(): Map<T, number> {
+    const places = new Map<T, number>();
+    for (let at = 0; at < this.#span; at++) {
+      const place = (this.#head + at) | 0;
+      const item = this.#items[place & (this.#items.length - 1)]!;
+      if (item !== null) places.set(item, place);
+    }
+    return places;
+  }
+
+  /** Closes the gaps; doubles the ring where they are few. */
+  #makeRoom(): void {
+    const items: T[] = [];
+    for (let at = 0; at < this.#span; at++) {
+      const item = this.#items[(this.#head + at) & (this.#items.length - 1)]!;
+      if (item !== null) items.push(item);
+    }
+    const capacity = this.#items.length * (items.length * 2 > this.#items.length ? 2 : 1);
+    this.#items = new Array<T | null>(capacity).fill(null);
+    for (let index = 0; index < items.length; index++) this.#items[index] = items[index]!;
     this.#head = 0;
+    this.#span = items.length;
+    if (this.#places !== null) this.#places = this.#written();
   }
 }

@@ -130,3 +130,31 @@ Deno.test("finished list: a limited round leaves the rest in front of what a del
   assert.equal(list.drain(deliver), 2);
   assert.deepEqual([seen, list.count], [[0, 1, 2, 3], 0]);
 });
+
+Deno.test("removing every item of a long FIFO takes a step each, in whatever order", () => {
+  const count = 50_002;
+  for (const order of [(at: number) => at, (at: number) => count - 1 - at, (at: number) => (at * 7) % count]) {
+    const fifo = new Fifo<{ index: number }>();
+    const items = Array.from({ length: count }, (_, index) => ({ index }));
+    for (const item of items) fifo.push(item);
+    for (let index = 0; index < count; index++) {
+      assert.ok(fifo.remove(items[order(index)]!));
+      // What a full queue does after each cancel: the next one is looked at, and has to wait on.
+      const next = fifo.shift();
+      if (next !== null) fifo.unshift(next);
+    }
+    assert.deepEqual([fifo.size, fifo.shift()], [0, null]);
+  }
+});
+
+Deno.test("a FIFO from whose middle items come and go for ever stays as small as what it holds", () => {
+  const fifo = new Fifo<number>(4);
+  fifo.push(-1);
+  for (let item = 0; item < 100_000; item++) {
+    fifo.push(item);
+    fifo.push(item + 0.5);
+    assert.ok(fifo.remove(item));
+    assert.ok(fifo.remove(item + 0.5));
+  }
+  assert.deepEqual([fifo.shift(), fifo.size], [-1, 0]);
+});
