@@ -1,4 +1,4 @@
-import { InvariantError, StorageError } from "../mod.ts";
+import { InvariantError, printable, StorageError } from "../mod.ts";
 import { ExitCode } from "./exit_codes.ts";
 
 /** A failure that is already worded for the user: one line, and the exit code it asks for. */
@@ -69,8 +69,8 @@ export function describeFailure(error: unknown, debug: boolean): FailureReport {
     return { lines: [...new Set(reports.flatMap(({ lines }) => lines))], exitCode: reports[0]!.exitCode };
   }
   const { line, hint, exitCode, expected } = classify(error);
-  const lines = [oneLine(line)];
-  if (hint !== "") lines.push(hint);
+  const lines = [printable(oneLine(line))];
+  if (hint !== "") lines.push(printable(hint));
   if (debug && error instanceof Error && error.stack !== undefined) lines.push(error.stack);
   else if (!expected) lines.push("Set PLUGIO_DEBUG=1 to see where this comes from");
   return { lines, exitCode };

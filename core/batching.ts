@@ -13,6 +13,7 @@
  */
 import { type CallList, type DeferredCall, newCallList, recordCall, runCalls, throwCollected } from "./call_list.ts";
 import { plugCall, plugDepth } from "./plug.ts";
+import { shown } from "./shown.ts";
 
 /** When a queue submits what was handed to it; see the table of this module. */
 export type BatchMode = "none" | "plug" | "dispatch" | "auto";
@@ -63,7 +64,7 @@ export function deferCallFor(mode: BatchMode): DeferCall {
     case "auto":
       return autoCall;
     default:
-      throw new TypeError(`Cannot batch in mode "${String(mode)}", want one of ${BATCH_MODES.join(", ")}`);
+      throw new TypeError(`Cannot batch in mode ${shown(mode)}, want one of ${BATCH_MODES.join(", ")}`);
   }
 }
 

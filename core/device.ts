@@ -9,6 +9,7 @@ import { adoptRequest, makeRequest, type RequestInit } from "./made_requests.ts"
 import { number, OptionTable } from "./options.ts";
 import { type IoRequest, Opcode, OPCODE_NAMES, RequestState } from "./request.ts";
 import type { RequestOptions, WriteOptions } from "./request_options.ts";
+import { shown } from "./shown.ts";
 import type { QueueStats } from "./stats.ts";
 import { tearDownInTurn } from "./teardown.ts";
 import { Transfers } from "./transfers.ts";
@@ -65,6 +66,9 @@ export class BlockDevice implements AsyncDisposable {
 
   /** Wraps a driver's backend; users call `openDevice`. */
   constructor(backend: Backend, options: CloseOptions = {}) {
+    if (typeof backend !== "object" || backend === null) {
+      throw new TypeError(`Cannot make a BlockDevice of ${shown(backend)}: wanted openDevice()`);
+    }
     this.#backend = backend;
     this.driver = backend.driver;
     this.target = backend.target;

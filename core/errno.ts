@@ -1,3 +1,5 @@
+import { shown } from "./shown.ts";
+
 /** Linux errno names by number (asm-generic/errno.h; the same on x86-64 and arm64). */
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
   1: "EPERM",
@@ -225,11 +227,13 @@ export const Errno = {
 
 /** `"EIO"` for 5; `"E<number>"` for a number that Linux does not name. */
 export function errnoName(errno: number): string {
+  if (typeof errno !== "number") throw new TypeError(`Cannot name errno ${shown(errno)}: wanted a number`);
   return ERRNO_NAMES[errno] ?? `E${errno}`;
 }
 
 /** `"EIO (input/output error)"` for 5. */
 export function describeErrno(errno: number): string {
+  const name = errnoName(errno);
   const text = ERRNO_TEXTS[errno];
-  return text === undefined ? errnoName(errno) : `${errnoName(errno)} (${text})`;
+  return text === undefined ? name : `${name} (${text})`;
 }

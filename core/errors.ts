@@ -1,4 +1,5 @@
 import { describeErrno, errnoName } from "./errno.ts";
+import { printable, shown } from "./shown.ts";
 
 /** What went wrong, coarsely: the part of a {@link StorageError} that a program branches on. */
 export type StorageErrorKind =
@@ -83,8 +84,11 @@ export class StorageError extends Error {
 }
 
 function storageErrorMessage(fields: StorageErrorFields): string {
+  if (typeof fields !== "object" || fields === null) {
+    throw new TypeError(`Cannot make a StorageError of ${shown(fields)}: wanted an object of its fields`);
+  }
   const at = fields.offset === undefined ? "" : ` at offset ${fields.offset}`;
   const errno = fields.errno ? `: ${describeErrno(fields.errno)}` : "";
   const detail = fields.detail ? `: ${fields.detail}` : "";
-  return `Cannot ${fields.op} ${fields.target}${at}${errno}${detail}`;
+  return printable(`Cannot ${fields.op} ${fields.target}${at}${errno}${detail}`);
 }

@@ -4,7 +4,7 @@ import { invariant } from "./invariant.ts";
 import { MAX_OFFSET_BYTES } from "./limits.ts";
 import { ANYTHING, FLAG, integer, OptionTable } from "./options.ts";
 import { type CompleteCallback, IoRequest, Opcode, RequestFlag } from "./request.ts";
-import { printable, shown } from "./shown.ts";
+import { isA, printable, shown } from "./shown.ts";
 import { isBytes, lengthOf, startOf } from "./views.ts";
 
 /** What {@link BlockDevice.createRequest} makes a request from. */
@@ -80,7 +80,7 @@ function attach(request: IoRequest, op: string, buffer: unknown, buffers: Device
 
 /** Requests made by hand come without a device; tables of memory and of what is in flight are each device's own. */
 export function adoptRequest(request: IoRequest, action: string, device: { readonly target: string }): void {
-  if (!(request instanceof IoRequest)) {
+  if (!isA(request, IoRequest)) {
     throw new TypeError(`Cannot ${action} ${shown(request)}: wanted a request from createRequest()`);
   }
   invariant(

@@ -22,6 +22,8 @@
  */
 import { type CallList, type DeferredCall, newCallList, recordCall, runCalls, throwCollected } from "./call_list.ts";
 import { InvariantError } from "./invariant.ts";
+import { FUNCTION, OptionTable } from "./options.ts";
+import { shown } from "./shown.ts";
 
 export type { DeferredCall } from "./call_list.ts";
 
@@ -171,6 +173,7 @@ export function unplug(): void {
  * @throws what `fn` throws, if no section is open.
  */
 export function plugCall<T>(fn: DeferredCall<T>, arg: T): void {
+  if (typeof fn !== "function") refuseFunction("defer", fn);
   if (state.depth === 0) fn(arg);
   else recordCall(state.list, fn, arg);
 }
@@ -198,6 +201,7 @@ export function plugCall<T>(fn: DeferredCall<T>, arg: T): void {
  * ```
  */
 export function plugged<T>(body: () => T): T {
+  if (typeof body !== "function") refuseFunction("run", body);
   const serial = beginSection();
   let result: T;
   try {
@@ -235,6 +239,7 @@ export function plugDepth(): number {
  * ```
  */
 export function setPlugDebug(options: PlugDebugOptions | null): void {
+  if (options !== null) DEBUG_OPTIONS.check("report", DEBUG_OPTIONS.read(options).report);
   state.debug = options;
   state.openedAt = null;
 }
@@ -304,6 +309,12 @@ function closeLeftOpen(errors: unknown[] | null): unknown[] {
     collected.push(error);
   }
   return collected;
+}
+
+const DEBUG_OPTIONS = new OptionTable<PlugDebugOptions>("debug the plug with", { report: FUNCTION });
+
+function refuseFunction(action: string, value: unknown): never {
+  throw new TypeError(`Cannot ${action} ${shown(value)} in a plugged section: wanted a function`);
 }
 
 function refuseDepth(): never {

@@ -1,3 +1,9 @@
+import { wrongNumber } from "./check.ts";
+import { shown } from "./shown.ts";
+
+/** Largest limit: what a double counts exactly. */
+const MAX_LIMIT = 2 ** 53;
+
 /**
  * A seeded generator of 32-bit numbers, xoshiro128** (Blackman and Vigna, 2018), seeded through splitmix32.
  * Not for secrets. The same seed gives the same sequence on every machine; state is integers only, so that a call
@@ -11,6 +17,7 @@ export class Random {
 
   /** Starts the sequence of `seed`, of which the low 32 bits count. */
   constructor(seed: number) {
+    if (typeof seed !== "number") throw new TypeError(`Cannot use seed ${shown(seed)}: wanted a number`);
     let state = seed | 0;
     const split = () => {
       state = (state + 0x9e3779b9) | 0;
@@ -43,8 +50,13 @@ export class Random {
 
   /** An integer, uniform enough over 0 … `limit` − 1; `limit` is at most 2^53 (bias below 2^-21 there). */
   below(limit: number): number {
+    if (typeof limit !== "number" || !(limit >= 0 && limit <= MAX_LIMIT)) throw limitError(limit);
     if (limit <= 0x100000000) return Math.floor((this.uint32() / 0x100000000) * limit);
     const high = this.uint32() >>> 11;
     return Math.floor(((high * 0x100000000 + this.uint32()) / 0x20000000000000) * limit);
   }
+}
+
+function limitError(limit: unknown): Error {
+  return wrongNumber(limit, `Cannot choose below ${shown(limit)}: wanted an integer from 1 to 2^53`);
 }

@@ -28,6 +28,7 @@ const LETTERS: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\
  * ```
  */
 export function printable(text: string): string {
+  if (typeof text !== "string") throw new TypeError(`Cannot print ${shown(text)}: wanted a string`);
   return text.replace(UNPRINTABLE, escaped);
 }
 
@@ -61,6 +62,15 @@ function shownObject(value: object): string {
   const type = typeName(value);
   if (type === "Array") return "an array";
   return type === "Object" ? "an object" : `an object of type ${type}`;
+}
+
+/** True for an instance of `type`; false also for a Proxy that throws when it is asked. */
+export function isA<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
+  try {
+    return value instanceof type;
+  } catch {
+    return false;
+  }
 }
 
 /** The type that a value says it is: `"Uint16Array"`, `"Null"`, `"Number"`. Never throws. */

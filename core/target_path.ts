@@ -1,4 +1,4 @@
-import { printable, shown, typeName } from "./shown.ts";
+import { isA, printable, shown, typeName } from "./shown.ts";
 
 /**
  * The path that a caller means: a text as it is, or what a `file:` URL leads to. Throws TypeError for everything else;
@@ -6,13 +6,14 @@ import { printable, shown, typeName } from "./shown.ts";
  */
 export function pathText(target: unknown, action: string): string {
   if (typeof target === "string") return target;
-  if (target instanceof URL) return pathOfUrl(target, action);
+  if (isA(target, URL)) return pathOfUrl(target, action);
   throw new TypeError(
     `Cannot ${action} a target of type ${typeName(target)}: wanted a string, a path or driver:target, or a file: URL`,
   );
 }
 
-function pathOfUrl({ href, protocol, host, pathname, search, hash }: URL, action: string): string {
+function pathOfUrl(url: URL, action: string): string {
+  const { href, protocol, host, pathname, search, hash } = copyOf(url);
   const refuse = (wanted: string) => new TypeError(`Cannot ${action} ${printable(href)}: wanted ${wanted}`);
   if (protocol !== "file:") throw refuse("a file: URL");
   if (host !== "") throw refuse("a file: URL of this machine");
@@ -23,6 +24,15 @@ function pathOfUrl({ href, protocol, host, pathname, search, hash }: URL, action
     return decodeURIComponent(pathname);
   } catch {
     throw refuse("escapes that are UTF-8");
+  }
+}
+
+/** A URL of our own; what only inherits from one has none of its parts. */
+function copyOf(url: URL): URL {
+  try {
+    return new URL(url.href);
+  } catch {
+    return new URL("about:blank");
   }
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { shown } from "./shown.ts";
 import type { FileIdentity, LoopBacking } from "./block.ts";
 import { deviceName, type SystemFiles } from "./block_facts.ts";
 import { type MountEntry, parseMountInfo, parseSwaps } from "./sysfs_text.ts";
@@ -30,6 +31,9 @@ export interface TargetUse {
 
 /** Words for a use that follow "it is …". */
 export function describeUse(use: TargetUse): string {
+  if (typeof use !== "object" || use === null) {
+    throw new TypeError(`Cannot describe ${shown(use)}: wanted a use of inspectTarget()`);
+  }
   const over = use.over === undefined ? "" : `a loop device over ${use.over}, which is `;
   switch (use.how) {
     case "mounted":

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ANYTHING, FLAG, OptionTable } from "../core/options.ts";
 import { readSystemFile } from "../ffi/sysfs.ts";
 import { probeBlkio } from "./probe/blkio.ts";
 import { probeIoUring } from "./probe/io_uring.ts";
@@ -33,8 +34,10 @@ export interface ProbeOptions {
   /** Try io_uring for real. Default true; false for sandboxes that kill a process for the system call. */
   readonly touchUring?: boolean;
   /** Also describe this path, which may have a driver's name and a colon before it. */
-  readonly target?: string;
+  readonly target?: string | URL;
 }
+
+const OPTIONS = new OptionTable<ProbeOptions>("probe with", { touchUring: FLAG, target: ANYTHING });
 
 /** How each driver is tried. */
 const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | Promise<DriverReport>)[] = [
@@ -60,8 +63,8 @@ const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | 
  * }
  * ```
  */
-export async function probe(options: ProbeOptions = {}): Promise<ProbeReport> {
-  const { touchUring = true, target } = options;
+export async function probe(options?: ProbeOptions): Promise<ProbeReport> {
+  const { touchUring = true, target } = OPTIONS.read(options);
   // The target first: a path that is wrong should be known before anything is tried.
   const targetReport = target === undefined ? null : inspectTarget(pathOfTarget(target));
   const kernel = readSystemFile("/proc/sys/kernel/osrelease")?.trim() ?? "";

@@ -5,7 +5,7 @@ import { checkServedTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
 import { counted } from "../words.ts";
-import { openServed } from "./device.ts";
+import { openServed, serveOptionsOf } from "./device.ts";
 import type { ServeCounters } from "./messages.ts";
 import type { ServePlan } from "./options.ts";
 import { ServePool } from "./pool.ts";
@@ -34,7 +34,7 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
     stop();
   });
   await pool?.ready();
-  await using server = serveVhostUserBlk(device, plan.socketPath, { ...plan, log }, pool?.ports);
+  await using server = serveVhostUserBlk(device, plan.socketPath, serveOptionsOf(plan, log), pool?.ports);
   abandon = () => server.abandon();
   stop = () => void server.close();
   watch.onInterrupt = stop;

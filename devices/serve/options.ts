@@ -1,3 +1,4 @@
+import { FLAG, FUNCTION, integer, number, oneOf, OptionTable, TEXT } from "../../core/options.ts";
 import { serialBytes } from "../blk/mod.ts";
 import { isQueueSize } from "../virtio/mod.ts";
 
@@ -68,40 +69,53 @@ export interface ServeBlkOptions {
   readonly log?: (line: string) => void;
 }
 
+/** What is meant by options that are not given. */
+const DEFAULTS: CheckedServeOptions = {
+  queueCount: DEFAULT_QUEUE_COUNT,
+  queueSize: DEFAULT_QUEUE_SIZE,
+  workerCount: 1,
+  serial: "plugio",
+  lock: true,
+  format: null,
+  writeBack: true,
+  merge: true,
+  deferNotify: true,
+  shares: true,
+  poll: false,
+  block: true,
+};
+
 /** The options with their defaults, checked; plain data but for the log, to be sent to Workers. */
 export type CheckedServeOptions = Required<Omit<ServeBlkOptions, "log" | "format">> & { readonly format: "raw" | null };
 
-/** Checks options and fills in defaults. Throws RangeError. */
-export function checkServeOptions(options: ServeBlkOptions): CheckedServeOptions {
-  const { queueCount = DEFAULT_QUEUE_COUNT, queueSize = DEFAULT_QUEUE_SIZE, serial = "plugio" } = options;
-  if (!(Number.isInteger(queueCount) && queueCount >= 1 && queueCount <= MAX_QUEUE_COUNT)) {
-    throw new RangeError(`Cannot serve ${queueCount} queues: wanted an integer from 1 to ${MAX_QUEUE_COUNT}`);
-  }
-  if (!isQueueSize(queueSize) || queueSize < 2 || queueSize > MAX_SERVED_QUEUE_SIZE) {
-    throw new RangeError(
-      `Cannot serve queues of ${queueSize} entries: wanted a power of two from 2 to ${MAX_SERVED_QUEUE_SIZE}`,
-    );
-  }
-  const { workerCount = 1 } = options;
-  if (!(Number.isInteger(workerCount) && workerCount >= 1 && workerCount <= MAX_SERVING_WORKERS)) {
-    throw new RangeError(`Cannot serve by ${workerCount} Workers: wanted an integer from 1 to ${MAX_SERVING_WORKERS}`);
-  }
-  serialBytes(serial);
-  const { writeBack = true, merge = true, deferNotify = true, shares = true, poll = false, block = true } = options;
-  const { lock = true, format = null } = options;
-  if (format !== null && format !== "raw") throw new RangeError(`Cannot serve format ${format}: wanted raw`);
-  return {
-    queueCount,
-    queueSize,
-    workerCount,
-    serial,
-    lock,
-    format,
-    writeBack,
-    merge,
-    deferNotify,
-    shares,
-    poll,
-    block,
-  };
+const QUEUE_SIZE = number(
+  `a power of two from 2 to ${MAX_SERVED_QUEUE_SIZE}`,
+  (size) => isQueueSize(size) && size >= 2 && size <= MAX_SERVED_QUEUE_SIZE,
+);
+
+const OPTIONS = new OptionTable<ServeBlkOptions>("serve with", {
+  queueCount: integer(1, MAX_QUEUE_COUNT, `an integer from 1 to ${MAX_QUEUE_COUNT}`),
+  queueSize: QUEUE_SIZE,
+  workerCount: integer(1, MAX_SERVING_WORKERS, `an integer from 1 to ${MAX_SERVING_WORKERS}`),
+  serial: TEXT,
+  lock: FLAG,
+  format: oneOf(["raw"]),
+  writeBack: FLAG,
+  merge: FLAG,
+  deferNotify: FLAG,
+  shares: FLAG,
+  poll: FLAG,
+  block: FLAG,
+  log: FUNCTION,
+});
+
+/** Checks options and fills in defaults; the log, which stays in its Worker, apart. Throws TypeError and RangeError. */
+export function checkServeOptions(options: ServeBlkOptions | undefined): {
+  readonly checked: CheckedServeOptions;
+  readonly log: (line: string) => void;
+} {
+  const { log = () => {}, ...given } = OPTIONS.read(options);
+  const checked: CheckedServeOptions = { ...DEFAULTS, ...given };
+  serialBytes(checked.serial);
+  return { checked, log };
 }

@@ -1,7 +1,9 @@
-import type { BlockDevice } from "../../core/device.ts";
+import { BlockDevice } from "../../core/device.ts";
+import { isA, shown } from "../../core/shown.ts";
+import { checkText } from "../../core/target_path.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { BlkFace, BlkModel, type BlkStats, SECTOR_BYTES, servedBlockBytes } from "../blk/mod.ts";
-import { type HostPort, LocalHost, offerHost, VhostUserServer, WorkerHosts } from "../vhost_user/mod.ts";
+import { checkPort, type HostPort, LocalHost, offerHost, VhostUserServer, WorkerHosts } from "../vhost_user/mod.ts";
 import { claimImage } from "./image_claim.ts";
 import { checkServeOptions, type ServeBlkOptions } from "./options.ts";
 
@@ -37,11 +39,14 @@ export interface ServedBlk extends AsyncDisposable {
 export function serveVhostUserBlk(
   device: BlockDevice,
   socketPath: string,
-  options: ServeBlkOptions = {},
+  options?: ServeBlkOptions,
   workers: readonly HostPort[] = [],
 ): ServedBlk {
-  const checked = checkServeOptions(options);
-  const log = options.log ?? (() => {});
+  const { checked, log } = checkServeOptions(options);
+  checkDevice(device);
+  checkText(socketPath, "serve at", "the path of a socket");
+  if (!Array.isArray(workers)) throw new TypeError(`Cannot serve with workers ${shown(workers)}: wanted an array`);
+  for (const worker of workers) checkPort(worker);
   const { queueCount, queueSize: maxQueueSize, writeBack } = checked;
   const face = new BlkFace({
     sizeBytes: device.size,
@@ -79,9 +84,15 @@ export function serveVhostUserBlk(
  * Worker's scope, or a MessagePort, whose other end is given to {@link serveVhostUserBlk}. `options` are those of the
  * main Worker. Returns the counters.
  */
-export function serveBlkQueues(device: BlockDevice, port: HostPort, options: ServeBlkOptions = {}): BlkStats {
-  const checked = checkServeOptions(options);
+export function serveBlkQueues(device: BlockDevice, port: HostPort, options?: ServeBlkOptions): BlkStats {
+  const { checked, log } = checkServeOptions(options);
+  checkDevice(device);
+  checkPort(port);
   const model = new BlkModel(device, pageMemory, checked);
-  offerHost(port, new LocalHost(model, { ...checked, log: options.log ?? (() => {}) }));
+  offerHost(port, new LocalHost(model, { ...checked, log }));
   return model.stats;
+}
+
+function checkDevice(device: unknown): void {
+  if (!isA(device, BlockDevice)) throw new TypeError(`Cannot serve ${shown(device)}: wanted a BlockDevice`);
 }

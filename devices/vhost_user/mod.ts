@@ -10,4 +10,4 @@ export { LocalHost, type LocalHostOptions, type Log } from "./local_host.ts";
 export { Refusal } from "./payload.ts";
 export { VhostUserServer } from "./server.ts";
 export { Session, type SessionOptions } from "./session.ts";
-export { type HostPort, offerHost, WorkerHosts, workerIsGone } from "./worker_hosts.ts";
+export { checkPort, type HostPort, offerHost, WorkerHosts, workerIsGone } from "./worker_hosts.ts";

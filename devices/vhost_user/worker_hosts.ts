@@ -1,3 +1,5 @@
+import { shown } from "../../core/shown.ts";
+import { checkText } from "../../core/target_path.ts";
 import type { FileRange, QueueHost, QueueSpec, RegionSpec, SignalName, StoppedQueue } from "./host.ts";
 
 /** The end of a channel to a Worker: what `Worker`, `MessagePort` and a Worker's own scope have in common. */
@@ -6,6 +8,20 @@ export interface HostPort {
   postMessage(message: unknown): void;
   /** Receives it. */
   onmessage: ((event: MessageEvent) => void) | null;
+}
+
+/** Throws a TypeError for what is no end of a channel. */
+export function checkPort(port: unknown): asserts port is HostPort {
+  if (!isPort(port)) throw new TypeError(`Cannot use port ${shown(port)}: wanted a Worker, a MessagePort or a scope`);
+}
+
+function isPort(port: unknown): boolean {
+  try {
+    const post = Object(port) === port && (port as HostPort).postMessage;
+    return typeof post === "function";
+  } catch {
+    return false;
+  }
 }
 
 /** Methods of a host that can be called from afar. */
@@ -43,6 +59,8 @@ export function offerHost(port: HostPort, host: QueueHost): void {
  * its queues were asked for fails, now and from then on.
  */
 export function workerIsGone(port: HostPort, reason: string): void {
+  checkPort(port);
+  checkText(reason, "give up a Worker for", "the reason as a string");
   port.onmessage?.(new MessageEvent("message", { data: { gone: reason } satisfies FromHost }));
 }
 

@@ -16,7 +16,7 @@ export function explainSetupFailure(error: unknown, ringBytes: number): unknown 
     : "";
   const detail = setupRemedy(error.errno) + numbers;
   return new StorageError({
-    kind: error.errno === Errno.ENOMEM || error.errno === Errno.EMFILE ? "resource" : "unsupported",
+    kind: SHORTAGES.includes(error.errno) ? "resource" : "unsupported",
     op: error.op,
     target: error.target,
     errno: error.errno,
@@ -24,6 +24,9 @@ export function explainSetupFailure(error: unknown, ringBytes: number): unknown 
     cause: error,
   });
 }
+
+/** What passes, or goes with a limit: the kernel can do it. */
+const SHORTAGES: readonly number[] = [Errno.ENOMEM, Errno.EMFILE, Errno.ENFILE, Errno.EAGAIN, Errno.EINTR];
 
 /** One sentence on an errno of io_uring_setup(2): the likely cause and the remedy. */
 export function setupRemedy(errno: number): string {
@@ -40,7 +43,13 @@ export function setupRemedy(errno: number): string {
     case Errno.EMFILE:
     case Errno.ENFILE:
       return "no file descriptor is free; wanted a higher `ulimit -n`";
+    case Errno.EINVAL:
+      return "the kernel does not know a part of what is asked; wanted Linux 5.11 or later";
+    case Errno.EAGAIN:
+      return "the kernel is short of what a ring takes for now; wanted another attempt, or fewer rings and Workers";
+    case Errno.EINTR:
+      return "a signal came in between; wanted another attempt";
     default:
-      return "wanted Linux 5.11 or later";
+      return "the kernel gives no other reason; wanted what its log says (dmesg), or another driver";
   }
 }

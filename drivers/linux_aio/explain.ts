@@ -43,8 +43,12 @@ export function setupRemedy(errno: number, entries: number, numbers: AioNumbers)
         "driver";
     case Errno.ENOMEM:
       return "not enough memory for the ring of completions; wanted a smaller queueDepth";
+    case Errno.EINVAL:
+      return "the kernel does not know a part of what is asked; wanted Linux 4.18 or later, or another driver";
+    case Errno.EINTR:
+      return "a signal came in between; wanted another attempt";
     default:
-      return "wanted Linux 4.18 or later, or another driver";
+      return "the kernel gives no other reason; wanted what its log says (dmesg), or another driver";
   }
 }
 

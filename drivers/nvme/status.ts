@@ -1,3 +1,4 @@
+import { checkNumber } from "../../core/check.ts";
 import { Errno } from "../../core/errno.ts";
 
 /** Status of a command that the driver ended itself: the controller was reset or is gone. A vendor's code is no clash. */
@@ -32,6 +33,7 @@ export class NvmeStatusError extends Error implements NvmeStatus {
 
   /** Makes the error of `status`: SCT and SC in 11 bits, the retry flag above. */
   constructor(status: number) {
+    checkNumber(status, "word NVMe status", "a number");
     const decoded = decodeStatus(status);
     super(describeStatus(status));
     this.type = decoded.type;

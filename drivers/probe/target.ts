@@ -1,6 +1,7 @@
 import type { Alignment } from "../../core/block.ts";
 import { type BlockFacts, blockFacts } from "../../core/block_facts.ts";
 import { type MountEntry, parseMountInfo } from "../../core/sysfs_text.ts";
+import { pathText } from "../../core/target_path.ts";
 import { deviceUses, fileUses, passthroughUses, type TargetUse } from "../../core/target_use.ts";
 import { countHoles, type HoleReport } from "../../ffi/extents.ts";
 import { identityOf } from "../../ffi/identity.ts";
@@ -64,9 +65,10 @@ export interface TargetReport {
  * only to count its holes. Blocks for the time that the file's cached writes take to reach the disk. Needs
  * `--allow-ffi`.
  *
- * Throws StorageError of kind `open` when there is nothing at `path` or its folder may not be searched.
+ * Throws StorageError of kind `open` when there is nothing at `target`, a path or a `file:` URL, or its folder may not be searched.
  */
-export function inspectTarget(path: string): TargetReport {
+export function inspectTarget(target: string | URL): TargetReport {
+  const path = pathText(target, "inspect");
   const fd = openFile(path, C.O_PATH.value);
   try {
     const status = statFile(fd, path);
