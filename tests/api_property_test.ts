@@ -1,6 +1,6 @@
 /** Values of every kind at every argument of every public function: taken, or refused in our words without an effect. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import * as plugio from "../mod.ts";
 import { type BlockDevice, MemoryDisk, openDevice } from "../mod.ts";
 
