@@ -145,7 +145,8 @@ export interface OpenOptions {
   /**
    * Keep the processor's tick going while requests are in flight, by a timer of a millisecond that nobody waits for: on
    * a virtual machine that spares up to a fifth of the time of a read at depth 1 (docs/io_uring.md, "The tick"). Default
-   * true; false for a server behind the driver blkio unless `wait` is `"block"`. Not of the drivers nvme and memory.
+   * true; false for a server behind the driver blkio unless `wait` is `"block"`; without effect where a sandbox forbids
+   * timers (timerfd_create(2)). Not of the drivers nvme and memory.
    */
   readonly keepTick?: boolean;
   /**

@@ -1,19 +1,20 @@
 import { tearDown } from "../../core/teardown.ts";
-import { Timer } from "../../ffi/timer.ts";
+import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { WaitSet } from "../../ffi/wait_set.ts";
 import { type Sleeper, TURN_MS } from "../virtio/mod.ts";
 
 /** Sleeps for kicks, completions and the end of the turn. */
 export class HostSleeper implements Sleeper, Disposable {
   readonly #set: WaitSet;
-  readonly #turn: Timer;
+  /** Null where timers are forbidden: each sleep then has a time-out, which costs more (core/tick.ts). */
+  readonly #turn: Timer | null;
 
   /** Makes one that sleeps to the end of the turn. Throws StorageError; nothing stays open then. */
   constructor() {
     using stack = new DisposableStack();
     this.#set = stack.use(new WaitSet());
-    this.#turn = stack.use(new Timer(TURN_MS));
-    this.#set.add(this.#turn.fd);
+    this.#turn = stack.use(timerIfAllowed(TURN_MS));
+    if (this.#turn !== null) this.#set.add(this.#turn.fd);
     stack.move();
   }
 
@@ -28,14 +29,14 @@ export class HostSleeper implements Sleeper, Disposable {
   }
 
   startTurn(): void {
-    this.#turn.start();
+    this.#turn?.start();
   }
 
   sleep(): void {
-    this.#set.sleep();
+    this.#set.sleep(this.#turn === null ? TURN_MS : -1);
   }
 
   [Symbol.dispose](): void {
-    tearDown(() => this.#set[Symbol.dispose](), () => this.#turn[Symbol.dispose]());
+    tearDown(() => this.#set[Symbol.dispose](), () => this.#turn?.[Symbol.dispose]());
   }
 }

@@ -15,7 +15,7 @@ import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
 import { BLKIO_EVENTS } from "../../core/trace.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
-import { Timer } from "../../ffi/timer.ts";
+import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { WaitSet } from "../../ffi/wait_set.ts";
 import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { RegionMemorySource } from "./memory.ts";
@@ -77,7 +77,7 @@ class BlkioDevice implements Backend, QueueOwner {
     this.#waitSet = wait === "block" && session.info.kind === "remote" ? stack.use(waitSetOf(session)) : null;
     // With a server on the other side the event loop loses by it: the two are then kept on two processors.
     const usual = wait === "block" || session.info.kind !== "remote";
-    this.#timer = options.keepTick ?? usual ? stack.use(new Timer(KEEP_TICK_MS)) : null;
+    this.#timer = options.keepTick ?? usual ? stack.use(timerIfAllowed(KEEP_TICK_MS)) : null;
     this.#queue = new BlkioQueue(session.queue, disk, {
       maxInflight: queueDepth,
       lazy: wait === "block",

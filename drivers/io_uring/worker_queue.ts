@@ -14,7 +14,7 @@ import { LURING_EVENTS } from "../../core/trace.ts";
 import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { pageMemory } from "../../ffi/memory.ts";
-import { Timer } from "../../ffi/timer.ts";
+import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { openEventWakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import { IoUringQueue } from "./queue.ts";
@@ -109,7 +109,7 @@ function openQueue(key: QueueKey): Entry {
   if (event !== null) ring.registerEventFd(event.fd);
   const wakeup = chain ?? event?.wakeup ?? null;
   if (wakeup !== null) pump.setHold(wakeup);
-  const timer = key.keepTick ? stack.use(new Timer(KEEP_TICK_MS)) : null;
+  const timer = key.keepTick ? stack.use(timerIfAllowed(KEEP_TICK_MS)) : null;
   if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
   if (LURING_EVENTS.initState.hasSubscribers) {
     LURING_EVENTS.initState.publish({ setupFlags: ring.setupFlags, registered: key.registered });

@@ -11,7 +11,7 @@ import { LAIO_EVENTS } from "../../core/trace.ts";
 import { AioContext } from "../../ffi/libaio/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { pageMemory } from "../../ffi/memory.ts";
-import { Timer } from "../../ffi/timer.ts";
+import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { openEventWakeup, threadWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import { AioQueue } from "./queue.ts";
@@ -88,7 +88,7 @@ function openQueue(key: QueueKey): SharedQueue {
   const event = key.wait === "block" ? null : openEvent(key.wakeup, () => onWake());
   const wakeup = event?.wakeup ?? null;
   if (wakeup !== null) stack.use(wakeup);
-  const timer = key.keepTick ? stack.use(new Timer(KEEP_TICK_MS)) : null;
+  const timer = key.keepTick ? stack.use(timerIfAllowed(KEEP_TICK_MS)) : null;
   // Last of what can fail: taking a context down is not for a stack, which cannot wait for it.
   const context = openContext(key.queueDepth, event?.fd ?? -1);
   const queue = new AioQueue(context);

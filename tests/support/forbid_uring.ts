@@ -1,5 +1,5 @@
 /**
- * A process that may not use io_uring, for real: a small C program installs a seccomp filter and runs a command under
+ * A process that may not use io_uring, or other system calls, for real: a small C program installs a seccomp filter and runs a command under
  * it.
  *
  * @module
@@ -7,7 +7,16 @@
 
 import { join } from "node:path";
 
-/** What the filter answers to the three system calls of io_uring. */
+/** The first and the last number of the system calls that are forbidden. */
+export type CallRange = readonly [first: number, last: number];
+
+/** io_uring_setup, _enter and _register, on every architecture. */
+const URING: CallRange = [425, 427];
+
+/** timerfd_create. */
+export const TIMERFD: CallRange = Deno.build.arch === "aarch64" ? [85, 85] : [283, 283];
+
+/** What the filter answers to the system calls. */
 export type Refusal = "EPERM" | "ENOSYS" | "kill";
 
 const REFUSALS: Readonly<Record<Refusal, string>> = {
@@ -16,8 +25,7 @@ const REFUSALS: Readonly<Record<Refusal, string>> = {
   kill: "SECCOMP_RET_KILL_PROCESS",
 };
 
-/** 425, 426 and 427 are io_uring_setup, _enter and _register on every architecture. */
-const source = (refusal: Refusal) => `
+const source = (refusal: Refusal, [first, last]: CallRange) => `
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -27,8 +35,8 @@ const source = (refusal: Refusal) => `
 int main(int argc, char **argv) {
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 425, 0, 2),
-    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 427, 1, 0),
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, ${first}, 0, 2),
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, ${last}, 1, 0),
     BPF_STMT(BPF_RET | BPF_K, ${REFUSALS[refusal]}),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
@@ -55,10 +63,10 @@ export async function commandWorks(name: string, args: readonly string[]): Promi
 }
 
 /** Builds the launcher in `folder`; run it with the command and its arguments as its own. */
-export async function buildLauncher(folder: string, refusal: Refusal): Promise<string> {
+export async function buildLauncher(folder: string, refusal: Refusal, calls = URING): Promise<string> {
   const input = join(folder, `${refusal}.c`);
   const output = join(folder, `forbid_${refusal}`);
-  Deno.writeTextFileSync(input, source(refusal));
+  Deno.writeTextFileSync(input, source(refusal, calls));
   const { success, stderr } = await new Deno.Command("cc", { args: ["-Wall", "-Werror", "-o", output, input] })
     .output();
   if (!success) throw new Error(`Cannot build the seccomp launcher: ${new TextDecoder().decode(stderr)}`);
