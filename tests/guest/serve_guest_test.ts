@@ -89,7 +89,8 @@ testWhen(
     const socket = join(dir.path, "disk.sock");
     // Behind the second server is another that can be stopped: so requests are in flight for sure when it is killed.
     await using slow = await StorageDaemon.start(image, { direct: true });
-    let server = await startTalkingServer(socket, image);
+    // Both have the image open, and only one is asked for it at a time.
+    let server = await startTalkingServer(socket, image, "--no-lock");
     try {
       await using guest = await Guest.start({
         command: ["sh", "-c", `echo ready; ${fioVerify("/dev/vda", 64, LOAD)}`],
@@ -107,7 +108,7 @@ testWhen(
       await server.kill();
       // What it still holds must not reach the disk behind the back of the third.
       await slow.kill();
-      server = await startTalkingServer(socket, image);
+      server = await startTalkingServer(socket, image, "--no-lock");
       const { stdout, stderr } = await guest.finished();
       assert.equal(stdout, "ready\nfio 0\n", stderr);
     } finally {
