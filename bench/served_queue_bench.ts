@@ -5,7 +5,8 @@
 import { completeRequest } from "../core/finished.ts";
 import { plug, plugCall, unplug } from "../core/plug.ts";
 import { beginRequest, type IoRequest } from "../core/request.ts";
-import { BlkModel, type BlkQueue, type ServedDevice } from "../devices/blk/mod.ts";
+import { BlkModel, type BlkQueue } from "../devices/blk/mod.ts";
+import type { ServedDevice } from "../devices/disk/mod.ts";
 import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR as HEADER } from "../devices/blk/layout.ts";
 import { GuestMemory, type GuestRegion } from "../devices/guest_memory/mod.ts";
 import {
@@ -50,7 +51,19 @@ class InstantDisk implements ServedDevice {
   }
 
   write(): Promise<number> {
-    return Promise.reject(new Error("Reads of the bench go straight"));
+    return this.read();
+  }
+
+  flush(): Promise<void> {
+    return Promise.reject(new Error("The bench only reads"));
+  }
+
+  discard(): Promise<void> {
+    return this.flush();
+  }
+
+  writeZeroes(): Promise<void> {
+    return this.flush();
   }
 
   readonly completionFd = -1;

@@ -5,7 +5,7 @@ import { checkServedTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
 import { counted } from "../words.ts";
-import { openServed, serveOptionsOf } from "./device.ts";
+import { openFirst, serveOptionsOf } from "./device.ts";
 import type { ServeCounters } from "./messages.ts";
 import type { ServePlan } from "./options.ts";
 import { ServePool } from "./pool.ts";
@@ -18,10 +18,12 @@ const SECTOR_BYTES = 512;
 /** Serves a disk until a signal comes; prints what was done. */
 export async function runServe(plan: ServePlan): Promise<ExitCode> {
   checkServedTarget(plan.target, plan.driver, !plan.readOnly);
-  await using device = await openServed(plan, true);
-  if (device.size < SECTOR_BYTES) {
+  await using device = await openFirst(plan, log);
+  const { logicalBlockSize } = plan;
+  if (device.size < logicalBlockSize) {
+    const unit = logicalBlockSize === SECTOR_BYTES ? "sector" : "block";
     throw failed(
-      `Cannot serve ${device.target}: it has ${device.size} bytes, wanted at least one sector of ${SECTOR_BYTES}`,
+      `Cannot serve ${device.target}: it has ${device.size} bytes, wanted at least one ${unit} of ${logicalBlockSize}`,
     );
   }
   let failure: Error | null = null;
@@ -29,7 +31,8 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
   let abandon = () => {};
   // The disk does not answer, say: what is in flight ends with the process.
   using watch = new InterruptWatch(() => abandon());
-  using pool = plan.workerCount === 1 ? null : new ServePool(plan, log, (error) => {
+  const opened = { ...plan, direct: plan.direct && device.info.direct };
+  using pool = plan.workerCount === 1 ? null : new ServePool(opened, log, (error) => {
     failure ??= error;
     stop();
   });

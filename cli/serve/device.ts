@@ -1,4 +1,4 @@
-import { type BlockDevice, openDevice, type ServeBlkOptions } from "../../mod.ts";
+import { type BlockDevice, openDevice, type ServeBlkOptions, StorageError } from "../../mod.ts";
 import type { ServePlan } from "./options.ts";
 
 /** Opens the disk of a plan. The one that is opened first claims a block device, so that nobody mounts it meanwhile. */
@@ -16,8 +16,31 @@ export function openServed(plan: ServePlan, claim: boolean): Promise<BlockDevice
 
 /** What the server itself is told of a plan; it knows no other options. */
 export function serveOptionsOf(plan: ServePlan, log: (line: string) => void): ServeBlkOptions {
-  const { queueCount, queueSize, workerCount, serial, lock, format, writeBack, poll, block } = plan;
-  const { merge, deferNotify, shares } = plan;
-  const rings = { queueCount, queueSize, workerCount, merge, deferNotify, shares, poll, block };
-  return { ...rings, serial, lock, writeBack, ...format === undefined ? {} : { format }, log };
+  const { target: _t, socketPath: _s, driver: _d, direct: _c, directAsked: _a, readOnly: _r, batch: _b, ...options } =
+    plan;
+  return { ...options, log };
+}
+
+/**
+ * Opens the disk for the first time, past the page cache where the plan wants it and the file system can: not where it
+ * refuses, nor for a file that ends within a block, which could only be written whole. Unless asked for, that is a note.
+ */
+export async function openFirst(plan: ServePlan, log: (line: string) => void): Promise<BlockDevice> {
+  const cached = (why: string) => {
+    log(`the page cache is used: ${why}`);
+    return openServed({ ...plan, direct: false }, true);
+  };
+  let device: BlockDevice;
+  try {
+    device = await openServed(plan, true);
+  } catch (error) {
+    const refused = error instanceof StorageError && error.kind === "unsupported" && error.errnoName === "EINVAL";
+    if (!refused || !plan.direct || plan.directAsked) throw error;
+    return await cached("the file system has no direct I/O");
+  }
+  const { kind, direct, alignment } = device.info;
+  const hidden = device.size % alignment.offset;
+  if (!direct || kind !== "file" || hidden < plan.logicalBlockSize) return device;
+  await device.close();
+  return await cached(`direct I/O takes whole blocks of ${alignment.offset} bytes, and the file ends within one`);
 }

@@ -1,7 +1,7 @@
 import { DEVICE_BATCH_MODES, type DeviceBatchMode } from "../../mod.ts";
 import { chosenDriver } from "../driver.ts";
 import { misuse } from "../failure.ts";
-import { choice, integer, type RawOptions, text } from "../load/raw_options.ts";
+import { choice, integer, optionName, type RawOptions, size, text } from "../load/raw_options.ts";
 
 /** Workers that one disk can be shared out to. */
 const MAX_WORKERS = 64;
@@ -15,6 +15,10 @@ const DEFAULT_QUEUES = 16;
 /** Largest ring, and the usual one: QEMU 10 has rings of 1024, whatever its `queue-size`. */
 const MAX_QUEUE_SIZE = 1024;
 
+/** Smallest and largest block of a guest's disk. */
+const MIN_BLOCK_BYTES = 512;
+const MAX_BLOCK_BYTES = 65_536;
+
 /** What a guest can be shown as serial number. */
 const SERIAL = /^[\x20-\x7e]{0,20}$/;
 
@@ -25,11 +29,15 @@ export interface ServePlan {
   readonly workerCount: number;
   readonly driver: string | null;
   readonly direct: boolean;
+  /** Whether `direct` was asked for; where it was not, a file system without direct I/O is served through the page cache. */
+  readonly directAsked: boolean;
   readonly readOnly: boolean;
   readonly batch: DeviceBatchMode;
   readonly queueCount: number;
   readonly queueSize: number;
-  readonly serial: string;
+  readonly serial?: string;
+  readonly logicalBlockSize: number;
+  readonly physicalBlockSize?: number;
   readonly lock: boolean;
   readonly format?: "raw";
   readonly writeBack: boolean;
@@ -64,11 +72,13 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     workerCount,
     driver,
     direct: flag("direct"),
+    directAsked: text(raw, "direct") !== null,
     readOnly: raw["readonly"] === true,
     batch: choice(raw, "batch", DEVICE_BATCH_MODES, "plug"),
     queueCount,
     queueSize: parseQueueSize(raw),
-    serial: parseSerial(raw),
+    ...parseSerial(raw),
+    ...parseBlockSizes(raw),
     // The parser has it as true without --no-lock.
     lock: raw["lock"] !== false,
     ...text(raw, "format") === null ? {} : { format: choice(raw, "format", ["raw"], "raw") },
@@ -87,8 +97,22 @@ function parseQueueSize(raw: RawOptions): number {
   throw misuse(`Cannot use --queue-size ${size}: wanted a power of two from 2 to ${MAX_QUEUE_SIZE}`);
 }
 
-function parseSerial(raw: RawOptions): string {
-  const serial = text(raw, "serial") ?? "plugio";
-  if (SERIAL.test(serial)) return serial;
+function parseSerial(raw: RawOptions): { readonly serial?: string } {
+  const serial = text(raw, "serial");
+  if (serial === null) return {};
+  if (SERIAL.test(serial)) return { serial };
   throw misuse(`Cannot use --serial ${JSON.stringify(serial)}: wanted at most 20 ASCII characters`);
+}
+
+function parseBlockSizes(raw: RawOptions): { readonly logicalBlockSize: number; readonly physicalBlockSize?: number } {
+  const logicalBlockSize = parseBlockSize(raw, "logicalBlockSize", MIN_BLOCK_BYTES) ?? MIN_BLOCK_BYTES;
+  const physicalBlockSize = parseBlockSize(raw, "physicalBlockSize", logicalBlockSize);
+  return { logicalBlockSize, ...physicalBlockSize === null ? {} : { physicalBlockSize } };
+}
+
+function parseBlockSize(raw: RawOptions, key: string, from: number): number | null {
+  const bytes = size(raw, key);
+  if (bytes === null) return null;
+  if (bytes >= from && bytes <= MAX_BLOCK_BYTES && Number.isInteger(Math.log2(bytes))) return bytes;
+  throw misuse(`Cannot use ${optionName(key)} ${raw[key]}: wanted a power of two from ${from} to ${MAX_BLOCK_BYTES}`);
 }

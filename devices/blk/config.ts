@@ -27,6 +27,10 @@ export interface BlkFacts {
   readonly sizeBytes: number;
   /** Logical block size in bytes, at least a sector. */
   readonly blockSizeBytes: number;
+  /** Bytes that are best written whole, a power of two times the block size. Default the block size. */
+  readonly physicalBlockBytes?: number;
+  /** Discards of less than these bytes, or beside their multiples, do nothing. Default the block size. */
+  readonly discardBytes?: number;
   /** Writes are refused. */
   readonly readOnly: boolean;
   /** Queues that the guest may use. */
@@ -68,20 +72,21 @@ export function sectorsOf(sizeBytes: number): number {
 
 /** The configuration space as the guest reads it. */
 export function blkConfig(facts: BlkFacts): Uint8Array<ArrayBuffer> {
-  const blockSectors = facts.blockSizeBytes / SECTOR_BYTES;
+  const { physicalBlockBytes = facts.blockSizeBytes, discardBytes = facts.blockSizeBytes } = facts;
   return writeConfigFields({
     capacity: sectorsOf(facts.sizeBytes),
     sizeMax: MAX_SEGMENT_BYTES,
     // A chain has a header and a status as well, and is no longer than the ring.
     segMax: Math.max(1, Math.min(MAX_SEGMENTS, facts.maxQueueSize - 2)),
     blkSize: facts.blockSizeBytes,
+    physicalBlockExp: Math.log2(physicalBlockBytes / facts.blockSizeBytes),
     minIoSize: 1,
     optIoSize: 1,
     wce: facts.writeBack ? 1 : 0,
     numQueues: facts.queueCount,
     maxDiscardSectors: facts.readOnly ? 0 : MAX_RANGE_SECTORS,
     maxDiscardSeg: facts.readOnly ? 0 : 1,
-    discardSectorAlignment: facts.readOnly ? 0 : blockSectors,
+    discardSectorAlignment: facts.readOnly ? 0 : discardBytes / SECTOR_BYTES,
     maxWriteZeroesSectors: facts.readOnly ? 0 : MAX_RANGE_SECTORS,
     maxWriteZeroesSeg: facts.readOnly ? 0 : 1,
     writeZeroesMayUnmap: facts.readOnly ? 0 : 1,

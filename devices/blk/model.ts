@@ -1,11 +1,11 @@
 import type { MemorySource } from "../../core/memory.ts";
+import { COPY_POOL_BYTES, CopyPool, ErrorLog, RangeLocks, type ServedDevice } from "../disk/mod.ts";
 import type { DeviceModel, NotifyDriver, SplitQueue } from "../virtio/mod.ts";
-import { hasFeature, MAX_SERIAL_BYTES, SECTOR_BYTES, sectorsOf, WCE_OFFSET } from "./config.ts";
+import { hasFeature, MAX_SERIAL_BYTES, SECTOR_BYTES, WCE_OFFSET } from "./config.ts";
 import { VIRTIO_BLK_CONSTANTS as B } from "./layout.ts";
-import { COPY_POOL_BYTES, CopyPool } from "./copying.ts";
 import { MAX_MERGED_REQUESTS } from "./merge.ts";
 import { BlkQueue, type BlkShared } from "./queue.ts";
-import { deliver, MAX_RUN_SEGMENTS, type ServedDevice } from "./run.ts";
+import { deliver, MAX_RUN_SEGMENTS } from "./run.ts";
 import { type BlkStats, newBlkStats } from "./stats.ts";
 
 /** Bytes of one joined run: large enough for any disk, small enough for its answer not to wait for long. */
@@ -25,6 +25,10 @@ export interface BlkModelOptions {
   readonly shares: boolean;
   /** Workers that serve the disk: each has its part of what may be copied at a time. */
   readonly workerCount: number;
+  /** Bytes of the guest's blocks. Default a sector; those of the device may be larger. */
+  readonly blockBytes?: number;
+  /** Receives a line for what fails, and for what the device turns out not to know. */
+  readonly log?: (line: string) => void;
 }
 
 /** The part of a virtio-blk device that runs queues, over one open disk of one Worker. */
@@ -35,8 +39,12 @@ export class BlkModel implements DeviceModel {
 
   /** Serves `device`; tables of segments come from `memory`. */
   constructor(device: ServedDevice, memory: MemorySource, options: BlkModelOptions) {
+    const { blockBytes = SECTOR_BYTES, log = () => {} } = options;
+    const writesParts = !device.info.readOnly && device.alignment.offset > blockBytes;
     this.#shared = {
       device,
+      facts: { locks: writesParts ? new RangeLocks() : null, discards: true, zeroes: true, log },
+      errors: new ErrorLog(options.log ?? null),
       memory,
       copyPool: new CopyPool(Math.floor(COPY_POOL_BYTES / options.workerCount)),
       stats: this.stats,
@@ -50,8 +58,8 @@ export class BlkModel implements DeviceModel {
         maxBytes: MAX_RUN_BYTES,
       },
       rules: {
-        capacitySectors: sectorsOf(device.size),
-        blockSectors: servedBlockBytes(device) / SECTOR_BYTES,
+        capacitySectors: shownBytes(device, blockBytes) / SECTOR_BYTES,
+        blockSectors: blockBytes / SECTOR_BYTES,
         readOnly: device.info.readOnly,
       },
     };
@@ -60,6 +68,16 @@ export class BlkModel implements DeviceModel {
   openQueue(queue: SplitQueue, features: bigint, notify: NotifyDriver): BlkQueue {
     const canFlush = hasFeature(features, B.VIRTIO_BLK_F_FLUSH) || hasFeature(features, B.VIRTIO_BLK_F_CONFIG_WCE);
     return new BlkQueue(queue, this.#shared, notify, !canFlush);
+  }
+
+  /** Parts of blocks are locked in this memory from now on, which the other Workers of the disk have as well. */
+  shareLocks(memory: SharedArrayBuffer): void {
+    this.#shared.facts.locks?.share(memory);
+  }
+
+  /** Tells what failed and was not told yet: at the end. */
+  endLog(): void {
+    this.#shared.errors.end();
   }
 
   poll(): number {
@@ -77,9 +95,12 @@ export class BlkModel implements DeviceModel {
   }
 }
 
-/** The block size that a guest is shown: at least a sector, and what direct I/O wants of offsets. */
-export function servedBlockBytes(device: Pick<ServedDevice, "info">): number {
-  return Math.max(SECTOR_BYTES, device.info.blockSize, device.info.alignment.offset);
+/**
+ * Bytes of a disk that a guest of blocks of `blockBytes` is shown: whole blocks, of the guest and of the device, which could
+ * not write a part of one at the end without making a file longer.
+ */
+export function shownBytes({ size, alignment }: Pick<ServedDevice, "size" | "alignment">, blockBytes: number): number {
+  return size - size % Math.max(blockBytes, alignment.offset);
 }
 
 /** The serial as 20 bytes. Throws a RangeError for one that does not fit. */

@@ -1,24 +1,34 @@
 import { type DeferCall, deferCallFor } from "../../core/batching.ts";
-import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
+import { Errno } from "../../core/errno.ts";
+import type { MemorySource } from "../../core/memory.ts";
 import { plug, unplug } from "../../core/plug.ts";
-import { RequestFlag } from "../../core/request.ts";
-import { tearDown } from "../../core/teardown.ts";
+import { isUnknownOperation } from "../../core/range_ways.ts";
+import { OPCODE_NAMES, RequestFlag } from "../../core/request.ts";
 import { DescriptorChain, type DeviceQueue, NO_HEAD, type NotifyDriver, type SplitQueue } from "../virtio/mod.ts";
-import { IOVEC_BYTES } from "../../core/iovec.ts";
-import { CopiedTransfers, type CopyPool } from "./copying.ts";
+import {
+  BlockTransfers,
+  type CopyPool,
+  type DiskFacts,
+  type ErrorLog,
+  noDiscards,
+  noZeroes,
+  type ServedDevice,
+} from "../disk/mod.ts";
 import { MergeBuffer, type MergeLimits } from "./merge.ts";
 import { BlkAction, BlkRequest, type BlkRules, BlkStatus, parseRequest } from "./request.ts";
-import { deliver, goesStraight, MAX_RUN_SEGMENTS, Run, type ServedDevice } from "./run.ts";
+import { deliver, goesStraight, OPCODES, type Run } from "./run.ts";
+import { RunPool } from "./run_pool.ts";
 import { PassShares } from "./shares.ts";
 import type { BlkStats } from "./stats.ts";
-
-/** Runs made when the first is needed: their tables share one piece of memory. */
-const RUNS_PER_SLAB = 32;
 
 /** What the queues of one disk in one Worker share. */
 export interface BlkShared {
   /** The disk. */
   readonly device: ServedDevice;
+  /** What is known of the disk. */
+  readonly facts: DiskFacts;
+  /** Told of what fails. */
+  readonly errors: ErrorLog;
   /** What requests are checked against. */
   readonly rules: BlkRules;
   /** Serial number, 20 bytes, filled up with zeroes. */
@@ -46,14 +56,12 @@ export class BlkQueue implements DeviceQueue {
   readonly #chain = new DescriptorChain();
   readonly #requests: (BlkRequest | undefined)[];
   readonly #merge: MergeBuffer;
-  readonly #copies: CopiedTransfers;
-  readonly #freeRuns: Run[] = [];
-  readonly #slabs: OwnedMemory[] = [];
+  readonly #transfers: BlockTransfers<BlkRequest>;
+  readonly #runs: RunPool;
   readonly #notify: NotifyDriver;
   readonly #defer: DeferCall;
   /** Writes are durable whatever the cache mode: the driver has no way to flush. */
   readonly #cannotFlush: boolean;
-  readonly #runDone = (run: Run, result: number) => this.#finishRun(run, result);
   readonly #shares: PassShares;
   #inFlight = 0;
   #onIdle: (() => void) | null = null;
@@ -65,14 +73,11 @@ export class BlkQueue implements DeviceQueue {
     this.#notify = notify;
     this.#cannotFlush = cannotFlush;
     this.#shares = new PassShares(shared.shares);
+    this.#runs = new RunPool(shared.memory, (run, result) => this.#finishRun(run, result));
     this.#defer = deferCallFor(shared.deferNotify ? "plug" : "none");
     this.#requests = new Array<BlkRequest | undefined>(queue.size).fill(undefined);
     this.#merge = new MergeBuffer(shared.merge, (requests, start, count) => this.#startRun(requests, start, count));
-    this.#copies = new CopiedTransfers(
-      shared.device,
-      shared.copyPool,
-      (request, succeeded) => this.#answer(request, succeeded ? BlkStatus.ok : BlkStatus.ioError),
-    );
+    this.#transfers = new BlockTransfers(shared, (request, errno) => this.#end(request, errno));
   }
 
   get inFlight(): number {
@@ -80,7 +85,7 @@ export class BlkQueue implements DeviceQueue {
   }
 
   get copying(): number {
-    return this.#copies.active;
+    return this.#transfers.active;
   }
 
   pass(): number {
@@ -137,8 +142,7 @@ export class BlkQueue implements DeviceQueue {
 
   /** Gives the tables back; nothing may be in flight. */
   close(): void {
-    this.#freeRuns.length = 0;
-    tearDown(...this.#slabs.splice(0).map((slab) => () => slab[Symbol.dispose]()));
+    this.#runs.close();
   }
 
   #takeOne(): boolean {
@@ -179,11 +183,12 @@ export class BlkQueue implements DeviceQueue {
       case BlkAction.discard:
       case BlkAction.writeZeroes:
         this.#merge.flush();
-        return this.#startAlone(request);
+        return this.#startRange(request);
       case BlkAction.getId:
         request.length = request.data.write(this.#shared.serial);
         return this.#answer(request, BlkStatus.ok);
       case BlkAction.answer:
+        if (request.refusal !== "") this.#shared.errors.refused(request.offset, request.length, request.refusal);
         return this.#answer(request, request.status);
     }
   }
@@ -194,30 +199,63 @@ export class BlkQueue implements DeviceQueue {
 
   #startRun(requests: readonly BlkRequest[], start: number, count: number): void {
     const { device, stats } = this.#shared;
-    const durable = requests[start]!.action === BlkAction.write && this.#durableWrites;
     for (let index = start; index < start + count; index++) {
-      if (goesStraight(device, requests[index]!.data)) continue;
-      for (let each = start; each < start + count; each++) this.#copies.start(requests[each]!, durable);
-      stats.copied += count;
-      return;
+      const { offset, data } = requests[index]!;
+      if (goesStraight(device, offset, data)) continue;
+      return this.#startTransfers(requests, start, count);
     }
-    const run = this.#takeRun();
-    if (run === null) {
-      for (let each = start; each < start + count; each++) this.#answer(requests[each]!, BlkStatus.ioError);
-      return;
-    }
-    stats.runs++;
-    run.fill(requests, start, count, durable ? RequestFlag.fua : 0);
-    this.#submit(run);
+    if (this.#startStraight(requests, start, count)) stats.runs++;
+  }
+
+  /** Discards or zeroes: by the device where the range is whole blocks and it knows how. */
+  #startRange(request: BlkRequest): void {
+    const { device, facts } = this.#shared;
+    const known = request.action === BlkAction.discard ? facts.discards : facts.zeroes;
+    const whole = ((request.offset | request.length) & (device.alignment.offset - 1)) === 0;
+    if (known && whole) this.#startAlone(request);
+    else this.#startTransfers([request], 0, 1);
   }
 
   #startAlone(request: BlkRequest): void {
-    const run = this.#takeRun();
-    if (run === null) return this.#answer(request, BlkStatus.ioError);
-    const writes = request.action === BlkAction.write || request.action === BlkAction.writeZeroes;
-    const durable = writes && this.#durableWrites;
-    run.fill([request], 0, 1, durable ? RequestFlag.fua : 0);
+    this.#startStraight([request], 0, 1);
+  }
+
+  /** Starts requests whose way to the driver is straight, and returns whether it was. */
+  #startStraight(requests: readonly BlkRequest[], start: number, count: number): boolean {
+    const { action, offset } = requests[start]!;
+    const run = this.#runs.take();
+    if (run === null) {
+      for (let each = start; each < start + count; each++) this.#end(requests[each]!, Errno.ENOMEM);
+      return false;
+    }
+    run.fill(requests, start, count, this.#isDurable(action) ? RequestFlag.fua : 0);
+    const { locks } = this.#shared.facts;
+    if (locks !== null && (action === BlkAction.write || action === BlkAction.writeZeroes)) {
+      const last = requests[start + count - 1]!;
+      const length = last.offset + last.length - offset;
+      if (!locks.take(offset, length, false)) {
+        this.#runs.give(run);
+        this.#startTransfers(requests, start, count);
+        return false;
+      }
+      run.lockedBytes = length;
+    }
     this.#submit(run);
+    return true;
+  }
+
+  /** Takes the way of requests that cannot go to the driver as they are, one by one. */
+  #startTransfers(requests: readonly BlkRequest[], start: number, count: number): void {
+    for (let index = start; index < start + count; index++) {
+      const request = requests[index]!;
+      const { action } = request;
+      if (action <= BlkAction.write) this.#shared.stats.copied++;
+      this.#transfers.start(OPCODES[action]!, request, this.#isDurable(action));
+    }
+  }
+
+  #isDurable(action: BlkAction): boolean {
+    return (action === BlkAction.write || action === BlkAction.writeZeroes) && this.#durableWrites;
   }
 
   #submit(run: Run): void {
@@ -231,35 +269,44 @@ export class BlkQueue implements DeviceQueue {
 
   #finishRun(run: Run, result: number): void {
     if (result >= 0 && run.advance()) return this.#submit(run);
-    const { count, requests } = run;
+    const { count, requests, lockedBytes } = run;
+    if (lockedBytes > 0) {
+      run.lockedBytes = 0;
+      this.#shared.facts.locks!.release(requests[0]!.offset, lockedBytes, false);
+    }
     if (result < 0 && count > 1) {
       // Only what is really bad may fail: each request once more, alone.
       const again = requests.slice(0, count);
-      this.#freeRuns.push(run);
+      this.#runs.give(run);
       for (const request of again) this.#startAlone(request);
       return;
     }
-    this.#freeRuns.push(run);
-    const status = result < 0 ? BlkStatus.ioError : BlkStatus.ok;
-    for (let index = 0; index < count; index++) this.#answer(requests[index]!, status);
+    this.#runs.give(run);
+    if (result < 0) return this.#failAlone(requests[0]!, -result);
+    for (let index = 0; index < count; index++) this.#answer(requests[index]!, BlkStatus.ok);
   }
 
-  /** A free run, or null where there is no memory for more of them: the guest is told, and may try again. */
-  #takeRun(): Run | null {
-    const free = this.#freeRuns.pop();
-    if (free !== undefined) return free;
-    const tableBytes = MAX_RUN_SEGMENTS * IOVEC_BYTES;
-    let slab: OwnedMemory;
-    try {
-      slab = this.#shared.memory.allocate(RUNS_PER_SLAB * tableBytes, IOVEC_BYTES);
-    } catch {
-      return null;
+  /** A request that went to the driver by itself has failed: a device that does not know a range is no error. */
+  #failAlone(request: BlkRequest, errno: number): void {
+    const { facts } = this.#shared;
+    const unknown = isUnknownOperation(errno);
+    if (request.action === BlkAction.discard && unknown) {
+      noDiscards(facts);
+      return this.#answer(request, BlkStatus.ok);
     }
-    this.#slabs.push(slab);
-    for (let index = 0; index < RUNS_PER_SLAB; index++) {
-      this.#freeRuns.push(new Run(slab, index * tableBytes, this.#runDone));
+    if (request.action === BlkAction.writeZeroes && unknown) {
+      noZeroes(facts);
+      return this.#startTransfers([request], 0, 1);
     }
-    return this.#freeRuns.pop()!;
+    this.#end(request, errno);
+  }
+
+  /** Answers a request, and tells of one that has failed. */
+  #end(request: BlkRequest, errno: number): void {
+    if (errno === 0) return this.#answer(request, BlkStatus.ok);
+    const { action, offset, length } = request;
+    this.#shared.errors.failed(OPCODE_NAMES[OPCODES[action]!]!, offset, length, errno);
+    this.#answer(request, BlkStatus.ioError);
   }
 
   #answer(request: BlkRequest, status: number): void {

@@ -50,6 +50,8 @@ export class BlkRequest {
   action: BlkAction = BlkAction.answer;
   /** The status to answer when `action` says so. */
   status: number = BlkStatus.ok;
+  /** Why this disk refuses it, `""` where it does not or where the guest asks for what no disk has. */
+  refusal = "";
   /** Byte offset on the disk. */
   offset = 0;
   /** Bytes of data or of the range. */
@@ -65,6 +67,10 @@ export class BlkRequest {
   /** Memory that the request points into. */
   memory: GuestMemory | null = null;
 }
+
+/** Reasons to refuse a request. */
+const READ_ONLY = "the disk is read-only";
+const OUTSIDE = "it is not whole blocks within the disk";
 
 const header = new Uint8Array(HEADER.byteLength);
 const headerView = new DataView(header.buffer);
@@ -88,11 +94,12 @@ export function parseRequest(chain: DescriptorChain, rules: BlkRules, request: B
   data.clear();
   statusAt.clear();
   request.length = 0;
+  request.refusal = "";
   if (writable.byteLength === 0) return false;
   const dataBytes = writable.byteLength - 1;
   statusAt.pushPart(writable, dataBytes, writable.byteLength);
   if (readable.read(0, header) < header.length) {
-    answer(request, BlkStatus.ioError);
+    refuse(request, "it ends within its header");
     return true;
   }
   request.offset = sectorAt(headerView, HEADER.fields.sector.offset) * SECTOR_BYTES;
@@ -129,18 +136,23 @@ function answer(request: BlkRequest, status: number): void {
   request.status = status;
 }
 
+function refuse(request: BlkRequest, reason: string): void {
+  request.refusal = reason;
+  answer(request, BlkStatus.ioError);
+}
+
 function parseTransfer(request: BlkRequest, action: BlkAction, rules: BlkRules): void {
   const length = request.data.byteLength;
   request.length = length;
-  if (action === BlkAction.write && rules.readOnly) return answer(request, BlkStatus.ioError);
-  if (!fits(request.offset, length, rules)) return answer(request, BlkStatus.ioError);
+  if (action === BlkAction.write && rules.readOnly) return refuse(request, READ_ONLY);
+  if (!fits(request.offset, length, rules)) return refuse(request, OUTSIDE);
   if (length === 0) return answer(request, BlkStatus.ok);
   request.action = action;
 }
 
 function parseRange(chain: DescriptorChain, request: BlkRequest, action: BlkAction, rules: BlkRules): void {
   const { readable } = chain;
-  if (rules.readOnly) return answer(request, BlkStatus.ioError);
+  if (rules.readOnly) return refuse(request, READ_ONLY);
   // One segment is what the configuration space allows.
   if (readable.byteLength - header.length !== range.length) return answer(request, BlkStatus.unsupported);
   readable.read(header.length, range);
@@ -149,7 +161,7 @@ function parseRange(chain: DescriptorChain, request: BlkRequest, action: BlkActi
   const allowed = action === BlkAction.writeZeroes ? B.VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP.value : 0;
   request.offset = sectorAt(rangeView, RANGE.fields.sector.offset) * SECTOR_BYTES;
   request.length = sectorCount * SECTOR_BYTES;
-  if (!fits(request.offset, request.length, rules)) return answer(request, BlkStatus.ioError);
+  if (!fits(request.offset, request.length, rules)) return refuse(request, OUTSIDE);
   if ((flags & ~allowed) !== 0) return answer(request, BlkStatus.unsupported);
   if (sectorCount === 0) return answer(request, BlkStatus.ok);
   request.action = action;

@@ -1,7 +1,7 @@
-import type { BlockDevice } from "../../core/device.ts";
 import { type IovecPiece, IovecTable } from "../../core/iovec.ts";
 import { addHigh, addLow, type OwnedMemory } from "../../core/memory.ts";
 import { IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
+import type { ServedDevice } from "../disk/mod.ts";
 import type { SegmentList } from "../guest_memory/mod.ts";
 import { BlkAction, type BlkRequest } from "./request.ts";
 
@@ -20,19 +20,14 @@ export const MAX_STRAIGHT_BYTES: number = 128 * 1024 * 1024;
  */
 export const MAX_RANGE_BYTES: number = 16 * 1024 * 1024;
 
-/** What a queue needs of the disk it serves. */
-export type ServedDevice = Pick<
-  BlockDevice,
-  "submit" | "read" | "write" | "poll" | "completionFd" | "alignment" | "reachesAllMemory" | "size" | "info" | "target"
->;
-
 /** A piece that is refilled for one request after the other. */
 type MutablePiece = { -readonly [Key in keyof IovecPiece]: IovecPiece[Key] };
 
 /** Called once for each run that was submitted. */
 export type RunDone = (run: Run, result: number) => void;
 
-const OPCODES: Readonly<Record<number, Opcode>> = {
+/** What a driver is asked for, by what a guest asks for. */
+export const OPCODES: Readonly<Record<number, Opcode>> = {
   [BlkAction.read]: Opcode.read,
   [BlkAction.write]: Opcode.write,
   [BlkAction.flush]: Opcode.flush,
@@ -51,6 +46,8 @@ export class Run {
   readonly requests: BlkRequest[] = [];
   /** Requests of the guest in this run. */
   count = 0;
+  /** Bytes of the disk, from the first request on, that are locked until the run is done; 0 for none. */
+  lockedBytes = 0;
   readonly #pieces: MutablePiece[] = [];
   readonly #spare: MutablePiece[] = [];
   readonly #table: IovecTable;
@@ -157,15 +154,22 @@ export function deliver(device: Pick<ServedDevice, "poll">): number {
   }
 }
 
-/** True when a driver can go to the segments straight: it reaches the memory, and they suit its alignment. */
-export function goesStraight(device: ServedDevice, data: SegmentList): boolean {
+/**
+ * True when a driver can go from the segments to `offset` straight: it reaches the memory, and memory, lengths and offset
+ * suit its alignment.
+ */
+export function goesStraight(device: ServedDevice, offset: number, data: SegmentList): boolean {
   if (!device.reachesAllMemory || data.count > MAX_RUN_SEGMENTS || data.byteLength > MAX_STRAIGHT_BYTES) return false;
-  const mask = device.alignment.memory - 1;
-  if (mask === 0) return true;
+  const { memory, offset: block } = device.alignment;
+  const memoryMask = memory - 1;
+  // Alignments are powers of two. Each segment has to be whole blocks, not only their sum.
+  const blockMask = block - 1;
+  if ((memoryMask | blockMask) === 0) return true;
+  if ((offset & blockMask) !== 0) return false;
   for (let index = 0; index < data.count; index++) {
     const address = data.regions[index]!.memory.addressLow + data.offsets[index]!;
-    // With several segments each of them has to be whole blocks; the sum is checked by the range already.
-    if (((address | data.lengths[index]!) & mask) !== 0) return false;
+    const length = data.lengths[index]!;
+    if (((address & memoryMask) | (length & (memoryMask | blockMask))) !== 0) return false;
   }
   return true;
 }

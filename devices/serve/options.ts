@@ -26,8 +26,16 @@ export interface ServeBlkOptions {
   readonly queueCount?: number;
   /** Entries of the largest ring, a power of two from 2 to 1,024. Default 1,024; smaller ones are served as well. */
   readonly queueSize?: number;
-  /** Serial number that the guest sees, at most 20 ASCII characters. Default `"plugio"`. */
+  /** Serial number that the guest sees, at most 20 ASCII characters. Default a hash of what is served, one for each disk. */
   readonly serial?: string;
+  /**
+   * Bytes of the blocks that the guest is shown, a power of two from 512 to 65,536: the unit of its requests. Default 512,
+   * whatever the device has; a guest's partition table depends on it. What covers a block of the device in part is read, changed
+   * and written.
+   */
+  readonly logicalBlockSize?: number;
+  /** Bytes that the guest had better write whole. Default the blocks of the device, or the guest's, whichever are larger. */
+  readonly physicalBlockSize?: number;
   /**
    * Take the locks that QEMU takes on an image, for as long as it is served, and refuse one that another program writes
    * to, or with a device that is open for writing, one that another program keeps writers away from. Default true.
@@ -69,12 +77,26 @@ export interface ServeBlkOptions {
   readonly log?: (line: string) => void;
 }
 
+/** Smallest and largest block: a sector, and what Linux takes since 6.15. */
+const MIN_BLOCK_BYTES = 512;
+const MAX_BLOCK_BYTES = 65_536;
+
+/** Options that follow from the disk where they are not given. */
+type FromDisk = "serial" | "physicalBlockSize" | "format";
+
+/** The options with their defaults, checked; plain data but for the log, to be sent to Workers. */
+export type CheckedServeOptions =
+  & Required<Omit<ServeBlkOptions, "log" | FromDisk>>
+  & { readonly [Key in FromDisk]: Required<ServeBlkOptions>[Key] | null };
+
 /** What is meant by options that are not given. */
 const DEFAULTS: CheckedServeOptions = {
   queueCount: DEFAULT_QUEUE_COUNT,
   queueSize: DEFAULT_QUEUE_SIZE,
   workerCount: 1,
-  serial: "plugio",
+  serial: null,
+  logicalBlockSize: MIN_BLOCK_BYTES,
+  physicalBlockSize: null,
   lock: true,
   format: null,
   writeBack: true,
@@ -85,12 +107,14 @@ const DEFAULTS: CheckedServeOptions = {
   block: true,
 };
 
-/** The options with their defaults, checked; plain data but for the log, to be sent to Workers. */
-export type CheckedServeOptions = Required<Omit<ServeBlkOptions, "log" | "format">> & { readonly format: "raw" | null };
-
 const QUEUE_SIZE = number(
   `a power of two from 2 to ${MAX_SERVED_QUEUE_SIZE}`,
   (size) => isQueueSize(size) && size >= 2 && size <= MAX_SERVED_QUEUE_SIZE,
+);
+
+const BLOCK_SIZE = number(
+  `a power of two from ${MIN_BLOCK_BYTES} to ${MAX_BLOCK_BYTES}`,
+  (size) => size >= MIN_BLOCK_BYTES && size <= MAX_BLOCK_BYTES && Number.isInteger(Math.log2(size)),
 );
 
 const OPTIONS = new OptionTable<ServeBlkOptions>("serve with", {
@@ -98,6 +122,8 @@ const OPTIONS = new OptionTable<ServeBlkOptions>("serve with", {
   queueSize: QUEUE_SIZE,
   workerCount: integer(1, MAX_SERVING_WORKERS, `an integer from 1 to ${MAX_SERVING_WORKERS}`),
   serial: TEXT,
+  logicalBlockSize: BLOCK_SIZE,
+  physicalBlockSize: BLOCK_SIZE,
   lock: FLAG,
   format: oneOf(["raw"]),
   writeBack: FLAG,
@@ -116,6 +142,12 @@ export function checkServeOptions(options: ServeBlkOptions | undefined): {
 } {
   const { log = () => {}, ...given } = OPTIONS.read(options);
   const checked: CheckedServeOptions = { ...DEFAULTS, ...given };
-  serialBytes(checked.serial);
+  const { serial, logicalBlockSize, physicalBlockSize } = checked;
+  if (serial !== null) serialBytes(serial);
+  if (physicalBlockSize !== null && physicalBlockSize < logicalBlockSize) {
+    throw new RangeError(
+      `Cannot use physicalBlockSize ${physicalBlockSize}: wanted at least logicalBlockSize, ${logicalBlockSize}`,
+    );
+  }
   return { checked, log };
 }

@@ -2,10 +2,13 @@ import { BlockDevice } from "../../core/device.ts";
 import { isA, shown } from "../../core/shown.ts";
 import { checkText } from "../../core/target_path.ts";
 import { pageMemory } from "../../ffi/memory.ts";
-import { BlkFace, BlkModel, type BlkStats, SECTOR_BYTES, servedBlockBytes } from "../blk/mod.ts";
+import { BlkFace, BlkModel, type BlkStats, shownBytes } from "../blk/mod.ts";
+import { RANGE_LOCK_BYTES } from "../disk/mod.ts";
 import { checkPort, type HostPort, LocalHost, offerHost, VhostUserServer, WorkerHosts } from "../vhost_user/mod.ts";
 import { claimImage } from "./image_claim.ts";
-import { checkServeOptions, type ServeBlkOptions } from "./options.ts";
+import { type CheckedServeOptions, checkServeOptions, type ServeBlkOptions } from "./options.ts";
+import { defaultSerial } from "./serial.ts";
+import { SizeWatch } from "./size_watch.ts";
 
 /** Milliseconds between two looks at the size of the disk. */
 const RESIZE_CHECK_MS = 1_000;
@@ -47,33 +50,29 @@ export function serveVhostUserBlk(
   checkText(socketPath, "serve at", "the path of a socket");
   if (!Array.isArray(workers)) throw new TypeError(`Cannot serve with workers ${shown(workers)}: wanted an array`);
   for (const worker of workers) checkPort(worker);
-  const { queueCount, queueSize: maxQueueSize, writeBack } = checked;
-  const face = new BlkFace({
-    sizeBytes: device.size,
-    blockSizeBytes: servedBlockBytes(device),
-    readOnly: device.info.readOnly,
-    queueCount,
-    maxQueueSize,
-    writeBack,
-  });
-  if (device.size % SECTOR_BYTES !== 0) log(`the last ${device.size % SECTOR_BYTES} bytes are no sector and not shown`);
-  const model = new BlkModel(device, pageMemory, checked);
-  const host = workers.length > 0 ? new WorkerHosts(workers) : new LocalHost(model, { ...checked, log });
+  const face = faceOf(device, checked);
   using stack = new DisposableStack();
   stack.defer(claimImage(device, { ...checked, log }));
+  const model = modelOf(device, checked, log);
+  stack.defer(() => model.endLog());
+  const host = workers.length > 0 ? new WorkerHosts(workers) : new LocalHost(model, { ...checked, log });
   const server = new VhostUserServer(socketPath, { face, host, log });
   const held = stack.move();
+  shareLocks(workers);
+  logBlocks(device, checked, log);
+  const watch = new SizeWatch(shownSize(device, checked), () => shownSize(device, checked), log);
   const checkSize = async () => {
-    if (face.resize(device.size)) await server.configChanged();
+    if (watch.hasChanged() && face.resize(watch.sizeBytes)) await server.configChanged();
   };
-  const timer = setInterval(() => {
-    checkSize().catch((error: unknown) => log(`the size of the disk is unknown: ${(error as Error).message}`));
-  }, RESIZE_CHECK_MS);
+  const timer = setInterval(() => void checkSize().catch((error: unknown) => watch.failed(error)), RESIZE_CHECK_MS);
   Deno.unrefTimer(timer);
   const close = async () => {
     clearInterval(timer);
-    await server.close();
-    held.dispose();
+    try {
+      await server.close();
+    } finally {
+      held.dispose();
+    }
   };
   const abandon = () => server.abandon();
   return { served: server.served, stats: model.stats, checkSize, close, abandon, [Symbol.asyncDispose]: close };
@@ -88,11 +87,79 @@ export function serveBlkQueues(device: BlockDevice, port: HostPort, options?: Se
   const { checked, log } = checkServeOptions(options);
   checkDevice(device);
   checkPort(port);
-  const model = new BlkModel(device, pageMemory, checked);
-  offerHost(port, new LocalHost(model, { ...checked, log }));
+  const model = modelOf(device, checked, log);
+  offerHost(withLocks(port, model), new LocalHost(model, { ...checked, log }));
   return model.stats;
 }
 
 function checkDevice(device: unknown): void {
   if (!isA(device, BlockDevice)) throw new TypeError(`Cannot serve ${shown(device)}: wanted a BlockDevice`);
+}
+
+function shownSize(device: BlockDevice, { logicalBlockSize }: CheckedServeOptions): number {
+  return shownBytes(device, logicalBlockSize);
+}
+
+function faceOf(device: BlockDevice, options: CheckedServeOptions): BlkFace {
+  const { queueCount, queueSize: maxQueueSize, writeBack, logicalBlockSize, physicalBlockSize } = options;
+  const { alignment, info } = device;
+  return new BlkFace({
+    sizeBytes: shownSize(device, options),
+    blockSizeBytes: logicalBlockSize,
+    physicalBlockBytes: physicalBlockSize ?? Math.max(logicalBlockSize, alignment.offset, info.blockSize),
+    discardBytes: Math.max(logicalBlockSize, alignment.offset),
+    readOnly: info.readOnly,
+    queueCount,
+    maxQueueSize,
+    writeBack,
+  });
+}
+
+function modelOf(device: BlockDevice, options: CheckedServeOptions, log: (line: string) => void): BlkModel {
+  const { serial, logicalBlockSize, ...rest } = options;
+  return new BlkModel(device, pageMemory, {
+    ...rest,
+    serial: serial ?? defaultSerial(device),
+    blockBytes: logicalBlockSize,
+    log,
+  });
+}
+
+/** Says what the guest does not see of the disk, and what costs it more than it knows. */
+function logBlocks(device: BlockDevice, options: CheckedServeOptions, log: (line: string) => void): void {
+  const hidden = device.size - shownSize(device, options);
+  const blockBytes = device.alignment.offset;
+  if (hidden !== 0) log(`the last ${hidden} bytes are no whole block and not shown`);
+  if (blockBytes <= options.logicalBlockSize) return;
+  log(
+    `direct I/O takes whole blocks of ${blockBytes} bytes here, the guest has blocks of ${options.logicalBlockSize}: ` +
+      "what covers one in part is read, changed and written",
+  );
+}
+
+/** What Workers are sent beside the calls of their host. */
+interface SharedLocks {
+  readonly rangeLocks: SharedArrayBuffer;
+}
+
+function shareLocks(workers: readonly HostPort[]): void {
+  const rangeLocks = new SharedArrayBuffer(RANGE_LOCK_BYTES);
+  for (const port of workers) port.postMessage({ rangeLocks } satisfies SharedLocks);
+}
+
+/** The port, without the one message that is for the model. */
+function withLocks(port: HostPort, model: BlkModel): HostPort {
+  return {
+    postMessage: (message) => port.postMessage(message),
+    get onmessage() {
+      return port.onmessage;
+    },
+    set onmessage(handler) {
+      port.onmessage = (event) => {
+        const { rangeLocks } = event.data as Partial<SharedLocks>;
+        if (rangeLocks === undefined) handler?.(event);
+        else model.shareLocks(rangeLocks);
+      };
+    },
+  };
 }

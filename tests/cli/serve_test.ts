@@ -8,6 +8,7 @@ import { connectTo } from "../../ffi/unix_socket.ts";
 import { openDevice, serveVhostUserBlk } from "../../mod.ts";
 import { readRequest, writeRequest } from "../support/blk_requests.ts";
 import { LoopDevice, loopDevices } from "../support/loop_device.ts";
+import { canMount, MountedFileSystem } from "../support/mounted.ts";
 import { testWhen } from "../support/skip.ts";
 import { pattern } from "../support/temp_file.ts";
 import { SharedGuest, VhostClient } from "../support/vhost_client.ts";
@@ -156,6 +157,18 @@ Deno.test("there are at least as many queues as Workers, and fewer are refused",
   assert.throws(() => parse({ poll: "2" }), /--poll 2/);
   assert.throws(() => parse({ block: "yes" }), /--block yes/);
   assert.throws(() => parse({ serial: "" }), /--serial/);
+  assert.equal(parse({}).logicalBlockSize, 512);
+  assert.equal(parse({ logicalBlockSize: "4k" }).logicalBlockSize, 4096);
+  for (const size of ["256", "513", "128k", "0"]) {
+    assert.throws(
+      () => parse({ logicalBlockSize: size }),
+      /--logical-block-size .*: wanted a power of two from 512 to/,
+    );
+  }
+  assert.throws(
+    () => parse({ logicalBlockSize: "4k", physicalBlockSize: "512" }),
+    /--physical-block-size 512: .*from 4096/,
+  );
 });
 
 for (const args of [["memory:64MiB"], ["--driver", "memory", "64MiB"]]) {
@@ -182,3 +195,35 @@ for (const args of [["memory:64MiB"], ["--driver", "memory", "64MiB"]]) {
     assert.match(stderr, /memory:64MiB \(memory, 64MiB\) at .*: 1 queue of 1024 entries, 1 Worker$/m);
   });
 }
+
+testWhen(
+  canMount("btrfs"),
+  "a disk that direct I/O cannot reach to its end goes through the page cache, and it is said",
+  async () => {
+    using mounted = new MountedFileSystem("btrfs");
+    const image = join(mounted.path, "image");
+    Deno.writeFileSync(image, pattern(0, (1 << 20) + 512));
+    for (const options of [["--workers=2"], ["--direct=1"]]) {
+      const socket = join(mounted.path, "s");
+      const child = spawnCli(["serve", "vhost-user-blk", "--socket", socket, ...options, image]);
+      await until(() => isThere(socket), "it listens");
+      using shared = new SharedGuest();
+      {
+        using client = new VhostClient(socket);
+        await client.negotiate(FEATURES, ALL_PROTOCOL);
+        client.setMemory(shared);
+        const queue = client.startQueue(new VirtioDriver(shared.guest, 16), 1);
+        assert.equal((await client.run(queue, writeRequest(shared.guest, 2048, pattern(5, 512)))).status, 0);
+      }
+      child.kill("SIGTERM");
+      const { code, stderr } = await finished(child);
+      assert.equal(code, 0, stderr);
+      assert.match(
+        stderr,
+        /the page cache is used: direct I\/O takes whole blocks of 4096 bytes, and the file ends within/,
+      );
+      assert.equal(Deno.statSync(image).size, (1 << 20) + 512);
+      assert.deepEqual(Deno.readFileSync(image).subarray(1 << 20), pattern(5, 512));
+    }
+  },
+);

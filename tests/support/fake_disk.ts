@@ -4,15 +4,18 @@
  * @module
  */
 import type { TargetInfo } from "../../core/block.ts";
+import { StorageError } from "../../core/errors.ts";
 import { completeRequest } from "../../core/finished.ts";
 import { offsetInMemory } from "../../core/memory.ts";
 import { plug, plugCall, unplug } from "../../core/plug.ts";
 import { beginRequest, type IoRequest, Opcode } from "../../core/request.ts";
-import type { ServedDevice } from "../../devices/blk/mod.ts";
+import type { ServedDevice } from "../../devices/disk/mod.ts";
 
 /** How the disk behaves. */
 export interface FakeDiskOptions {
   readonly memoryAlignment?: number;
+  /** Blocks of the device in bytes. Default 1. */
+  readonly blockBytes?: number;
   readonly reachesAllMemory?: boolean;
   readonly readOnly?: boolean;
 }
@@ -46,15 +49,17 @@ export class FakeDisk implements ServedDevice {
   #queued = 0;
   /** Result for requests that overlap this byte, instead of success. */
   badByte = -1;
+  /** What discards and zeroes are answered with, instead of success. */
+  rangeErrno = 0;
   /** Completes inside the submit, as a page cache does: a poll finds everything. */
   instant = false;
   /** Like a device after its end. */
   closed = false;
 
   constructor(byteLength: number, options: FakeDiskOptions = {}) {
-    const { memoryAlignment = 1, reachesAllMemory = true, readOnly = false } = options;
+    const { memoryAlignment = 1, blockBytes = 1, reachesAllMemory = true, readOnly = false } = options;
     this.store = new Uint8Array(byteLength);
-    this.alignment = { memory: memoryAlignment, offset: 1 };
+    this.alignment = { memory: memoryAlignment, offset: blockBytes };
     this.reachesAllMemory = reachesAllMemory;
     this.info = { kind: "memory", blockSize: 1, alignment: this.alignment, readOnly, direct: false };
   }
@@ -94,6 +99,27 @@ export class FakeDisk implements ServedDevice {
     return Promise.resolve(buffer.length);
   }
 
+  flush(): Promise<void> {
+    this.calls.push({ op: Opcode.flush, offset: 0, length: 0, flags: 0 });
+    return Promise.resolve();
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    this.calls.push({ op: Opcode.discard, offset, length, flags: 0 });
+    return this.rangeErrno === 0 ? Promise.resolve() : Promise.reject(this.#unknown("discard"));
+  }
+
+  writeZeroes(offset: number, length: number): Promise<void> {
+    this.calls.push({ op: Opcode.writeZeroes, offset, length, flags: 0 });
+    if (this.rangeErrno !== 0) return Promise.reject(this.#unknown("write zeroes"));
+    this.store.fill(0, offset, offset + length);
+    return Promise.resolve();
+  }
+
+  #unknown(op: string): StorageError {
+    return new StorageError({ kind: "io", op, target: this.target, errno: this.rangeErrno });
+  }
+
   poll(): number {
     this.#assertOpen();
     this.polls++;
@@ -127,6 +153,8 @@ export class FakeDisk implements ServedDevice {
 
   #transfer(request: IoRequest): number {
     const { op, offset, length } = request;
+    if (op >= Opcode.discard && this.rangeErrno !== 0) return -this.rangeErrno;
+    if (op === Opcode.writeZeroes) this.store.fill(0, offset, offset + length);
     if (op > Opcode.write) return 0;
     let at = offset;
     for (const { bytes, from, byteLength } of pieces(request)) {

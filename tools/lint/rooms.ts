@@ -36,11 +36,12 @@ export const CORE_FOR_FFI: readonly string[] = [
 export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
   guest_memory: [],
   virtio: ["guest_memory"],
-  blk: ["guest_memory", "virtio"],
-  scsi: ["guest_memory", "virtio"],
+  disk: ["guest_memory"],
+  blk: ["guest_memory", "virtio", "disk"],
+  scsi: ["guest_memory", "virtio", "disk"],
   vhost_user: ["guest_memory", "virtio"],
-  serve: ["guest_memory", "virtio", "blk", "vhost_user"],
-  xen: ["guest_memory"],
+  serve: ["guest_memory", "virtio", "disk", "blk", "vhost_user"],
+  xen: ["guest_memory", "disk"],
 };
 
 /** A room, and the part of it: the driver, the library, the device. */

@@ -213,6 +213,20 @@ export const NEEDS: readonly Need[] = [
     packages: { debian: ["qemu-utils"], fedora: ["qemu-img"], arch: ["qemu-img"] },
   },
   {
+    id: "btrfs",
+    why: "serving images on btrfs",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "mkfs.btrfs", program: "mkfs.btrfs" }],
+    packages: { debian: ["btrfs-progs"], fedora: ["btrfs-progs"], arch: ["btrfs-progs"] },
+  },
+  {
+    id: "xfs",
+    why: "serving images on XFS that share blocks with a snapshot",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "mkfs.xfs", program: "mkfs.xfs" }],
+    packages: { debian: ["xfsprogs"], fedora: ["xfsprogs"], arch: ["xfsprogs"] },
+  },
+  {
     id: "chromium",
     why: "looking at the report in a browser",
     purposes: ["test"],

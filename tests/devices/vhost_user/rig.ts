@@ -9,7 +9,6 @@ import {
   type ServedBlk,
   serveVhostUserBlk,
 } from "../../../mod.ts";
-import { checkServeOptions } from "../../../devices/serve/options.ts";
 import { PROTOCOL_FEATURES_BIT, ProtocolFeature } from "../../../devices/vhost_user/wire.ts";
 import { type ClientQueue, type QueueOptions, type SharedGuest, VhostClient } from "../../support/vhost_client.ts";
 import { VirtioDriver } from "../../support/virtio_driver.ts";
@@ -48,9 +47,6 @@ export async function until(done: () => boolean, what: string): Promise<void> {
   throw new Error(`It never came to this: ${what}`);
 }
 
-/** Options of the rig that are not the device's. */
-const SERVE_OPTIONS: ReadonlySet<string> = new Set([...Object.keys(checkServeOptions({})), "log", "bytes"]);
-
 export class ServedRig implements AsyncDisposable {
   readonly dir: TempDir;
   readonly socket: string;
@@ -68,15 +64,16 @@ export class ServedRig implements AsyncDisposable {
     this.server = serveVhostUserBlk(device, this.socket, { ...options, log: (line) => void this.lines.push(line) });
   }
 
-  static async start(options: ServeBlkOptions & OpenOptions & { bytes?: number } = {}): Promise<ServedRig> {
+  static async start(
+    { bytes = 1 << 18, driver = "io_uring", direct = false, readOnly = false, ...options }:
+      & ServeBlkOptions
+      & Pick<OpenOptions, "driver" | "direct" | "readOnly">
+      & { readonly bytes?: number } = {},
+  ): Promise<ServedRig> {
     const dir = new TempDir();
-    const file = dir.file("disk.img", options.bytes ?? 1 << 18);
-    // A device refuses what it does not know.
-    const forDevice = Object.fromEntries(Object.entries(options).filter(([name]) => !SERVE_OPTIONS.has(name)));
-    return new ServedRig(dir, file, await openDevice(file, { batch: "plug", ...forDevice }), {
-      queueCount: 1,
-      ...options,
-    });
+    const file = dir.file("disk.img", bytes);
+    const device = await openDevice(file, { batch: "plug", driver, direct, readOnly });
+    return new ServedRig(dir, file, device, { queueCount: 1, ...options });
   }
 
   /** Resolves when a line that matches has been logged. */

@@ -45,7 +45,7 @@ for (const options of WAYS) {
 }
 
 Deno.test("without shares a batch of requests is one submission, and few notifications", async () => {
-  await using rig = await ServedRig.start({ wait: "event", shares: false });
+  await using rig = await ServedRig.start({ shares: false });
   using shared = new SharedGuest();
   const { client, queue } = await connect(rig, shared);
   using _client = client;

@@ -1,11 +1,23 @@
 /** Copies of requests that a disk cannot reach straight: how many bytes of them there are at a time, and whose turn it is. */
 import assert from "node:assert/strict";
-import { BlkAction, BlkRequest } from "../../../devices/blk/request.ts";
-import { CopiedTransfers, COPY_PIECE_BYTES, COPY_POOL_BYTES, CopyPool } from "../../../devices/blk/copying.ts";
-import { macrotask } from "../../support/turns.ts";
+import { Opcode } from "../../../core/request.ts";
+import {
+  BlockTransfers,
+  COPY_PIECE_BYTES,
+  COPY_POOL_BYTES,
+  CopyPool,
+  type DiskFacts,
+  type DiskRequest,
+} from "../../../devices/disk/mod.ts";
+import { SegmentList } from "../../../devices/guest_memory/mod.ts";
 import { FakeDisk } from "../../support/fake_disk.ts";
+import { macrotask } from "../../support/turns.ts";
 
 const PIECE = COPY_PIECE_BYTES;
+
+function facts(): DiskFacts {
+  return { locks: null, discards: true, zeroes: true, log: () => {} };
+}
 
 /** Transfers of several queues to a disk whose reads end when the test says so. */
 function setUp(capacity = COPY_POOL_BYTES, queueCount = 1) {
@@ -21,14 +33,14 @@ function setUp(capacity = COPY_POOL_BYTES, queueCount = 1) {
   const pool = new CopyPool(capacity);
   const queues = Array.from(
     { length: queueCount },
-    () => new CopiedTransfers(disk, pool, ({ length }, succeeded) => void done.push([length, succeeded])),
+    () =>
+      new BlockTransfers<DiskRequest>(
+        { device: disk, facts: facts(), copyPool: pool },
+        ({ length }, errno) => void done.push([length, errno === 0]),
+      ),
   );
   const start = (length: number, queue = 0, offset = 0) => {
-    const request = new BlkRequest();
-    request.action = BlkAction.read;
-    request.length = length;
-    request.offset = offset;
-    queues[queue]!.start(request, false);
+    queues[queue]!.start(Opcode.read, { offset, length, data: new SegmentList() }, false);
   };
   return { disk, queues, start, reading, done, lengths: () => reading.map(({ length }) => length) };
 }
