@@ -4,7 +4,7 @@ import { startDeadline } from "./deadline.ts";
 import { Errno } from "./errno.ts";
 import { StorageError } from "./errors.ts";
 import { type IoRequest, IoRequest as Request, Opcode, OPCODE_NAMES } from "./request.ts";
-import type { RequestChoice } from "./request_options.ts";
+import { NO_CHOICE, type RequestChoice } from "./request_options.ts";
 import { type Abortable, Signals, type SignalWatch } from "./signals.ts";
 import { copyBytes, lengthOf } from "./views.ts";
 
@@ -68,10 +68,12 @@ export class PromiseQueue {
   }
 
   /** Makes the promise of an operation that is launched later; it can be given up from now on. */
-  open(operation: PendingOperation, { signal, timeoutMs }: RequestChoice): Promise<number> {
+  open(operation: PendingOperation, choice: RequestChoice): Promise<number> {
     const promise = new Promise<number>(capture);
     operation.resolve = capturedResolve;
     operation.reject = capturedReject;
+    if (choice === NO_CHOICE) return promise;
+    const { signal, timeoutMs } = choice;
     if (signal !== null) this.#signals.join(operation, signal);
     if (timeoutMs !== Infinity) operation.timer = startDeadline(() => this.#late(operation, timeoutMs), timeoutMs);
     return promise;

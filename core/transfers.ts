@@ -70,7 +70,7 @@ export class Transfers {
   /** Reads into or writes from several buffers at consecutive offsets. */
   vector(op: Opcode, buffers: readonly Uint8Array[], offset: number, options?: RequestOptions): Promise<number> {
     const choice = options === undefined ? NO_CHOICE : choiceOrError(op, options);
-    if (choice instanceof Error) return Promise.reject(choice);
+    if (choice !== NO_CHOICE && choice instanceof Error) return Promise.reject(choice);
     const views = this.#views(op, buffers);
     if (views instanceof Error) return Promise.reject(views);
     const length = views.reduce((sum, view) => sum + lengthOf(view), 0);
@@ -81,7 +81,7 @@ export class Transfers {
   /** Flush, discard, write zeroes, nop: no buffer. */
   range(op: Opcode, offset: number, length: number, options?: RequestOptions): Promise<void> {
     const choice = options === undefined ? NO_CHOICE : choiceOrError(op, options);
-    if (choice instanceof Error) return Promise.reject(choice);
+    if (choice !== NO_CHOICE && choice instanceof Error) return Promise.reject(choice);
     const failure = this.#check(op, offset, length, choice);
     if (failure !== null) return Promise.reject(failure);
     if (length === 0 && (op === Opcode.discard || op === Opcode.writeZeroes)) return Promise.resolve();
