@@ -14,6 +14,8 @@ import { prepare, SceneGuest } from "./server_scene.ts";
 export interface Cast {
   readonly name: string;
   readonly driver: string;
+  /** As in the selection of faults. */
+  readonly keepsPage: boolean;
   /** True, or why it cannot run here. */
   ready(): true | string;
   /** Starts it with the forwarding library at a path. */
@@ -26,6 +28,7 @@ function driverCast({ name, driver }: DriverConfiguration): Cast {
   return {
     name,
     driver,
+    keepsPage: name.includes("socketpair"),
     ready: () => driver === "blkio" ? hasLibblkio() : true,
     start(library) {
       const dir = new TempDir();
@@ -48,6 +51,7 @@ function serverCast(driver: string): Cast {
   return {
     name: `server over ${driver}`,
     driver: "server",
+    keepsPage: false,
     ready: () => true,
     start(library) {
       const dir = new TempDir();

@@ -44,12 +44,12 @@ testWhen(compiler, "the call that is to fail fails, once, and no other", async (
 });
 
 /** Runs faults of a configuration; every finding is a failure. */
-async function assertHeld({ start }: Cast, selection: Selection): Promise<void> {
+async function assertHeld({ start, keepsPage }: Cast, selection: Selection): Promise<void> {
   using dir = new TempDir();
   await using stage = await start(await buildForwarder(dir.path));
   const lines: string[] = [];
   const onBad = ({ fault, what, text }: Bad) => void lines.push(`${what} after ${faultText(fault)}: ${text}`);
-  const tally = await runCampaign(stage.play, selection, onBad);
+  const tally = await runCampaign(stage.play, { ...selection, keepsPage }, onBad);
   assert.deepEqual(lines, []);
   assert.ok(tally.absorbed + tally.errors > 0, "no call has failed");
 }

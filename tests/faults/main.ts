@@ -73,9 +73,13 @@ async function main(): Promise<number> {
       continue;
     }
     await using stage = await cast.start(library);
-    const tally = await runCampaign(stage.play, selection, ({ fault, what, text }) => {
-      writeOutput(`${what.toUpperCase()} ${cast.name}: ${faultText(fault)}: ${text}\n`);
-    });
+    const tally = await runCampaign(
+      stage.play,
+      { ...selection, keepsPage: cast.keepsPage },
+      ({ fault, what, text }) => {
+        writeOutput(`${what.toUpperCase()} ${cast.name}: ${faultText(fault)}: ${text}\n`);
+      },
+    );
     rows.push([cast.name, tally]);
   }
   writeOutput(`\n${tallyTable(rows)}\n`);
