@@ -97,17 +97,12 @@ export function listenAt(path: string): Listener {
         : undefined;
       throw new StorageError({ kind: "open", op: "listen at", target: path, errno, detail });
     }
-    const inode = statPath(path)?.inode;
+    const remove = removalOf(path);
     if (libc().listen(fd, MAX_WAITING_CLIENTS) < 0) {
-      throw new StorageError({ kind: "open", op: "listen at", target: path, errno: lastErrno() });
+      const errno = lastErrno();
+      remove();
+      throw new StorageError({ kind: "open", op: "listen at", target: path, errno });
     }
-    let removed = false;
-    const remove = () => {
-      if (removed) return;
-      removed = true;
-      if (statPath(path)?.inode !== inode || libc().unlink(pathString(path)) === 0) return;
-      throw new StorageError({ kind: "io", op: "remove the socket", target: path, errno: lastErrno() });
-    };
     const close = () => {
       closeFile(fd, path);
       remove();
@@ -117,6 +112,26 @@ export function listenAt(path: string): Listener {
     closeFile(fd, path);
     throw error;
   }
+}
+
+/** What removes the socket that was just bound to `path`, once, if it still stands there. Throws StorageError. */
+function removalOf(path: string): () => void {
+  const bound = statPath(path);
+  if (bound === null) {
+    const errno = lastErrno();
+    libc().unlink(pathString(path));
+    throw new StorageError({ kind: "open", op: "listen at", target: path, errno });
+  }
+  let removed = false;
+  return () => {
+    if (removed) return;
+    removed = true;
+    const found = statPath(path);
+    const errno = found === null ? lastErrno() : 0;
+    if (errno === Errno.ENOENT || (found !== null && found.inode !== bound.inode)) return;
+    if (found !== null && libc().unlink(pathString(path)) === 0) return;
+    throw new StorageError({ kind: "io", op: "remove the socket", target: path, errno: errno || lastErrno() });
+  };
 }
 
 function bindTo(fd: number, address: Uint8Array<ArrayBuffer>): number {

@@ -56,11 +56,12 @@ export function serveVhostUserBlk(
   const model = modelOf(device, checked, log);
   stack.defer(() => model.endLog());
   const host = workers.length > 0 ? new WorkerHosts(workers) : new LocalHost(model, { ...checked, log });
+  // Whatever asks the disk comes before there is a server that would have to be ended.
+  const watch = new SizeWatch(shownSize(device, checked), () => shownSize(device, checked), log);
+  logBlocks(device, checked, log);
   const server = new VhostUserServer(socketPath, { face, host, log });
   const held = stack.move();
   shareLocks(workers);
-  logBlocks(device, checked, log);
-  const watch = new SizeWatch(shownSize(device, checked), () => shownSize(device, checked), log);
   const checkSize = async () => {
     if (watch.hasChanged() && face.resize(watch.sizeBytes)) await server.configChanged();
   };

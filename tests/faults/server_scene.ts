@@ -76,7 +76,10 @@ export async function serveScene(
   stack.defer(async () => void await step("close of the disk", () => device.close()));
   const log = (line: string) => void said.push(line);
   const server = await step("serve", () => serveVhostUserBlk(device, socket, { queueCount: 2, log }));
-  if (server === null) return;
+  if (server === null) {
+    if (exists(socket)) findings.wrong.push("The socket is there without a server");
+    return;
+  }
   stack.defer(async () => {
     await step("close of the server", () => server.close());
     if (exists(socket) && findings.errors.length === 0) {
@@ -91,9 +94,10 @@ export async function serveScene(
 
 /** Lays the scene out. */
 export function prepare(folder: string): void {
-  const { disk, finished } = sceneFiles(folder);
+  const { disk, socket, finished } = sceneFiles(folder);
   Deno.writeFileSync(disk, pattern(0, DISK_BYTES));
-  if (exists(finished)) Deno.removeSync(finished);
+  // A socket that could not be removed as well.
+  for (const path of [socket, finished]) if (exists(path)) Deno.removeSync(path);
 }
 
 /** A connection that was lost, which one fault may bring about once. */
