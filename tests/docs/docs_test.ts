@@ -251,7 +251,7 @@ Deno.test("docs/HACKING.md has a row for each variable that the code reads, and 
 Deno.test("docs/HACKING.md names the packages of set-up", () => {
   const text = section(read("docs/HACKING.md"), "## What set-up does");
   for (const { packages } of NEEDS) {
-    for (const names of Object.values(packages)) {
+    for (const names of Object.values(packages).filter(({ length }) => length > 0)) {
       assert.ok(codeWords(text).includes(names.join(" ")), `the table lacks ${names.join(" ")}`);
     }
   }
