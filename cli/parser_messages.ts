@@ -26,8 +26,6 @@ export function parserMessage(error: CommanderError, command: Command): string {
       return `Cannot use more than one target: ${first.replace(/^.*got \d+: /, "").replace(/\.$/, "")}, wanted one`;
     case "commander.help":
       return `Cannot run ${command.name()} without a subcommand: wanted ${subcommandNames(command)}`;
-    case "commander.missingMandatoryOptionValue":
-      return `Cannot serve without a socket: wanted ${quoted}`;
     case "commander.missingArgument":
       return MISSING_ARGUMENTS[quoted] ?? `Cannot go on without ${quoted}: wanted it after the subcommand`;
     default:

@@ -9,6 +9,7 @@ import { StorageError } from "../core/errors.ts";
 import { CMSGHDR, IOVEC, LIBC_CONSTANTS as C, MSGHDR, POLLFD, SOCKADDR_UN } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc, statPath } from "./libc/mod.ts";
 import { AlignedMemory } from "./memory.ts";
+import { setSocketAccess, type SocketAccess } from "./socket_access.ts";
 import { ownCall, ownDescriptor } from "./thread_exit.ts";
 
 /** Bytes of the longest path, without its NUL: what is left of struct sockaddr_un. */
@@ -42,6 +43,10 @@ export interface Received {
 export interface Listener {
   /** Descriptor, nonblocking. */
   readonly fd: number;
+  /** Resolves once a client waits, or the listener was stopped. Holds the process open. */
+  wait(): Promise<void>;
+  /** Ends a `wait`, now or when it comes. */
+  stop(): void;
   /** True when a socket without a server stood at the path and was replaced. */
   readonly replacedStale: boolean;
   /**
@@ -78,9 +83,10 @@ function newSocket(path: string): number {
 
 /**
  * Listens at `path`. A socket that nobody serves any more is replaced; one that is served, and anything else that
- * stands there, is left alone and refused. Throws StorageError of kind `open`.
+ * stands there, is left alone and refused. Throws StorageError of kind `open`. With `access`, nobody can connect before mode
+ * and group are as it says.
  */
-export function listenAt(path: string): Listener {
+export function listenAt(path: string, access: SocketAccess = { mode: null, group: null }): Listener {
   const address = socketAddress(path);
   const fd = newSocket(path);
   try {
@@ -98,6 +104,12 @@ export function listenAt(path: string): Listener {
       throw new StorageError({ kind: "open", op: "listen at", target: path, errno, detail });
     }
     const remove = removalOf(path);
+    try {
+      setSocketAccess(path, access);
+    } catch (error) {
+      remove();
+      throw error;
+    }
     if (libc().listen(fd, MAX_WAITING_CLIENTS) < 0) {
       const errno = lastErrno();
       remove();
@@ -107,7 +119,7 @@ export function listenAt(path: string): Listener {
       closeFile(fd, path);
       remove();
     };
-    return { fd, replacedStale, remove, close };
+    return { fd, replacedStale, wait: () => waitReadable(fd), stop: () => endSocket(fd), remove, close };
   } catch (error) {
     closeFile(fd, path);
     throw error;

@@ -37,7 +37,7 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
     stop();
   });
   await pool?.ready();
-  await using server = serveVhostUserBlk(device, plan.socketPath, serveOptionsOf(plan, log), pool?.ports);
+  await using server = serveVhostUserBlk(device, plan.socket, serveOptionsOf(plan, log), pool?.ports);
   abandon = () => server.abandon();
   stop = () => void server.close();
   watch.onInterrupt = stop;
@@ -55,9 +55,11 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
 }
 
 function describe(plan: ServePlan, device: BlockDevice): string {
-  const { queueCount, queueSize, workerCount, readOnly } = plan;
+  const { queueCount, queueSize, workerCount, readOnly, socket } = plan;
   return `${device.target} (${device.driver}, ${formatSize(device.size)}${readOnly ? ", read-only" : ""}) at ` +
-    `${plan.socketPath}: ${counted(queueCount, "queue")} of ${queueSize} entries, ${counted(workerCount, "Worker")}`;
+    `${typeof socket === "number" ? `descriptor ${socket}` : socket}: ${
+      counted(queueCount, "queue")
+    } of ${queueSize} entries, ${counted(workerCount, "Worker")}`;
 }
 
 /** What batching did, over all Workers. */

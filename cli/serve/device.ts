@@ -16,8 +16,7 @@ export function openServed(plan: ServePlan, claim: boolean): Promise<BlockDevice
 
 /** What the server itself is told of a plan; it knows no other options. */
 export function serveOptionsOf(plan: ServePlan, log: (line: string) => void): ServeBlkOptions {
-  const { target: _t, socketPath: _s, driver: _d, direct: _c, directAsked: _a, readOnly: _r, batch: _b, ...options } =
-    plan;
+  const { target: _t, socket: _s, driver: _d, direct: _c, directAsked: _a, readOnly: _r, batch: _b, ...options } = plan;
   return { ...options, log };
 }
 

@@ -19,13 +19,22 @@ const MAX_QUEUE_SIZE = 1024;
 const MIN_BLOCK_BYTES = 512;
 const MAX_BLOCK_BYTES = 65_536;
 
+/** Largest descriptor: fs.nr_open is no more by default. */
+const MAX_FD = 1_048_575;
+
+/** A mode as chmod(1) takes it. */
+const SOCKET_MODE = /^(?:0o?)?[0-7]{1,3}$/;
+
 /** What a guest can be shown as serial number. */
 const SERIAL = /^[\x20-\x7e]{0,20}$/;
 
 /** A disk to be served, as the command line says it. Plain data: Workers get it as it is. */
 export interface ServePlan {
   readonly target: string;
-  readonly socketPath: string;
+  /** Path of the socket, or the descriptor of one that was passed. */
+  readonly socket: string | number;
+  readonly socketMode?: number;
+  readonly socketGroup?: string | number;
   readonly workerCount: number;
   readonly driver: string | null;
   readonly direct: boolean;
@@ -48,8 +57,11 @@ export interface ServePlan {
   readonly shares: boolean;
 }
 
-/** Checks the command line of `serve`. Throws CliError with exit code 2 that names the option and what it wants. */
-export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
+/**
+ * Checks the command line of `serve`; `passedFd` is a socket that the service manager has passed, or null. Throws
+ * CliError with exit code 2 that names the option and what it wants.
+ */
+export function parseServeOptions(target: string, raw: RawOptions, passedFd: number | null = null): ServePlan {
   if (target === "" || target.includes("\0")) {
     throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path without NUL characters`);
   }
@@ -68,7 +80,7 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
   }
   return {
     target,
-    socketPath: text(raw, "socket")!,
+    ...parseSocket(raw, passedFd),
     workerCount,
     driver,
     direct: flag("direct"),
@@ -88,6 +100,34 @@ export function parseServeOptions(target: string, raw: RawOptions): ServePlan {
     merge: flag("merge"),
     deferNotify: flag("deferNotify"),
     shares: flag("shares"),
+  };
+}
+
+function parseSocket(
+  raw: RawOptions,
+  passedFd: number | null,
+): Pick<ServePlan, "socket" | "socketMode" | "socketGroup"> {
+  const path = text(raw, "socket");
+  const mode = text(raw, "socketMode");
+  const group = text(raw, "socketGroup");
+  const fd = raw["fd"] === undefined ? null : integer(raw, "fd", 0, { from: 0, to: MAX_FD });
+  if (path !== null && fd !== null) throw misuse(`Cannot use --fd ${fd} with --socket ${path}: wanted one of the two`);
+  if (path === null) {
+    const given = fd ?? passedFd;
+    if (given === null) throw misuse("Cannot serve without a socket: wanted --socket <path> or --fd <n>");
+    if (mode === null && group === null) return { socket: given };
+    throw misuse("Cannot use --socket-mode or --socket-group with a socket that was passed: wanted --socket <path>");
+  }
+  if (path.startsWith("@")) {
+    throw misuse(`Cannot use --socket ${path}: abstract sockets are not served, wanted a path`);
+  }
+  if (mode !== null && !SOCKET_MODE.test(mode)) {
+    throw misuse(`Cannot use --socket-mode ${mode}: wanted an octal number from 0 to 0777, such as 0660`);
+  }
+  return {
+    socket: path,
+    ...mode === null ? {} : { socketMode: parseInt(mode.replace(/^0o/, ""), 8) },
+    ...group === null ? {} : { socketGroup: /^\d+$/.test(group) ? Number(group) : group },
   };
 }
 

@@ -13,7 +13,10 @@ export function registerServe(
   prepare(serve.command("vhost-user-blk"))
     .description("a virtio-blk disk at a UNIX socket, until SIGINT or SIGTERM")
     .argument("<target>", "file, block device or driver:address")
-    .requiredOption("--socket <path>", "where front ends connect, at most 107 bytes; a stale socket is replaced")
+    .option("--socket <path>", "where front ends connect, at most 107 bytes; a stale socket is replaced")
+    .option("--fd <n>", "descriptor of a socket that listens already (default: the one of LISTEN_FDS)")
+    .option("--socket-mode <octal>", "mode of the socket, as 0660 (default: what the umask leaves)")
+    .option("--socket-group <group>", "group of the socket, by name or number (default: that of the process)")
     .option("--num-queues <n>", "queues that the guest may use, 1 to 256 (default 16, or one per Worker)")
     .option("--queue-size <n>", "entries of the largest ring, a power of two, 2 to 1024 (default 1024)")
     .option("--workers <n>", "Workers that share the queues, each with its own ring, 1 to 64 (default 1)")
@@ -38,6 +41,8 @@ export function registerServe(
     .action(async (target: string, raw: RawOptions) => {
       const { parseServeOptions } = await import("./options.ts");
       const { runServe } = await import("./command.ts");
-      finish(await runServe(parseServeOptions(target, raw)));
+      const { passedSocket } = await import("./activation.ts");
+      const isNamed = raw["socket"] !== undefined || raw["fd"] !== undefined;
+      finish(await runServe(parseServeOptions(target, raw, isNamed ? null : passedSocket())));
     });
 }

@@ -71,6 +71,10 @@ export interface ServeBlkOptions {
    * serves two disks. Default true.
    */
   readonly block?: boolean;
+  /** Mode of the socket's file, such as 0o660: who may connect. Default what the umask leaves. */
+  readonly socketMode?: number;
+  /** Group of the socket's file, by name or number. Default that of the process. */
+  readonly socketGroup?: string | number;
   /** Workers that share the disk, 1 to 64: each takes its part of the memory for copies. Default 1. */
   readonly workerCount?: number;
   /** Receives one line for each thing worth knowing: front ends that come and go, refusals, broken queues. */
@@ -81,13 +85,13 @@ export interface ServeBlkOptions {
 const MIN_BLOCK_BYTES = 512;
 const MAX_BLOCK_BYTES = 65_536;
 
-/** Options that follow from the disk where they are not given. */
-type FromDisk = "serial" | "physicalBlockSize" | "format";
+/** Options that follow from the disk, or from the process, where they are not given. */
+type Optional = "serial" | "physicalBlockSize" | "format" | "socketMode" | "socketGroup";
 
 /** The options with their defaults, checked; plain data but for the log, to be sent to Workers. */
 export type CheckedServeOptions =
-  & Required<Omit<ServeBlkOptions, "log" | FromDisk>>
-  & { readonly [Key in FromDisk]: Required<ServeBlkOptions>[Key] | null };
+  & Required<Omit<ServeBlkOptions, "log" | Optional>>
+  & { readonly [Key in Optional]: Required<ServeBlkOptions>[Key] | null };
 
 /** What is meant by options that are not given. */
 const DEFAULTS: CheckedServeOptions = {
@@ -97,6 +101,8 @@ const DEFAULTS: CheckedServeOptions = {
   serial: null,
   logicalBlockSize: MIN_BLOCK_BYTES,
   physicalBlockSize: null,
+  socketMode: null,
+  socketGroup: null,
   lock: true,
   format: null,
   writeBack: true,
@@ -117,6 +123,18 @@ const BLOCK_SIZE = number(
   (size) => size >= MIN_BLOCK_BYTES && size <= MAX_BLOCK_BYTES && Number.isInteger(Math.log2(size)),
 );
 
+/** Largest number of a group: the one above it means "as it is" (chown(2)). */
+const MAX_GROUP = 0xffff_fffe;
+
+function isNameOrNumber(value: unknown): boolean {
+  return typeof value === "string" || typeof value === "number";
+}
+
+function isGroup(value: string | number): boolean {
+  if (typeof value === "string") return value !== "" && !value.includes("\0");
+  return Number.isInteger(value) && value >= 0 && value <= MAX_GROUP;
+}
+
 const OPTIONS = new OptionTable<ServeBlkOptions>("serve with", {
   queueCount: integer(1, MAX_QUEUE_COUNT, `an integer from 1 to ${MAX_QUEUE_COUNT}`),
   queueSize: QUEUE_SIZE,
@@ -124,6 +142,8 @@ const OPTIONS = new OptionTable<ServeBlkOptions>("serve with", {
   serial: TEXT,
   logicalBlockSize: BLOCK_SIZE,
   physicalBlockSize: BLOCK_SIZE,
+  socketMode: integer(0, 0o777, "the bits of a mode, from 0 to 0o777"),
+  socketGroup: { wanted: "the name or the number of a group", isType: isNameOrNumber, isInRange: isGroup },
   lock: FLAG,
   format: oneOf(["raw"]),
   writeBack: FLAG,

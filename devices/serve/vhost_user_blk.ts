@@ -1,6 +1,8 @@
 import { BlockDevice } from "../../core/device.ts";
 import { isA, shown } from "../../core/shown.ts";
 import { checkText } from "../../core/target_path.ts";
+import { passedListener } from "../../ffi/passed_listener.ts";
+import { listenAt } from "../../ffi/unix_socket.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { BlkFace, BlkModel, type BlkStats, shownBytes } from "../blk/mod.ts";
 import { RANGE_LOCK_BYTES } from "../disk/mod.ts";
@@ -35,19 +37,21 @@ export interface ServedBlk extends AsyncDisposable {
  * event loop has to keep running. With `workers` each of them serves its share, on a device of its own of the same
  * disk: see {@link serveBlkQueues}; `device` is then only asked for its size and limits.
  *
+ * `socket` is a path, or the descriptor of a socket that listens already, as systemd passes one: it is left where it is.
+ *
  * Needs `--allow-ffi`. Throws RangeError for options that make no sense, StorageError of kind `open` when another program
- * has locked the image, or when there can be no socket at `socketPath`: it is too long, a live server is there, or something
+ * has locked the image, or when there can be no socket at the path `socket`: it is too long, a live server is there, or something
  * that is no socket; a stale socket is replaced. Of kind `unsupported` when the image is of a format that is not raw.
  */
 export function serveVhostUserBlk(
   device: BlockDevice,
-  socketPath: string,
+  socket: string | number,
   options?: ServeBlkOptions,
   workers: readonly HostPort[] = [],
 ): ServedBlk {
   const { checked, log } = checkServeOptions(options);
   checkDevice(device);
-  checkText(socketPath, "serve at", "the path of a socket");
+  checkSocket(socket, checked);
   if (!Array.isArray(workers)) throw new TypeError(`Cannot serve with workers ${shown(workers)}: wanted an array`);
   for (const worker of workers) checkPort(worker);
   const face = faceOf(device, checked);
@@ -59,7 +63,9 @@ export function serveVhostUserBlk(
   // Whatever asks the disk comes before there is a server that would have to be ended.
   const watch = new SizeWatch(shownSize(device, checked), () => shownSize(device, checked), log);
   logBlocks(device, checked, log);
-  const server = new VhostUserServer(socketPath, { face, host, log });
+  const { socketMode: mode, socketGroup: group } = checked;
+  const listener = typeof socket === "number" ? passedListener(socket) : listenAt(socket, { mode, group });
+  const server = new VhostUserServer(listener, nameOf(socket), { face, host, log });
   const held = stack.move();
   shareLocks(workers);
   const checkSize = async () => {
@@ -91,6 +97,24 @@ export function serveBlkQueues(device: BlockDevice, port: HostPort, options?: Se
   const model = modelOf(device, checked, log);
   offerHost(withLocks(port, model), new LocalHost(model, { ...checked, log }));
   return model.stats;
+}
+
+/** An abstract name, which begins with `@` in most programs, would be taken for a file of this folder. */
+function checkSocket(socket: unknown, { socketMode, socketGroup }: CheckedServeOptions): void {
+  if (typeof socket === "number") {
+    if (!Number.isInteger(socket) || socket < 0) {
+      throw new RangeError(`Cannot serve at descriptor ${socket}: wanted an integer from 0`);
+    }
+    if (socketMode === null && socketGroup === null) return;
+    throw new RangeError(`Cannot set mode or group of descriptor ${socket}: wanted who made the socket to set them`);
+  }
+  checkText(socket, "serve at", "the path of a socket");
+  if (!(socket as string).startsWith("@")) return;
+  throw new RangeError(`Cannot serve at ${shown(socket)}: abstract sockets are not served, wanted a path`);
+}
+
+function nameOf(socket: string | number): string {
+  return typeof socket === "number" ? `descriptor ${socket}` : socket;
 }
 
 function checkDevice(device: unknown): void {

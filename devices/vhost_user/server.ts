@@ -1,11 +1,11 @@
-import { acceptClient, endSocket, listenAt, type Listener, waitReadable } from "../../ffi/unix_socket.ts";
+import { acceptClient, type Listener } from "../../ffi/unix_socket.ts";
 import { Channel } from "./channel.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 /** Milliseconds until a front end that could not be accepted is tried again. */
 const ACCEPT_RETRY_MS = 200;
 
-/** Listens at a path and serves one front end after the other, until it is closed. */
+/** Serves one front end after the other that comes to a socket, until it is closed. */
 export class VhostUserServer implements AsyncDisposable {
   readonly #listener: Listener;
   readonly #options: SessionOptions;
@@ -13,12 +13,12 @@ export class VhostUserServer implements AsyncDisposable {
   #session: Session | null = null;
   #closing = false;
 
-  /** Listens at `path`. Throws StorageError of kind `open` when that is not possible; see `listenAt`. */
-  constructor(path: string, options: SessionOptions) {
+  /** Serves who comes to `listener`, which it closes in the end; `name` stands for the socket in messages. */
+  constructor(listener: Listener, name: string, options: SessionOptions) {
     this.#options = options;
-    this.#listener = listenAt(path);
-    if (this.#listener.replacedStale) options.log(`a stale socket at ${path} was replaced`);
-    this.#served = this.#serve(path);
+    this.#listener = listener;
+    if (listener.replacedStale) options.log(`a stale socket at ${name} was replaced`);
+    this.#served = this.#serve(name);
   }
 
   /** Resolves when the server has been closed. */
@@ -37,7 +37,7 @@ export class VhostUserServer implements AsyncDisposable {
     if (!this.#closing) {
       this.#closing = true;
       this.#session?.end();
-      endSocket(this.#listener.fd);
+      this.#listener.stop();
     }
     await this.#served;
   }
@@ -52,14 +52,14 @@ export class VhostUserServer implements AsyncDisposable {
     return this.close();
   }
 
-  async #serve(path: string): Promise<void> {
+  async #serve(name: string): Promise<void> {
     const { log } = this.#options;
     try {
       while (!this.#closing) {
         const fd = await this.#accept();
         if (fd === null) continue;
         log("a front end has connected");
-        this.#session = new Session(new Channel(fd, path), this.#options);
+        this.#session = new Session(new Channel(fd, name), this.#options);
         await this.#session.run();
         this.#session = null;
       }
@@ -72,7 +72,7 @@ export class VhostUserServer implements AsyncDisposable {
   async #accept(): Promise<number | null> {
     try {
       const fd = acceptClient(this.#listener.fd);
-      if (fd === null) await waitReadable(this.#listener.fd);
+      if (fd === null) await this.#listener.wait();
       return fd;
     } catch (error) {
       // No descriptor is free, say: the front end waits, and it is tried again.

@@ -108,6 +108,11 @@ export const DIRENT64 = struct("struct dirent64", "dirent.h", 280, {
   name: ["d_name", "bytes", 19],
 });
 
+/** A group of this machine, as getgrnam(3) finds it. */
+export const GROUP = struct("struct group", "grp.h", 32, {
+  number: ["gr_gid", "u32", 16],
+});
+
 /** What fcntl(2) is asked about locks, and answers. */
 export const FLOCK = struct("struct flock", "fcntl.h", 32, {
   type: ["l_type", "i16", 0],
@@ -169,6 +174,7 @@ export const LIBC_CONSTANTS = {
   O_NONBLOCK: { header: "fcntl.h", value: 0o4000 },
   O_NOATIME: { header: "fcntl.h", value: 0o1000000 },
   O_CLOEXEC: { header: "fcntl.h", value: 0o2000000 },
+  O_NOFOLLOW: { header: "fcntl.h", value: 0o400000 },
   O_PATH: { header: "fcntl.h", value: 0o10000000 },
   AT_FDCWD: { header: "fcntl.h", value: -100 },
   AT_EMPTY_PATH: { header: "fcntl.h", value: 0x1000 },
@@ -224,12 +230,17 @@ export const LIBC_CONSTANTS = {
   SOCK_CLOEXEC: { header: "sys/socket.h", value: 0o2000000 },
   SOCK_NONBLOCK: { header: "sys/socket.h", value: 0o4000 },
   SOL_SOCKET: { header: "sys/socket.h", value: 1 },
+  SO_TYPE: { header: "sys/socket.h", value: 3 },
+  SO_ACCEPTCONN: { header: "sys/socket.h", value: 30 },
+  SO_DOMAIN: { header: "sys/socket.h", value: 39 },
   SCM_RIGHTS: { header: "sys/socket.h", value: 1 },
   MSG_CTRUNC: { header: "sys/socket.h", value: 8 },
   MSG_DONTWAIT: { header: "sys/socket.h", value: 0x40 },
   MSG_NOSIGNAL: { header: "sys/socket.h", value: 0x4000 },
   MSG_CMSG_CLOEXEC: { header: "sys/socket.h", value: 0x40000000 },
   SHUT_RDWR: { header: "sys/socket.h", value: 2 },
+  F_SETFD: { header: "fcntl.h", value: 2 },
+  FD_CLOEXEC: { header: "fcntl.h", value: 1 },
   F_GETFL: { header: "fcntl.h", value: 3 },
   F_SETFL: { header: "fcntl.h", value: 4 },
   F_ADD_SEALS: { header: "fcntl.h", value: 1033 },

@@ -149,6 +149,32 @@ export const LIBC_SYMBOLS = {
   },
   // int access(const char *pathname, int mode);
   access: { parameters: ["buffer", "i32"], result: "i32" },
+  // struct group *getgrnam(const char *name);
+  getgrnam: { parameters: ["buffer"], result: "pointer" },
+  // int chmod(const char *pathname, mode_t mode);
+  chmod: { parameters: ["buffer", "u32"], result: "i32" },
+  // int fchownat(int dirfd, const char *pathname, uid_t owner, gid_t group, int flags);
+  fchownat: {
+    parameters: [
+      "i32", // dirfd
+      "buffer", // pathname
+      "u32", // owner
+      "u32", // group
+      "i32", // flags
+    ],
+    result: "i32",
+  },
+  // int getsockopt(int sockfd, int level, int optname, void *optval, socklen_t *optlen);
+  getsockopt: {
+    parameters: [
+      "i32", // sockfd
+      "i32", // level
+      "i32", // optname
+      "buffer", // optval
+      "buffer", // optlen
+    ],
+    result: "i32",
+  },
   // int unlink(const char *pathname);
   unlink: { parameters: ["buffer"], result: "i32" },
   // int fcntl(int fd, int op, long arg);
