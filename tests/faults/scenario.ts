@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type BlockDevice, type DeviceOptions, openDevice, plug, StorageError } from "../../mod.ts";
+import { type BlockDevice, closeIdleQueues, type DeviceOptions, openDevice, plug, StorageError } from "../../mod.ts";
 import type { Fault } from "./controls.ts";
 import { FORWARDED } from "./forwarder.ts";
 import { errnoName } from "../../core/errno.ts";
@@ -154,6 +154,11 @@ export async function playScene(stage: Stage, findings: Findings): Promise<void>
     findings.wrong.push(`An error that is none of a request: ${error instanceof Error ? error.stack : error}`);
   }
   for (const actor of actors) await actor.try("close", () => actor.device.close());
+  try {
+    await closeIdleQueues();
+  } catch (error) {
+    findings.failed("end of the queues", error);
+  }
   // What was said to be written is there, whoever looks.
   stage.files.forEach((file, index) => {
     const bytes = Deno.readFileSync(file);

@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "node:path";
-import { type DeviceOptions, openDevice, serveVhostUserBlk } from "../../mod.ts";
+import { closeIdleQueues, type DeviceOptions, openDevice, serveVhostUserBlk } from "../../mod.ts";
 import { errnoName } from "../../core/errno.ts";
 import { hasHungUp } from "../../ffi/libc/descriptor.ts";
 import { BlkStatus } from "../../devices/blk/mod.ts";
@@ -71,6 +71,7 @@ export async function serveScene(
       return null;
     }
   };
+  stack.defer(async () => void await step("end of the queues", () => closeIdleQueues()));
   const device = await step("open", () => openDevice(disk, { drainMs: 1_000, batch: "plug", ...options }));
   if (device === null) return;
   stack.defer(async () => void await step("close of the disk", () => device.close()));

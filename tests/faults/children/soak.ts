@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { listSystemFolder, readSystemFile } from "../../../ffi/sysfs.ts";
-import { type DeviceOptions, openDevice, Random, serveVhostUserBlk } from "../../../mod.ts";
+import { closeIdleQueues, type DeviceOptions, openDevice, Random, serveVhostUserBlk } from "../../../mod.ts";
 import { ALL_PROTOCOL, FEATURES } from "../../devices/vhost_user/rig.ts";
 import type { ReaderTask } from "../../drivers/workers/reader_until_terminated.ts";
 import { readRequest } from "../../support/blk_requests.ts";
@@ -93,7 +93,8 @@ const startMs = performance.now();
 for (let rounds = 0, next = 0; performance.now() < startMs + durationMs; rounds++) {
   if (performance.now() - startMs >= next) {
     next += durationMs / SAMPLES;
-    // The queues that are kept for the next device end, and what the kernel does later is done.
+    await closeIdleQueues();
+    // What the kernel does later is done.
     await pause(200);
     samples.push(sample(rounds));
   }
