@@ -35,9 +35,9 @@ export class Timer implements Disposable {
     throw new StorageError({ kind: "resource", op: "create", target: "timer", errno: lastErrno() });
   }
 
-  /** Starts it, or starts it anew. */
-  start(): void {
-    libc().timerfd_settime(this.fd, 0, this.#spec, null);
+  /** Starts it, or starts it anew; false when it does not run, so that no sleep must wait for it. */
+  start(): boolean {
+    return libc().timerfd_settime(this.fd, 0, this.#spec, null) === 0;
   }
 
   /** Ends and closes it; harmless when done twice. */

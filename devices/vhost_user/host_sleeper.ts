@@ -8,6 +8,8 @@ export class HostSleeper implements Sleeper, Disposable {
   readonly #set: WaitSet;
   /** Null where timers are forbidden: each sleep then has a time-out, which costs more (core/tick.ts). */
   readonly #turn: Timer | null;
+  /** False also where the timer could not be started: nothing would end the sleep. */
+  #turnRuns = false;
 
   /** Makes one that sleeps to the end of the turn. Throws StorageError; nothing stays open then. */
   constructor() {
@@ -29,11 +31,11 @@ export class HostSleeper implements Sleeper, Disposable {
   }
 
   startTurn(): void {
-    this.#turn?.start();
+    this.#turnRuns = this.#turn?.start() === true;
   }
 
   sleep(): void {
-    this.#set.sleep(this.#turn === null ? TURN_MS : -1);
+    this.#set.sleep(this.#turnRuns ? -1 : TURN_MS);
   }
 
   [Symbol.dispose](): void {

@@ -78,6 +78,18 @@ testWhen(readyOf(castOf("server over io_uring")), "a server that cannot start le
   });
 });
 
+testWhen(
+  readyOf(castOf("server over io_uring")),
+  "a server whose timer does not start sleeps no longer than a turn",
+  () => {
+    return assertHeld(castOf("server over io_uring"), {
+      symbols: ["timerfd_settime"],
+      errnos: [Errno.EIO],
+      sample: { count: FAULTS, seed: SEED },
+    });
+  },
+);
+
 /** What ends things. */
 const ENDINGS = [
   "close",

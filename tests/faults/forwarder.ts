@@ -54,7 +54,7 @@ const LIBRARIES: readonly (readonly [LibrarySpec, Deno.ForeignLibraryInterface])
 ];
 
 /** Functions with a variable number of arguments, and how many are fixed: the others go by the variadic convention. */
-const FIXED_PARAMETERS: Readonly<Record<string, number>> = { open: 2, ioctl: 2, fcntl: 2 };
+const FIXED_PARAMETERS: Readonly<Record<string, number>> = { open: 2, ioctl: 2, fcntl: 2, syscall: 1 };
 
 /** What does its work and reports a failure all the same: close(2) gives the descriptor back whatever it answers. */
 const DONE_ALL_THE_SAME: ReadonlySet<string> = new Set(["close"]);
@@ -100,7 +100,10 @@ function symbolsOf(): { name: string; library: string; signature: Signature }[] 
   for (const [{ name: library }, table] of LIBRARIES) {
     for (const [key, symbol] of Object.entries(table)) {
       const name = "name" in symbol && symbol.name !== undefined ? symbol.name : key;
-      if (!found.has(name)) found.set(name, { name, library, signature: symbol as Signature });
+      const signature = symbol as Signature;
+      // The longest of several for one name: what a shorter one leaves out is passed on as it comes.
+      const known = found.get(name)?.signature.parameters.length ?? -1;
+      if (signature.parameters.length > known) found.set(name, { name, library, signature });
     }
   }
   return [...found.values()];
