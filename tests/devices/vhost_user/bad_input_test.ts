@@ -156,10 +156,13 @@ Deno.test("options that make no sense are RangeErrors, before there is a socket"
   const path = join(rig.dir.path, "never");
   for (
     const [options, message] of [
-      [{ queueCount: 0 }, /0 queues/],
-      [{ queueCount: 257 }, /257 queues/],
-      [{ queueSize: 3 }, /3 entries/],
-      [{ queueSize: 2048 }, /2048 entries/],
+      [{ queueCount: 0 }, /queueCount 0: wanted/],
+      [{ queueCount: 257 }, /queueCount 257: wanted/],
+      [{ queueSize: 3 }, /queueSize 3: wanted/],
+      [{ queueSize: 2048 }, /queueSize 2048: wanted/],
+      [{ logicalBlockSize: 513 }, /logicalBlockSize 513: wanted/],
+      [{ logicalBlockSize: 4096, physicalBlockSize: 512 }, /physicalBlockSize 512: wanted at least/],
+      [{ format: "qcow2" as "raw" }, /format .*qcow2.*: wanted raw/],
       [{ serial: "x".repeat(21) }, /20 ASCII/],
       [{ serial: "ü" }, /ASCII/],
     ] as const
