@@ -1,6 +1,6 @@
 import { StorageError } from "../core/errors.ts";
 import { EPOLL_EVENT, LIBC_CONSTANTS as C } from "./libc/layout.ts";
-import { closeFile, lastErrno, libc, newEventFd, signalEventFd } from "./libc/mod.ts";
+import { closeFile, lastErrno, libc, newEventFd } from "./libc/mod.ts";
 import { KernelSignals } from "./kernel_signals.ts";
 import { ownDescriptor } from "./thread_exit.ts";
 import { waitReadable } from "./unix_socket.ts";
@@ -102,10 +102,10 @@ class Watch {
 
   close(): void {
     this.#open = false;
-    // What waits for the instance to be readable, in the kernel or on a thread, keeps it until it is.
-    signalEventFd(this.#wakeFd);
+    // What waits for the instance to be readable, in the kernel or on a thread, keeps it until it is: an eventfd can be
+    // written to at any time. That it can be read would not do, because the event loop may read it first.
     const event = new DataView(new ArrayBuffer(EPOLL_EVENT.byteLength));
-    event.setUint32(EPOLL_EVENT.fields.events.offset, C.EPOLLIN.value, true);
+    event.setUint32(EPOLL_EVENT.fields.events.offset, C.EPOLLOUT.value, true);
     libc().epoll_ctl(this.#epollFd, C.EPOLL_CTL_ADD.value, this.#wakeFd, new Uint8Array(event.buffer));
     if (!this.#waiting) this.#closeFiles();
   }

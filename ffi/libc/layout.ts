@@ -222,6 +222,7 @@ export const LIBC_CONSTANTS = {
   EPOLL_CTL_ADD: { header: "sys/epoll.h", value: 1 },
   EPOLL_CTL_DEL: { header: "sys/epoll.h", value: 2 },
   EPOLLIN: { header: "sys/epoll.h", value: 1 },
+  EPOLLOUT: { header: "sys/epoll.h", value: 4 },
   EPOLLET: { header: "sys/epoll.h", value: 0x8000_0000 },
   TFD_CLOEXEC: { header: "sys/timerfd.h", value: 0o2000000 },
   TFD_NONBLOCK: { header: "sys/timerfd.h", value: 0o4000 },

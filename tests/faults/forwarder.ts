@@ -99,7 +99,9 @@ function symbolsOf(): { name: string; library: string; signature: Signature }[] 
   const found = new Map<string, { name: string; library: string; signature: Signature }>();
   for (const [{ name: library }, table] of LIBRARIES) {
     for (const [key, symbol] of Object.entries(table)) {
-      const name = "name" in symbol && symbol.name !== undefined ? symbol.name : key;
+      // An address that is asked for is that of a function which is in the table as well.
+      if ("type" in symbol) continue;
+      const name = symbol.name ?? key;
       const signature = symbol as Signature;
       // The longest of several for one name: what a shorter one leaves out is passed on as it comes.
       const known = found.get(name)?.signature.parameters.length ?? -1;
