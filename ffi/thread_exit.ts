@@ -13,7 +13,8 @@ import { loadLibrary } from "./loader.ts";
  * thread could have got the same address meanwhile. What the kernel does later, it does to pages that it holds itself.
  *
  * Whatever is given back in the usual way is taken out of the table first: a number or an address that is given back
- * twice may be another thread's by then. The main thread has no table: it ends with the process.
+ * twice may be another thread's by then. Only Workers have tables: the main thread ends with the process, and `deno test`
+ * runs module after module on threads of a pool, which outlive what they opened by seconds.
  *
  * @module
  */
@@ -91,7 +92,7 @@ interface ThreadTables {
   address(name: string, library?: string): bigint;
 }
 
-/** Undefined until they are asked for; null on the main thread, and where the platform lacks what it takes. */
+/** Undefined until they are asked for; null outside of Workers, and where the platform lacks what it takes. */
 let tables: ThreadTables | null | undefined;
 
 /** Descriptors of this Worker that are in the table, with their places. */
@@ -163,11 +164,17 @@ function threadTables(): ThreadTables | null {
   return tables === undefined ? tables = openTables() : tables;
 }
 
+/** Whether the thread ends with the JavaScript that runs in it. */
+function isWorker(): boolean {
+  return "DedicatedWorkerGlobalScope" in globalThis;
+}
+
 function openTables(): ThreadTables | null {
+  if (!isWorker()) return null;
   const code = exitCode();
   if (code === null) return null;
   const lib = loadLibrary(LIBC, LIBC_SYMBOLS).symbols;
-  if (lib.gettid === null || lib.gettid() === lib.getpid()) return null;
+  if (lib.gettid === null) return null;
   const { pthread_attr_init, __cxa_thread_atexit_impl } = lib;
   // glibc before 2.34 has these calls in other libraries.
   if (lib.dlsym === null || lib.dlopen === null || pthread_attr_init === null || __cxa_thread_atexit_impl === null) {
