@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { buildLauncher, canForbidUring, TIMERFD } from "../support/forbid_uring.ts";
+import { listens } from "../support/listens.ts";
 import { testWhen } from "../support/skip.ts";
 import { finished, runCli, spawnCli, TempFolder } from "./support.ts";
 
@@ -30,7 +31,7 @@ testWhen(hasCompiler, "a disk is served where timers are forbidden", async () =>
   const file = folder.file("f", 1 << 20);
   const server = spawnCli(["serve", "vhost-user-blk", "--socket", socket, file], {}, [launcher]);
   const output = finished(server);
-  for (let look = 0; look < 300 && !folder.names().includes("s"); look++) {
+  for (let look = 0; look < 300 && !listens(socket); look++) {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   const { code, stderr } = await runCli(["read", `blkio:virtio-blk-vhost-user:${socket}`, "--number-ios=256"]);

@@ -3,11 +3,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parseServeOptions } from "../../cli/serve/options.ts";
 import { VIRTIO_CONSTANTS as V } from "../../devices/virtio/mod.ts";
-import { closeFile } from "../../ffi/libc/mod.ts";
-import { connectTo } from "../../ffi/unix_socket.ts";
 import { openDevice, serveVhostUserBlk } from "../../mod.ts";
 import { readRequest, writeRequest } from "../support/blk_requests.ts";
 import { LoopDevice, loopDevices } from "../support/loop_device.ts";
+import { listens } from "../support/listens.ts";
 import { canMount, MountedFileSystem } from "../support/mounted.ts";
 import { testWhen } from "../support/skip.ts";
 import { pattern } from "../support/temp_file.ts";
@@ -26,16 +25,6 @@ async function needsReset(client: VhostClient): Promise<void> {
 function isThere(path: string): boolean {
   try {
     return Deno.statSync(path).isSocket === true;
-  } catch {
-    return false;
-  }
-}
-
-/** A socket is there a moment before its server listens. */
-function listens(path: string): boolean {
-  try {
-    closeFile(connectTo(path), "client");
-    return true;
   } catch {
     return false;
   }
@@ -221,7 +210,7 @@ testWhen(
     for (const options of [["--workers=2"], ["--direct=1"]]) {
       const socket = join(mounted.path, "s");
       const child = spawnCli(["serve", "vhost-user-blk", "--socket", socket, ...options, image]);
-      await until(() => isThere(socket), "it listens");
+      await until(() => listens(socket), "it listens");
       using shared = new SharedGuest();
       {
         using client = new VhostClient(socket);
