@@ -116,3 +116,15 @@ for (const [driver, queues] of Object.entries(QUEUES)) {
     }
   });
 }
+
+Deno.test("io_uring: a file that is used a lot is registered, and its ring goes with it: old kernels would keep it open", async () => {
+  using dir = new TempDir();
+  const path = dir.file("data.bin", FILE_BYTES);
+  await closeIdleQueues();
+  const before = rings();
+  const device = await openDevice(path, { driver: "io_uring" });
+  const bytes = new Uint8Array(FILE_BYTES);
+  for (let index = 0; index < 1_100; index++) assert.equal(await device.read(bytes, 0), FILE_BYTES);
+  await device.close();
+  assert.equal(rings(), before);
+});

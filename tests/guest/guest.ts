@@ -16,7 +16,7 @@ import { Qmp } from "./qmp.ts";
 
 const MEMORY_MIB = 1024;
 const CPUS = 2;
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 300_000;
 /** Between two looks at what the guest wrote. */
 const LOOK_MS = 20;
 

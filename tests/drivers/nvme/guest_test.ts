@@ -158,7 +158,7 @@ async function boot(
     libraries: [await helper()],
     // The guest's own driver of hot-plug slots sees a controller that is pulled out; firmware would not.
     qemuArguments: ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"],
-    timeoutMs: IS_MATRIX ? 600_000 : 180_000,
+    timeoutMs: IS_MATRIX ? 600_000 : 360_000,
   };
   return await runGuestDespiteCrash(async () => {
     await using guest = await Guest.start(job);
