@@ -19,16 +19,16 @@ export {
   deferCallFor,
   DEVICE_BATCH_MODES,
   type DeviceBatchMode,
-} from "./core/batching.ts";
+} from "./core/plug/batching.ts";
 export {
   type Alignment,
-  type Backend,
   type BlockLimits,
-  type OpenOptions,
+  type FileOptions,
   type TargetInfo,
   WAIT_MODES,
   type WaitMode,
-} from "./core/block.ts";
+} from "./core/base/block.ts";
+export type { Backend, OpenOptions } from "./core/device/backend.ts";
 export type {
   BounceBlock,
   BounceLine,
@@ -36,16 +36,16 @@ export type {
   BouncePool,
   BouncePoolOptions,
   Segment,
-} from "./core/bounce.ts";
-export type { DeferredCall } from "./core/call_list.ts";
-export { BlockDevice, type CloseOptions } from "./core/device.ts";
-export { describeErrno, errnoName } from "./core/errno.ts";
-export { StorageError, type StorageErrorFields, type StorageErrorKind } from "./core/errors.ts";
-export { closeIdleQueues } from "./core/idle.ts";
-export { InvariantError } from "./core/invariant.ts";
-export type { IovecPiece, IovecTable } from "./core/iovec.ts";
-export type { RequestInit } from "./core/made_requests.ts";
-export type { MemorySource, OwnedMemory } from "./core/memory.ts";
+} from "./core/device/bounce.ts";
+export type { DeferredCall } from "./core/plug/call_list.ts";
+export { BlockDevice, type CloseOptions } from "./core/device/block_device.ts";
+export { describeErrno, errnoName } from "./core/base/errno.ts";
+export { StorageError, type StorageErrorFields, type StorageErrorKind } from "./core/base/errors.ts";
+export { closeIdleQueues } from "./core/queue/idle_queues.ts";
+export { InvariantError } from "./core/base/invariant.ts";
+export type { IovecPiece, IovecTable } from "./core/request/iovec.ts";
+export type { RequestInit } from "./core/device/made_requests.ts";
+export type { MemorySource, OwnedMemory } from "./core/base/memory.ts";
 export {
   plug,
   plugCall,
@@ -55,14 +55,14 @@ export {
   plugged,
   setPlugDebug,
   unplug,
-} from "./core/plug.ts";
-export { Random } from "./core/random.ts";
-export { type CompleteCallback, type IoRequest, Opcode } from "./core/request.ts";
-export type { RequestOptions, WriteOptions } from "./core/request_options.ts";
-export { printable } from "./core/shown.ts";
-export { newQueueStats, type QueueStats } from "./core/stats.ts";
-export { TRACE_EVENTS, TRACE_PREFIX } from "./core/trace.ts";
-export { formatCount, formatNanoseconds, formatSize, parseDurationMs, parseSize } from "./core/units.ts";
+} from "./core/plug/plug.ts";
+export { Random } from "./core/base/random.ts";
+export { type CompleteCallback, type IoRequest, Opcode } from "./core/request/request.ts";
+export type { RequestOptions, WriteOptions } from "./core/request/request_options.ts";
+export { printable } from "./core/base/shown.ts";
+export { newQueueStats, type QueueStats } from "./core/queue/stats.ts";
+export { TRACE_EVENTS, TRACE_PREFIX } from "./core/queue/trace.ts";
+export { formatCount, formatNanoseconds, formatSize, parseDurationMs, parseSize } from "./core/base/units.ts";
 export {
   type AioReport,
   type BlockFacts,
@@ -86,8 +86,8 @@ export {
 } from "./drivers/probe.ts";
 export type { ServeBlkOptions } from "./devices/serve/options.ts";
 export { serveBlkQueues, type ServedBlk, serveVhostUserBlk } from "./devices/serve/vhost_user_blk.ts";
-export type { BlkStats } from "./devices/blk/stats.ts";
-export { type HostPort, workerIsGone } from "./devices/vhost_user/worker_hosts.ts";
+export type { BlkStats } from "./devices/virtio_blk/stats.ts";
+export { type VringPort, workerIsGone } from "./devices/vhost_user/worker_vrings.ts";
 export {
   type BindOutcome,
   type Diagnosis,

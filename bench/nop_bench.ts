@@ -13,16 +13,16 @@ for (const depth of DEPTHS) {
   const group = `NOP at depth ${depth}`;
   const loop = new CallbackLoop(blocking, depth, (onComplete) => blocking.createRequest({ op: "nop", onComplete }));
 
-  register(`1000 × callback face, run(), depth ${depth}`, { group, baseline: true }, () => loop.run(OPERATIONS));
+  register(`1000 × callback API, run(), depth ${depth}`, { group, baseline: true }, () => loop.run(OPERATIONS));
 
   registerAsync(
-    `1000 × promise face, wait block, depth ${depth}`,
+    `1000 × promise API, wait block, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, () => blocking.nop()),
   );
 
   registerAsync(
-    `1000 × promise face, wait event, depth ${depth}`,
+    `1000 × promise API, wait event, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, () => eventDriven.nop()),
   );

@@ -1,6 +1,6 @@
 /** Costs of the plug itself. Each iteration repeats its operation, so that one takes longer than the clock's step. */
-import { deferCallFor } from "../core/batching.ts";
-import { plug, plugCall, plugged, unplug } from "../core/plug.ts";
+import { deferCallFor } from "../core/plug/batching.ts";
+import { plug, plugCall, plugged, unplug } from "../core/plug/plug.ts";
 import { context, OPERATIONS, register } from "./support.ts";
 
 context();

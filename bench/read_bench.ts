@@ -60,22 +60,22 @@ for (const depth of DEPTHS) {
       }),
   );
 
-  register(`1000 × plugio callback face, run(), depth ${depth}`, { group }, () => loop.run(OPERATIONS));
+  register(`1000 × plugio callback API, run(), depth ${depth}`, { group }, () => loop.run(OPERATIONS));
 
   registerAsync(
-    `1000 × plugio promise face, wait block, depth ${depth}`,
+    `1000 × plugio promise API, wait block, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, (lane, index) => blocking.read(own[lane]!, offsets[index]!)),
   );
 
   registerAsync(
-    `1000 × plugio promise face, wait event, depth ${depth}`,
+    `1000 × plugio promise API, wait event, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, (lane, index) => eventDriven.read(ownEvent[lane]!, offsets[index]!)),
   );
 
   registerAsync(
-    `1000 × plugio promise face, bounced, depth ${depth}`,
+    `1000 × plugio promise API, bounced, depth ${depth}`,
     { group },
     () => inLanes(depth, OPERATIONS, (lane, index) => eventDriven.read(lent[lane]!, offsets[index]!)),
   );

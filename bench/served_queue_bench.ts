@@ -2,12 +2,12 @@
  * What a guest's request costs in the served disk itself, without guest, socket and kernel: batches of reads of 4 KiB are
  * put into a ring in plain memory, taken, handed to a disk that completes them at once, and answered.
  */
-import { completeRequest } from "../core/finished.ts";
-import { plug, plugCall, unplug } from "../core/plug.ts";
-import { beginRequest, type IoRequest } from "../core/request.ts";
-import { BlkModel, type BlkQueue } from "../devices/blk/mod.ts";
+import { completeRequest } from "../core/queue/completed_list.ts";
+import { plug, plugCall, unplug } from "../core/plug/plug.ts";
+import { beginRequest, type IoRequest } from "../core/request/request.ts";
+import { BlkModel, type BlkQueue } from "../devices/virtio_blk/mod.ts";
 import type { ServedDevice } from "../devices/disk/mod.ts";
-import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR as HEADER } from "../devices/blk/layout.ts";
+import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR as HEADER } from "../devices/virtio_blk/layout.ts";
 import { GuestMemory, type GuestRegion } from "../devices/guest_memory/mod.ts";
 import {
   inflightBytes,

@@ -1,5 +1,5 @@
 /** Preparing submission entries, the work of ours that each request needs in any case: 1000 entries an iteration. */
-import { IoRequest, Opcode, RequestFlag } from "../core/request.ts";
+import { IoRequest, Opcode, RequestFlag } from "../core/request/request.ts";
 import { type SqeTarget, writeCancelSqe, writeRequestSqe } from "../drivers/io_uring/sqe.ts";
 import { IO_URING_SQE, URING_CONSTANTS as U } from "../ffi/liburing/mod.ts";
 import { context, OPERATIONS, register } from "./support.ts";
@@ -15,8 +15,8 @@ const target: SqeTarget = {
   fileRef: 3,
   fileFlags: U.IOSQE_FIXED_FILE.value,
   isDevice: false,
-  discardWay: "punch",
-  zeroWay: "zero range",
+  discardMethod: "punch",
+  zeroMethod: "zero range",
   growTo: () => 0,
 };
 

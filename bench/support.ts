@@ -68,7 +68,7 @@ export async function inLanes(
   await Promise.all(Array.from({ length: depth }, (_, number) => lane(number)));
 }
 
-/** A loop over the callback face: requests that are submitted again from their own completion. */
+/** A loop over the callback API: requests that are submitted again from their own completion. */
 export class CallbackLoop {
   readonly #device: BlockDevice;
   readonly #requests: readonly IoRequest[];

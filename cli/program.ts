@@ -106,11 +106,11 @@ function addLoadCommand(
     .option("--seed <n>", "start of the random sequence (default 1)")
     .option(
       "--batch <mode>",
-      `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug, promise face auto)`,
+      `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug, promise API auto)`,
     )
     .option("--wait <mode>", `how completions are awaited: ${WAIT_MODES.join(", ")} (default block)`)
     .option("--keep-tick <0|1>", "keep the processor's tick going while I/O is in flight (default: the driver's)")
-    .option("--api <face>", `face of the library: ${APIS.join(", ")} (default callback)`)
+    .option("--api <name>", `API of the library: ${APIS.join(", ")} (default callback)`)
     .option("--output-format <format>", `${OUTPUT_FORMATS.join(" or ")} (default normal)`)
     .option("--output <file>", "write the result to a file; the terminal gets it as text")
     .option("--compare <list>", `also measure, in turns: ${COMPARE_NAMES.join(", ")}`)

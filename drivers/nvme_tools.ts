@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { parseNvmeAddress } from "./nvme/address.ts";
 import { type BindOutcome, bindToVfio, unbindFromVfio } from "./nvme/bind.ts";
 import { examine, type Finding } from "./nvme/doctor.ts";

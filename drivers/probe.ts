@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ANYTHING, FLAG, OptionTable } from "../core/options.ts";
+import { ANYTHING, FLAG, OptionTable } from "../core/base/options.ts";
 import { readSystemFile } from "../ffi/sysfs.ts";
 import { probeBlkio } from "./probe/blkio.ts";
 import { probeIoUring } from "./probe/io_uring.ts";
@@ -13,9 +13,9 @@ import type { DriverReport, ProbeReport } from "./probe/report.ts";
 import { inspectTarget } from "./probe/target.ts";
 import { pathOfTarget } from "./registry.ts";
 
-export type { BlockFacts } from "../core/block_facts.ts";
-export type { MountEntry, SchedulerChoice } from "../core/sysfs_text.ts";
-export { describeUse, type TargetUse } from "../core/target_use.ts";
+export type { BlockFacts } from "../core/system/block_facts.ts";
+export type { MountEntry, SchedulerChoice } from "../core/system/sysfs_text.ts";
+export { describeUse, type TargetUse } from "../core/system/target_use.ts";
 export type { HoleReport } from "../ffi/extents.ts";
 export type {
   AioReport,

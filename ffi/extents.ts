@@ -1,5 +1,5 @@
-import { Errno } from "../core/errno.ts";
-import { StorageError } from "../core/errors.ts";
+import { Errno } from "../core/base/errno.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
 import { FIEMAP, FIEMAP_EXTENT } from "./libc/layout.ts";
 

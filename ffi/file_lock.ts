@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { Errno } from "../core/errno.ts";
+import { Errno } from "../core/base/errno.ts";
 import { FLOCK, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { type FileStatus, lastErrno, libc, listFolder, readTextFile, statFile, statPath } from "./libc/mod.ts";
 

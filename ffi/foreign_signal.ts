@@ -1,4 +1,4 @@
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { isEventFd } from "./libc/descriptor.ts";
 import { LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, duplicateFile, libc, newEventFd, openFile, statFile } from "./libc/mod.ts";

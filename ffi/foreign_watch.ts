@@ -1,4 +1,4 @@
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { EPOLL_EVENT, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc, newEventFd } from "./libc/mod.ts";
 import { KernelSignals } from "./kernel_signals.ts";

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { FileIdentity, LoopBacking } from "../core/block.ts";
-import { StorageError } from "../core/errors.ts";
+import type { FileIdentity, LoopBacking } from "../core/base/block.ts";
+import { StorageError } from "../core/base/errors.ts";
 import {
   closeFile,
   type FileStatus,

@@ -1,4 +1,4 @@
-import { wordIndex } from "../core/layout.ts";
+import { wordIndex } from "../core/base/layout.ts";
 import { AIO_RING, AIO_RING_MAGIC, IOCB, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { libc } from "./libc/mod.ts";
 import { ownCall } from "./thread_exit.ts";

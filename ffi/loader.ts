@@ -1,5 +1,5 @@
 import { pinLibrary } from "./pin.ts";
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { assertDeno } from "./runtime.ts";
 
 /** What the loader must know of a shared library: how it is called, and what to tell a user who lacks it. */

@@ -1,8 +1,8 @@
-import type { MemorySource, OwnedMemory } from "../core/memory.ts";
-import { StorageError } from "../core/errors.ts";
-import { invariant } from "../core/invariant.ts";
-import { tearDown } from "../core/teardown.ts";
-import { bufferOf } from "../core/views.ts";
+import type { MemorySource, OwnedMemory } from "../core/base/memory.ts";
+import { StorageError } from "../core/base/errors.ts";
+import { invariant } from "../core/base/invariant.ts";
+import { tearDown } from "../core/base/teardown.ts";
+import { bufferOf } from "../core/base/views.ts";
 import { newSharedFile } from "./shared_memory.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
 import { type ExitCall, ownMapping } from "./thread_exit.ts";

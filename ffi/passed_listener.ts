@@ -1,4 +1,4 @@
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { LIBC_CONSTANTS as C, POLLFD } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc, newEventFd, signalEventFd } from "./libc/mod.ts";
 import type { Listener } from "./unix_socket.ts";

@@ -1,4 +1,4 @@
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/base/errors.ts";
 
 /** Whether this is Deno: on Node.js and Bun the modules load, so that what they say is a line and not a stack. */
 export const IS_DENO: boolean = typeof Deno !== "undefined";

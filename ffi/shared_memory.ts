@@ -1,6 +1,6 @@
-import type { OwnedMemory } from "../core/memory.ts";
-import { StorageError } from "../core/errors.ts";
-import { invariant } from "../core/invariant.ts";
+import type { OwnedMemory } from "../core/base/memory.ts";
+import { StorageError } from "../core/base/errors.ts";
+import { invariant } from "../core/base/invariant.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C, statFile, truncateFile } from "./libc/mod.ts";
 import { type ExitCall, ownDescriptor, ownMapping } from "./thread_exit.ts";
 

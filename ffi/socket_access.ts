@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { StorageError } from "../core/errors.ts";
-import { Errno } from "../core/errno.ts";
+import { StorageError } from "../core/base/errors.ts";
+import { Errno } from "../core/base/errno.ts";
 import { GROUP, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, cString, lastErrno, libc, openFile, statFile } from "./libc/mod.ts";
 

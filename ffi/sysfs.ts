@@ -1,4 +1,4 @@
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { listFolder, readTextFile } from "./libc/mod.ts";
 
 /** Largest file of /proc and /sys that is read: mountinfo of a machine with tens of thousands of containers. */

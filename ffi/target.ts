@@ -1,6 +1,6 @@
-import type { OpenOptions, TargetInfo } from "../core/block.ts";
-import { Errno } from "../core/errno.ts";
-import { StorageError } from "../core/errors.ts";
+import type { FileOptions, TargetInfo } from "../core/base/block.ts";
+import { Errno } from "../core/base/errno.ts";
+import { StorageError } from "../core/base/errors.ts";
 import {
   closeFile,
   closeWritten,
@@ -36,7 +36,7 @@ export class FileTarget {
   }
 
   /** Opens `path`. Throws StorageError of kind `open` or `unsupported`; nothing stays open then. */
-  static open(path: string, options: OpenOptions): FileTarget {
+  static open(path: string, options: FileOptions): FileTarget {
     // Looked at before it is opened: opening a FIFO would wait for its other end, and O_DIRECT on a directory
     // is refused for a reason that would mislead.
     const before = statPath(path);
@@ -86,7 +86,7 @@ export class FileTarget {
   }
 }
 
-function openDescriptor(path: string, options: OpenOptions, isDevice: boolean): number {
+function openDescriptor(path: string, options: FileOptions, isDevice: boolean): number {
   let flags: number = options.readOnly ? C.O_RDONLY.value : C.O_RDWR.value;
   if (options.create) flags |= C.O_CREAT.value;
   if (options.exclusive) flags |= C.O_EXCL.value;
@@ -137,7 +137,7 @@ function assertServable(path: string, { type }: FileStatus): void {
   });
 }
 
-function describe(fd: number, path: string, status: FileStatus, options: OpenOptions): TargetInfo {
+function describe(fd: number, path: string, status: FileStatus, options: FileOptions): TargetInfo {
   const isDevice = status.type === C.S_IFBLK.value;
   const direct = options.direct ?? false;
   const blockSize = isDevice ? ioctlNumber(fd, C.BLKSSZGET.value, 4, path) : 1;

@@ -1,5 +1,5 @@
-import { Errno } from "../core/errno.ts";
-import { StorageError } from "../core/errors.ts";
+import { Errno } from "../core/base/errno.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { ITIMERSPEC, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc } from "./libc/mod.ts";
 import { ownDescriptor } from "./thread_exit.ts";

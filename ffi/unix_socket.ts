@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { Errno } from "../core/errno.ts";
-import { StorageError } from "../core/errors.ts";
+import { Errno } from "../core/base/errno.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { CMSGHDR, IOVEC, LIBC_CONSTANTS as C, MSGHDR, POLLFD, SOCKADDR_UN } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc, statPath } from "./libc/mod.ts";
 import { AlignedMemory } from "./memory.ts";

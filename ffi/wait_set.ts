@@ -1,5 +1,5 @@
-import { Errno } from "../core/errno.ts";
-import { StorageError } from "../core/errors.ts";
+import { Errno } from "../core/base/errno.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { EPOLL_EVENT, LIBC_CONSTANTS as C } from "./libc/layout.ts";
 import { closeFile, lastErrno, libc } from "./libc/mod.ts";
 import { ownDescriptor } from "./thread_exit.ts";
@@ -15,7 +15,7 @@ const MAX_EVENTS = 16;
  * the same descriptors, such as the event loop of the runtime.
  *
  * To end sleeps early, take a Timer in instead of giving each sleep a time-out that is shorter than a tick: for such a
- * one the kernel programs the processor's timer before and after the sleep. See core/tick.ts for what that costs.
+ * one the kernel programs the processor's timer before and after the sleep. See core/queue/keep_tick.ts for what that costs.
  */
 export class WaitSet implements Disposable {
   /** Filled by the kernel, read by nobody: whoever wakes up looks at everything. */

@@ -1,7 +1,7 @@
 import net from "node:net";
 import process from "node:process";
 import type { Buffer } from "node:buffer";
-import { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/base/errors.ts";
 import { closeFile, libc, newEventFd, newSocketPair, signalEventFd } from "./libc/mod.ts";
 import { AlignedMemory } from "./memory.ts";
 import { disownDescriptor, type ExitCall, ownCall } from "./thread_exit.ts";

@@ -4,7 +4,7 @@ import type { Pattern, Workload, WriteSource } from "./pattern.ts";
 import type { JobPlan } from "./plan.ts";
 
 /**
- * Keeps `ioDepth` requests in flight through the callback face: each completion chooses the next block and submits
+ * Keeps `ioDepth` requests in flight through the callback API: each completion chooses the next block and submits
  * the same request again. Nothing is allocated between the first submission and the last completion.
  */
 export class CallbackJob {

@@ -12,10 +12,10 @@ export type LoadMode = "randread" | "randwrite" | "read" | "write" | "randrw";
 /** All kinds of load. */
 export const LOAD_MODES: readonly LoadMode[] = ["randread", "randwrite", "read", "write", "randrw"];
 
-/** Which face of the library a run goes through. */
+/** Which API of the library a run goes through. */
 export type Api = "callback" | "promise";
 
-/** The faces, for checking user input. */
+/** The APIs, for checking user input. */
 export const APIS: readonly Api[] = ["callback", "promise"];
 
 /** How results are printed. */
@@ -105,7 +105,7 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     offsetBytes: size(raw, "offset") ?? 0,
     direct: choice(raw, "direct", ["0", "1"], "0") === "1",
     seed: integer(raw, "seed", 1, { from: 0, to: 0xffffffff }),
-    // The promise face gives nobody a place for a plugged section, so it batches by the turn of the event loop.
+    // The promise API gives nobody a place for a plugged section, so it batches by the turn of the event loop.
     batch: choice(raw, "batch", DEVICE_BATCH_MODES, api === "promise" ? "auto" : "plug"),
     wait: choice(raw, "wait", WAIT_MODES, "block"),
     keepTick: text(raw, "keepTick") === null ? null : choice(raw, "keepTick", ["0", "1"], "1") === "1",

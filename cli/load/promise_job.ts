@@ -6,7 +6,7 @@ import type { JobPlan } from "./plan.ts";
 /** Errno that a failure without one counts as: EIO. */
 export const EIO = 5;
 
-/** Keeps `ioDepth` loops going through the promise face, each awaiting one I/O after another. */
+/** Keeps `ioDepth` loops going through the promise API, each awaiting one I/O after another. */
 export class PromiseJob {
   readonly #device: BlockDevice;
   readonly #pattern: Pattern;

@@ -61,7 +61,7 @@ function configuration(options: LoadOptions): string {
     `batch ${options.batch}`,
     `wait ${options.wait}`,
     ...options.keepTick === null ? [] : [`keep-tick ${options.keepTick ? 1 : 0}`],
-    `${options.api} face`,
+    `${options.api} API`,
     ...options.mode === "randrw" ? [`${options.readPercent} % reads`] : [],
     ...options.distribution.kind === "random" ? [] : [distributionText(options.distribution)],
     ...isRandom(options.mode) && options.distribution.kind === "random" && !options.randomMap ? ["norandommap"] : [],

@@ -13,7 +13,7 @@ const DEPTH_SHARE_WANTED = 0.9;
  */
 const SHARED_DEPTH_SHARE_WANTED = 0.6;
 
-/** In flight per queue from which on deliveries are shared, as `core/share.ts` has it. */
+/** In flight per queue from which on deliveries are shared, as `core/queue/completion_budget.ts` has it. */
 const SHARED_FROM = 8;
 
 /** A rate below this share of the wanted one is worth a warning. */

@@ -1,4 +1,4 @@
-import { type HostPort, workerIsGone } from "../../mod.ts";
+import { type VringPort, workerIsGone } from "../../mod.ts";
 import { failed } from "../failure.ts";
 import type { FromServeWorker, ServeCounters, ToServeWorker } from "./messages.ts";
 import type { ServePlan } from "./options.ts";
@@ -23,8 +23,8 @@ export class ServePool implements Disposable {
   }
 
   /** Ends of the channels, for the server. */
-  get ports(): readonly HostPort[] {
-    return this.#members.map(({ port }) => port as unknown as HostPort);
+  get ports(): readonly VringPort[] {
+    return this.#members.map(({ port }) => port as unknown as VringPort);
   }
 
   /** Resolves when each Worker has opened the disk. */
@@ -60,7 +60,7 @@ function startWorker(plan: ServePlan, log: (line: string) => void, onFailure: (e
   const fail = (error: Error) => {
     ready.reject(error);
     closed.reject(error);
-    workerIsGone(channel.port1 as unknown as HostPort, error.message);
+    workerIsGone(channel.port1 as unknown as VringPort, error.message);
     onFailure(error);
   };
   // Whoever waits hears of it; that nobody does any more is no error of its own.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type BlkStats, type BlockDevice, type HostPort, serveBlkQueues } from "../../mod.ts";
+import { type BlkStats, type BlockDevice, serveBlkQueues, type VringPort } from "../../mod.ts";
 import { openServed, serveOptionsOf } from "./device.ts";
 import type { FromServeWorker, ToServeWorker } from "./messages.ts";
 import type { ServePlan } from "./options.ts";
@@ -25,7 +25,7 @@ scope.onmessage = ({ data }) => {
 async function open(plan: ServePlan, port: MessagePort): Promise<void> {
   const device = await openServed(plan, false);
   const log = (line: string) => scope.postMessage({ type: "log", line });
-  served = { device, blk: serveBlkQueues(device, port as unknown as HostPort, serveOptionsOf(plan, log)) };
+  served = { device, blk: serveBlkQueues(device, port as unknown as VringPort, serveOptionsOf(plan, log)) };
   scope.postMessage({ type: "ready" });
 }
 

@@ -34,7 +34,7 @@ export const AXES: readonly Axis[] = [
     label: (value) => `${value} ${value === "1" ? "job" : "jobs"}`,
   },
   { name: "wait", fallback: "block", read: (o) => o.wait, label: (value) => `wait ${value}` },
-  { name: "api", fallback: "callback", read: (o) => o.api, label: (value) => `${value} face` },
+  { name: "api", fallback: "callback", read: (o) => o.api, label: (value) => `${value} API` },
   { name: "batch", fallback: "none,device,plug,dispatch", read: (o) => o.batch, label: (value) => value },
   {
     name: "iodepth",

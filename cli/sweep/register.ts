@@ -18,7 +18,7 @@ export function registerSweep(command: Command, args: readonly string[], finish:
     .option("--bs <list>", `bytes of one I/O (default ${fallback("bs")})`)
     .option("--numjobs <list>", `Workers (default ${fallback("numjobs")})`)
     .option("--wait <list>", `how completions are awaited (default ${fallback("wait")})`)
-    .option("--api <list>", `faces of the library (default ${fallback("api")})`)
+    .option("--api <list>", `APIs of the library (default ${fallback("api")})`)
     .option("--rounds <n>", `times that each point is measured (default ${DEFAULT_ROUNDS})`)
     .option("--baseline <value>", "what changes are told against (default device, else the first value of a list)")
     .option("--compare <list>", `measure these, too: ${COMPARE_NAMES.join(", ")}`)

@@ -1,8 +1,8 @@
-import { StorageError } from "../../core/errors.ts";
-import { Errno } from "../../core/errno.ts";
-import { Fifo } from "../../core/fifo.ts";
-import { isUnknownOperation } from "../../core/range_ways.ts";
-import { Opcode } from "../../core/request.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { Fifo } from "../../core/queue/fifo.ts";
+import { isUnknownOperation } from "../../core/request/range_fallback.ts";
+import { Opcode } from "../../core/request/request.ts";
 import type { SegmentList } from "../guest_memory/mod.ts";
 import { COPY_PIECE_BYTES, type CopyPool, type PieceQueue } from "./copy_pool.ts";
 import { type DiskFacts, noDiscards, noZeroes } from "./disk_facts.ts";
@@ -43,7 +43,7 @@ export interface TransferParts {
 
 /**
  * Requests that the driver cannot take as they are: memory that it does not reach, memory, lengths or offsets that do not
- * suit its alignment, ranges that the device knows no command for. They go through a copy and the promise face. A block
+ * suit its alignment, ranges that the device knows no command for. They go through a copy and the promise API. A block
  * of the device that a write covers in part is read, changed and written back.
  */
 export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
@@ -53,7 +53,7 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
   #active = 0;
   #isInLine = false;
 
-  /** Transfers to and from a disk; `done` is told of each request. */
+  /** PromiseIo to and from a disk; `done` is told of each request. */
   constructor(parts: TransferParts, done: TransferDone<Request>) {
     this.#parts = parts;
     this.#done = done;

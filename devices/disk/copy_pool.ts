@@ -1,4 +1,4 @@
-import { Fifo } from "../../core/fifo.ts";
+import { Fifo } from "../../core/queue/fifo.ts";
 
 /** Bytes of all copies of one server at a time; more wait. Bounds what a guest can make this process allocate. */
 export const COPY_POOL_BYTES: number = 64 * 1024 * 1024;

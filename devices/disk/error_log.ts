@@ -1,4 +1,4 @@
-import { describeErrno } from "../../core/errno.ts";
+import { describeErrno } from "../../core/base/errno.ts";
 
 /** Milliseconds for which errors of one kind are counted after the first, which is told at once. */
 const INTERVAL_MS = 10_000;

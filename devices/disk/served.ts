@@ -1,4 +1,4 @@
-import type { BlockDevice } from "../../core/device.ts";
+import type { BlockDevice } from "../../core/device/block_device.ts";
 
 /** What a served disk needs of the device behind it. */
 export type ServedDevice = Pick<

@@ -1,4 +1,4 @@
-import type { OwnedMemory } from "../../core/memory.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
 import type { SegmentList } from "./segments.ts";
 
 /** Bytes of guest memory that one bit stands for: VHOST_LOG_PAGE of the vhost-user specification. */

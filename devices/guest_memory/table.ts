@@ -1,6 +1,6 @@
-import { invariant } from "../../core/invariant.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
-import { tearDown } from "../../core/teardown.ts";
+import { invariant } from "../../core/base/invariant.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
+import { tearDown } from "../../core/base/teardown.ts";
 import type { SegmentList } from "./segments.ts";
 
 /** A piece of guest memory: where the guest and its monitor see it, and where it is mapped here. */

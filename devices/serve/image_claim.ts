@@ -1,5 +1,5 @@
 import { closeFile, reopenFile } from "../../ffi/libc/mod.ts";
-import type { BlockDevice } from "../../core/device.ts";
+import type { BlockDevice } from "../../core/device/block_device.ts";
 import { refuseOtherFormats } from "./image_format.ts";
 import { lockImage } from "./image_lock.ts";
 

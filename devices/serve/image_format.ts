@@ -1,6 +1,6 @@
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { closeFile, readAt, reopenFile } from "../../ffi/libc/mod.ts";
-import type { BlockDevice } from "../../core/device.ts";
+import type { BlockDevice } from "../../core/device/block_device.ts";
 
 /** Bytes that are looked at on either end: as QEMU does at the start. */
 const PROBE_BYTES = 512;

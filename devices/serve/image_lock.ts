@@ -1,5 +1,5 @@
-import { StorageError } from "../../core/errors.ts";
-import { Errno, errnoName } from "../../core/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { Errno, errnoName } from "../../core/base/errno.ts";
 import { byteIsLocked, lockByte, type LockHolder, lockHolders } from "../../ffi/file_lock.ts";
 
 /**

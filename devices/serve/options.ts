@@ -1,5 +1,5 @@
-import { FLAG, FUNCTION, integer, number, oneOf, OptionTable, TEXT } from "../../core/options.ts";
-import { serialBytes } from "../blk/mod.ts";
+import { FLAG, FUNCTION, integer, number, oneOf, OptionTable, TEXT } from "../../core/base/options.ts";
+import { serialBytes } from "../virtio_blk/mod.ts";
 import { isQueueSize } from "../virtio/mod.ts";
 
 /**

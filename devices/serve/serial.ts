@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import type { BlockDevice } from "../../core/device.ts";
+import type { BlockDevice } from "../../core/device/block_device.ts";
 import { readLink } from "../../ffi/libc/mod.ts";
-import { MAX_SERIAL_BYTES } from "../blk/mod.ts";
+import { MAX_SERIAL_BYTES } from "../virtio_blk/mod.ts";
 
 /** What a serial begins with that was not chosen. */
 const PREFIX = "plugio-";

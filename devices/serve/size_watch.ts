@@ -1,4 +1,4 @@
-import { formatSize } from "../../core/units.ts";
+import { formatSize } from "../../core/base/units.ts";
 
 /** Notices that a disk has another size than before, and says so. */
 export class SizeWatch {

@@ -1,12 +1,19 @@
-import { BlockDevice } from "../../core/device.ts";
-import { isA, shown } from "../../core/shown.ts";
-import { checkText } from "../../core/target_path.ts";
+import { BlockDevice } from "../../core/device/block_device.ts";
+import { isA, shown } from "../../core/base/shown.ts";
+import { checkText } from "../../core/system/target_path.ts";
 import { passedListener } from "../../ffi/passed_listener.ts";
 import { listenAt } from "../../ffi/unix_socket.ts";
 import { pageMemory } from "../../ffi/memory.ts";
-import { BlkFace, BlkModel, type BlkStats, shownBytes } from "../blk/mod.ts";
+import { BlkModel, type BlkStats, BlkVirtioConfig, shownBytes } from "../virtio_blk/mod.ts";
 import { RANGE_LOCK_BYTES } from "../disk/mod.ts";
-import { checkPort, type HostPort, LocalHost, offerHost, VhostUserServer, WorkerHosts } from "../vhost_user/mod.ts";
+import {
+  checkPort,
+  InThreadVringBackend,
+  offerVrings,
+  VhostUserServer,
+  type VringPort,
+  VringWorkers,
+} from "../vhost_user/mod.ts";
 import { claimImage } from "./image_claim.ts";
 import { type CheckedServeOptions, checkServeOptions, type ServeBlkOptions } from "./options.ts";
 import { defaultSerial } from "./serial.ts";
@@ -47,29 +54,29 @@ export function serveVhostUserBlk(
   device: BlockDevice,
   socket: string | number,
   options?: ServeBlkOptions,
-  workers: readonly HostPort[] = [],
+  workers: readonly VringPort[] = [],
 ): ServedBlk {
   const { checked, log } = checkServeOptions(options);
   checkDevice(device);
   checkSocket(socket, checked);
   if (!Array.isArray(workers)) throw new TypeError(`Cannot serve with workers ${shown(workers)}: wanted an array`);
   for (const worker of workers) checkPort(worker);
-  const face = faceOf(device, checked);
+  const config = configOf(device, checked);
   using stack = new DisposableStack();
   stack.defer(claimImage(device, { ...checked, log }));
   const model = modelOf(device, checked, log);
   stack.defer(() => model.endLog());
-  const host = workers.length > 0 ? new WorkerHosts(workers) : new LocalHost(model, { ...checked, log });
+  const host = workers.length > 0 ? new VringWorkers(workers) : new InThreadVringBackend(model, { ...checked, log });
   // Whatever asks the disk comes before there is a server that would have to be ended.
   const watch = new SizeWatch(shownSize(device, checked), () => shownSize(device, checked), log);
   logBlocks(device, checked, log);
   const { socketMode: mode, socketGroup: group } = checked;
   const listener = typeof socket === "number" ? passedListener(socket) : listenAt(socket, { mode, group });
-  const server = new VhostUserServer(listener, nameOf(socket), { face, host, log });
+  const server = new VhostUserServer(listener, nameOf(socket), { device: config, host, log });
   const held = stack.move();
   shareLocks(workers);
   const checkSize = async () => {
-    if (watch.hasChanged() && face.resize(watch.sizeBytes)) await server.configChanged();
+    if (watch.hasChanged() && config.resize(watch.sizeBytes)) await server.configChanged();
   };
   const timer = setInterval(() => void checkSize().catch((error: unknown) => watch.failed(error)), RESIZE_CHECK_MS);
   Deno.unrefTimer(timer);
@@ -90,12 +97,12 @@ export function serveVhostUserBlk(
  * Worker's scope, or a MessagePort, whose other end is given to {@link serveVhostUserBlk}. `options` are those of the
  * main Worker. Returns the counters.
  */
-export function serveBlkQueues(device: BlockDevice, port: HostPort, options?: ServeBlkOptions): BlkStats {
+export function serveBlkQueues(device: BlockDevice, port: VringPort, options?: ServeBlkOptions): BlkStats {
   const { checked, log } = checkServeOptions(options);
   checkDevice(device);
   checkPort(port);
   const model = modelOf(device, checked, log);
-  offerHost(withLocks(port, model), new LocalHost(model, { ...checked, log }));
+  offerVrings(withLocks(port, model), new InThreadVringBackend(model, { ...checked, log }));
   return model.stats;
 }
 
@@ -125,10 +132,10 @@ function shownSize(device: BlockDevice, { logicalBlockSize }: CheckedServeOption
   return shownBytes(device, logicalBlockSize);
 }
 
-function faceOf(device: BlockDevice, options: CheckedServeOptions): BlkFace {
+function configOf(device: BlockDevice, options: CheckedServeOptions): BlkVirtioConfig {
   const { queueCount, queueSize: maxQueueSize, writeBack, logicalBlockSize, physicalBlockSize } = options;
   const { alignment, info } = device;
-  return new BlkFace({
+  return new BlkVirtioConfig({
     sizeBytes: shownSize(device, options),
     blockSizeBytes: logicalBlockSize,
     physicalBlockBytes: physicalBlockSize ?? Math.max(logicalBlockSize, alignment.offset, info.blockSize),
@@ -167,13 +174,13 @@ interface SharedLocks {
   readonly rangeLocks: SharedArrayBuffer;
 }
 
-function shareLocks(workers: readonly HostPort[]): void {
+function shareLocks(workers: readonly VringPort[]): void {
   const rangeLocks = new SharedArrayBuffer(RANGE_LOCK_BYTES);
   for (const port of workers) port.postMessage({ rangeLocks } satisfies SharedLocks);
 }
 
 /** The port, without the one message that is for the model. */
-function withLocks(port: HostPort, model: BlkModel): HostPort {
+function withLocks(port: VringPort, model: BlkModel): VringPort {
   return {
     postMessage: (message) => port.postMessage(message),
     get onmessage() {

@@ -1,8 +1,8 @@
-import { tearDown } from "../../core/teardown.ts";
+import { tearDown } from "../../core/base/teardown.ts";
 import { ForeignSignal } from "../../ffi/foreign_signal.ts";
 import { watchForeign } from "../../ffi/foreign_watch.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
-import type { QueueSpec, SignalName } from "./host.ts";
+import type { QueueSpec, SignalName } from "./vring_backend.ts";
 
 /** The descriptors by which a queue and its driver wake each other. The front end has them as well, and may do anything. */
 export class FrontEndEnds implements Disposable {

@@ -1,7 +1,7 @@
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
-import { type DeviceFace, VIRTIO_CONSTANTS as V } from "../virtio/mod.ts";
+import { VIRTIO_CONSTANTS as V, type VirtioConfig } from "../virtio/mod.ts";
 import { Channel, type Message } from "./channel.ts";
-import type { QueueHost, SignalName } from "./host.ts";
+import type { SignalName, VringBackend } from "./vring_backend.ts";
 import { VHOST_CONSTANTS as H } from "./layout.ts";
 import {
   assertOffered,
@@ -50,8 +50,8 @@ const NEEDS_RESET = BigInt(V.VIRTIO_CONFIG_S_NEEDS_RESET.value);
 
 /** What each message of a front end does: the device as this front end has set it up so far. */
 export class Handlers {
-  readonly #face: DeviceFace;
-  readonly #host: QueueHost;
+  readonly #device: VirtioConfig;
+  readonly #host: VringBackend;
   readonly #inflight = new SessionInflight();
   #vrings: readonly Vring[];
   #memory: SessionMemory;
@@ -64,8 +64,8 @@ export class Handlers {
   #backend: Channel | null = null;
 
   /** Starts with nothing set up. */
-  constructor(face: DeviceFace, host: QueueHost) {
-    this.#face = face;
+  constructor(device: VirtioConfig, host: VringBackend) {
+    this.#device = device;
     this.#host = host;
     this.#memory = new SessionMemory(host);
     host.onBroken = () => this.#status |= NEEDS_RESET;
@@ -152,7 +152,7 @@ export class Handlers {
       assertOffered(features, PROTOCOL_FEATURES, "protocol features");
       this.#protocolFeatures = features;
     },
-    GET_QUEUE_NUM: () => ({ payload: u64Payload(BigInt(this.#face.queueCount)) }),
+    GET_QUEUE_NUM: () => ({ payload: u64Payload(BigInt(this.#device.queueCount)) }),
     SET_VRING_ENABLE: async ({ payload }) => {
       const { index, value } = readVringState(payload);
       const vring = this.#vring(index);
@@ -167,8 +167,8 @@ export class Handlers {
     GET_CONFIG: ({ payload }) => ({ payload: this.#readConfig(payload) }),
     SET_CONFIG: ({ payload }) => this.#writeConfig(payload),
     GET_INFLIGHT_FD: ({ payload }) => {
-      const queueCount = Math.min(readInflight(payload).queueCount, this.#face.queueCount);
-      const { layout, fd } = SessionInflight.create(queueCount, this.#face.maxQueueSize);
+      const queueCount = Math.min(readInflight(payload).queueCount, this.#device.queueCount);
+      const { layout, fd } = SessionInflight.create(queueCount, this.#device.maxQueueSize);
       return { payload: inflightPayload(layout), fd };
     },
     SET_INFLIGHT_FD: ({ payload, fds }) => {
@@ -196,7 +196,7 @@ export class Handlers {
   };
 
   get #offered(): bigint {
-    return this.#face.features | PROTOCOL_BIT | LOG_ALL_BIT;
+    return this.#device.features | PROTOCOL_BIT | LOG_ALL_BIT;
   }
 
   get #logging(): boolean {
@@ -221,7 +221,7 @@ export class Handlers {
   }
 
   #newVrings(): Vring[] {
-    const { queueCount, maxQueueSize } = this.#face;
+    const { queueCount, maxQueueSize } = this.#device;
     return Array.from({ length: queueCount }, (_, index) => new Vring(index, this.#host, maxQueueSize));
   }
 
@@ -248,7 +248,7 @@ export class Handlers {
     const { offset, size } = range;
     const answer = new Uint8Array(CONFIG.byteLength + size);
     answer.set(new Uint8Array(payload.buffer, 0, CONFIG.byteLength));
-    answer.set(this.#face.config.subarray(offset, offset + size), CONFIG.byteLength);
+    answer.set(this.#device.config.subarray(offset, offset + size), CONFIG.byteLength);
     return answer;
   }
 
@@ -258,9 +258,9 @@ export class Handlers {
     if (write === null) {
       throw new HarmlessRefusal(`it is no part of the ${MAX_CONFIG_BYTES} bytes of the configuration`);
     }
-    const failure = this.#face.writeConfig(write.offset, write.bytes);
+    const failure = this.#device.writeConfig(write.offset, write.bytes);
     if (failure !== null) throw new HarmlessRefusal(failure);
-    await this.#host.configured(this.#face.config);
+    await this.#host.configured(this.#device.config);
   }
 
   #vring(index: number): Vring {

@@ -1,12 +1,12 @@
-import { tearDown } from "../../core/teardown.ts";
+import { tearDown } from "../../core/base/teardown.ts";
 import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { WaitSet } from "../../ffi/wait_set.ts";
-import { type Sleeper, TURN_MS } from "../virtio/mod.ts";
+import { type Sleeper, TURN_MS } from "../guest_ring/mod.ts";
 
 /** Sleeps for kicks, completions and the end of the turn. */
-export class HostSleeper implements Sleeper, Disposable {
+export class VringSleeper implements Sleeper, Disposable {
   readonly #set: WaitSet;
-  /** Null where timers are forbidden: each sleep then has a time-out, which costs more (core/tick.ts). */
+  /** Null where timers are forbidden: each sleep then has a time-out, which costs more (core/queue/keep_tick.ts). */
   readonly #turn: Timer | null;
   /** False also where the timer could not be started: nothing would end the sleep. */
   #turnRuns = false;

@@ -1,4 +1,4 @@
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 
 /** State of a ring: its index, and a number whose meaning the message says. */
 export const VRING_STATE = struct("struct vhost_vring_state", "linux/vhost_types.h", 8, {

@@ -5,9 +5,9 @@
  * @module
  */
 export { Channel, type Message, ProtocolError } from "./channel.ts";
-export type { FileRange, QueueHost, QueueSpec, RegionSpec } from "./host.ts";
-export { LocalHost, type LocalHostOptions, type Log } from "./local_host.ts";
+export type { FileRange, QueueSpec, RegionSpec, VringBackend } from "./vring_backend.ts";
+export { InThreadVringBackend, type LocalHostOptions, type Log } from "./in_thread_vrings.ts";
 export { Refusal } from "./payload.ts";
 export { VhostUserServer } from "./server.ts";
 export { Session, type SessionOptions } from "./session.ts";
-export { checkPort, type HostPort, offerHost, WorkerHosts, workerIsGone } from "./worker_hosts.ts";
+export { checkPort, offerVrings, type VringPort, VringWorkers, workerIsGone } from "./worker_vrings.ts";

@@ -29,7 +29,7 @@ export class VhostUserServer implements AsyncDisposable {
   /** The configuration space has changed: tells the hosts, and the front end if there is one. */
   async configChanged(): Promise<void> {
     if (this.#session !== null) await this.#session.configChanged();
-    else await this.#options.host.configured(this.#options.face.config);
+    else await this.#options.host.configured(this.#options.device.config);
   }
 
   /** Ends the conversation, finishes what is in flight, and removes the socket. Idempotent. */

@@ -1,18 +1,18 @@
 import { closeFile } from "../../ffi/libc/mod.ts";
-import type { DeviceFace } from "../virtio/mod.ts";
+import type { VirtioConfig } from "../virtio/mod.ts";
 import { type Channel, closeAll, type Message, ProtocolError } from "./channel.ts";
 import { type Answer, Handlers } from "./handlers.ts";
-import type { QueueHost } from "./host.ts";
-import type { Log } from "./local_host.ts";
+import type { VringBackend } from "./vring_backend.ts";
+import type { Log } from "./in_thread_vrings.ts";
 import { HarmlessRefusal, u64Payload } from "./payload.ts";
 import { messageType, ProtocolFeature } from "./wire.ts";
 
 /** What a session serves. */
 export interface SessionOptions {
   /** The device. */
-  readonly face: DeviceFace;
+  readonly device: VirtioConfig;
   /** Who serves its queues. */
-  readonly host: QueueHost;
+  readonly host: VringBackend;
   /** Where lines go. */
   readonly log: Log;
 }
@@ -20,18 +20,18 @@ export interface SessionOptions {
 /** The conversation with one front end, from its connection to its end. What messages mean is {@link Handlers}'. */
 export class Session {
   readonly #channel: Channel;
-  readonly #face: DeviceFace;
-  readonly #host: QueueHost;
+  readonly #device: VirtioConfig;
+  readonly #host: VringBackend;
   readonly #log: Log;
   readonly #handlers: Handlers;
 
   /** Takes over the connection. */
-  constructor(channel: Channel, { face, host, log }: SessionOptions) {
+  constructor(channel: Channel, { device, host, log }: SessionOptions) {
     this.#channel = channel;
-    this.#face = face;
+    this.#device = device;
     this.#host = host;
     this.#log = log;
-    this.#handlers = new Handlers(face, host);
+    this.#handlers = new Handlers(device, host);
   }
 
   /** Talks until the front end is gone or makes no sense. Never rejects: the reason goes to the log. */
@@ -57,7 +57,7 @@ export class Session {
 
   /** The configuration space has changed: hosts and front end are told. */
   async configChanged(): Promise<void> {
-    await this.#host.configured(this.#face.config);
+    await this.#host.configured(this.#device.config);
     try {
       this.#handlers.announceConfig();
     } catch (error) {

@@ -1,7 +1,7 @@
 import { inflightBytes, inflightEntries } from "../virtio/mod.ts";
 import { newSharedFile } from "../../ffi/shared_memory.ts";
 import { closeFile } from "../../ffi/libc/mod.ts";
-import type { QueueHost, QueueSpec, RegionSpec } from "./host.ts";
+import type { QueueSpec, RegionSpec, VringBackend } from "./vring_backend.ts";
 import { type InflightPayload, Refusal, type RegionPayload } from "./payload.ts";
 import { MAX_MEMORY_SLOTS } from "./wire.ts";
 
@@ -13,11 +13,11 @@ let nextRegionId = 1;
 
 /** The guest's memory as this session knows it: which regions there are. The host maps them. */
 export class SessionMemory {
-  readonly #host: QueueHost;
+  readonly #host: VringBackend;
   #regions: RegionSpec[] = [];
 
   /** Starts without memory. */
-  constructor(host: QueueHost) {
+  constructor(host: VringBackend) {
     this.#host = host;
   }
 

@@ -2,7 +2,7 @@ import { ForeignSignal } from "../../ffi/foreign_signal.ts";
 import { isEventFd } from "../../ffi/libc/descriptor.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
 import { isQueueSize } from "../virtio/mod.ts";
-import type { QueueHost, QueueSpec, SignalName } from "./host.ts";
+import type { QueueSpec, SignalName, VringBackend } from "./vring_backend.ts";
 import { VHOST_CONSTANTS as H } from "./layout.ts";
 import { Refusal, type VringAddresses } from "./payload.ts";
 
@@ -32,7 +32,7 @@ export type VringFd = "kick" | SignalName;
  */
 export class Vring {
   readonly #index: number;
-  readonly #host: QueueHost;
+  readonly #host: VringBackend;
   readonly #maxSize: number;
   readonly #fds: Record<VringFd, number> = { kick: -1, call: -1, err: -1 };
   #size = 0;
@@ -43,7 +43,7 @@ export class Vring {
   #kicked = false;
 
   /** Makes the ring with this index. */
-  constructor(index: number, host: QueueHost, maxSize: number) {
+  constructor(index: number, host: VringBackend, maxSize: number) {
     this.#index = index;
     this.#host = host;
     this.#maxSize = maxSize;

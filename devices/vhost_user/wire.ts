@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 import { MEMORY_REGION, VRING_ADDR, VRING_STATE } from "./layout.ts";
 
 const SPEC = "vhost-user.rst";

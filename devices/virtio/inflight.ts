@@ -1,4 +1,4 @@
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 import { MAX_QUEUE_SIZE } from "./ring.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 
 /** One entry of a descriptor table (virtio 1.2, 2.7.5). */
 export const VRING_DESC = struct("struct vring_desc", "linux/virtio_ring.h", 16, {

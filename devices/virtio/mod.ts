@@ -5,9 +5,8 @@
  * @module
  */
 export { DescriptorChain, MAX_CHAIN_DESCRIPTORS } from "./chain.ts";
-export type { DeviceFace, DeviceModel, DeviceQueue, NotifyDriver } from "./device.ts";
+export type { DeviceModel, NotifyDriver, VirtioConfig, VirtqueueDevice } from "./device.ts";
 export { inflightBytes, inflightEntries, InflightLog } from "./inflight.ts";
 export { VIRTIO_CONSTANTS, VRING_AVAIL, VRING_DESC, VRING_USED, VRING_USED_ELEM } from "./layout.ts";
-export { QueueLoop, type QueueLoopOptions, type Sleeper, TURN_MS } from "./queue_loop.ts";
 export { isQueueSize, mapRing, MAX_QUEUE_SIZE, type RingAddresses, type RingViews } from "./ring.ts";
 export { NO_HEAD, SplitQueue, type SplitQueueOptions } from "./split_queue.ts";

@@ -1,6 +1,6 @@
-import { StorageError } from "../../core/errors.ts";
-import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
-import { formatSize } from "../../core/units.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import type { MemorySource, OwnedMemory } from "../../core/base/memory.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { type Blkio, blkioError, BlkioFailure } from "../../ffi/libblkio/mod.ts";
 import { AlignedMemory, checkAlignment, NativeMemory, regionOf } from "../../ffi/memory.ts";
 import { MemorySlab } from "../../ffi/memory_slab.ts";

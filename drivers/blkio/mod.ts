@@ -1,18 +1,19 @@
-import { type DeferCall, deferCallFor } from "../../core/batching.ts";
-import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
-import { BouncePool } from "../../core/bounce.ts";
-import { DEFERRED_SUBMITS, type DeferredSubmit } from "../../core/deferred.ts";
-import { drained, undrainedError } from "../../core/drain.ts";
-import { StorageError } from "../../core/errors.ts";
-import { BOUNCE_POOL_BYTES, DEFAULT_DRAIN_MS, DEFAULT_QUEUE_DEPTH, MAX_OFFSET_BYTES } from "../../core/limits.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
-import { CompletionPump } from "../../core/pump.ts";
-import type { IoRequest } from "../../core/request.ts";
-import type { QueueOwner } from "../../core/request_queue.ts";
-import type { QueueStats } from "../../core/stats.ts";
-import { tearDown } from "../../core/teardown.ts";
-import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
-import { BLKIO_EVENTS } from "../../core/trace.ts";
+import { type DeferCall, deferCallFor } from "../../core/plug/batching.ts";
+import type { BlockLimits, TargetInfo } from "../../core/base/block.ts";
+import type { Backend, OpenOptions } from "../../core/device/backend.ts";
+import { BouncePool } from "../../core/device/bounce.ts";
+import { DEFERRED_SUBMITS, type DeferredSubmit } from "../../core/queue/deferred_submit.ts";
+import { drained, undrainedError } from "../../core/device/quiesce.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { BOUNCE_POOL_BYTES, DEFAULT_DRAIN_MS, DEFAULT_QUEUE_DEPTH, MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
+import { CompletionLoop } from "../../core/queue/completion_loop.ts";
+import type { IoRequest } from "../../core/request/request.ts";
+import type { QueueOwner } from "../../core/queue/request_queue.ts";
+import type { QueueStats } from "../../core/queue/stats.ts";
+import { tearDown } from "../../core/base/teardown.ts";
+import { KEEP_TICK_MS, keepTick } from "../../core/queue/keep_tick.ts";
+import { BLKIO_EVENTS } from "../../core/queue/trace.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
 import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
@@ -57,7 +58,7 @@ class BlkioDevice implements Backend, QueueOwner {
   onIdle: (() => void) | null = null;
   readonly #session: Session;
   readonly #queue: BlkioQueue;
-  readonly #pump: CompletionPump;
+  readonly #completionLoop: CompletionLoop;
   readonly #watch: QueueWatch;
   readonly #wakeup: Wakeup | null;
   readonly #waitSet: WaitSet | null;
@@ -103,8 +104,8 @@ class BlkioDevice implements Backend, QueueOwner {
     if (this.#wakeup !== null) stack.use(this.#wakeup);
     else this.#queue.withoutEvent();
     this.completionFd = wait === "event" && this.#wakeup !== null ? session.queue.completionFd : -1;
-    this.#pump = new CompletionPump(this.#queue, wait, this.#wakeup);
-    this.#queue.observe(this.#pump);
+    this.#completionLoop = new CompletionLoop(this.#queue, wait, this.#wakeup);
+    this.#queue.observe(this.#completionLoop);
     this.#watch = new QueueWatch(this.#queue, () => this.stats.wakeups, () => this.#missed());
     if (session.info.kind === "remote" && link === null) {
       this.notes.push("The server's socket was not found: if the server dies, requests in flight wait for ever");
@@ -168,16 +169,16 @@ class BlkioDevice implements Backend, QueueOwner {
       this.#queue.run(done, minCompletions);
     } finally {
       // Also after an exception of `done`: with nothing in flight the process may end.
-      this.#pump.settle();
+      this.#completionLoop.settle();
     }
   }
 
   poll(): number {
-    let count = this.#pump.poll();
+    let count = this.#completionLoop.poll();
     // Who only polls gives no timer a chance, and so not the watch either.
     if (count === 0 && this.active > 0 && this.#watch.isDue()) {
       this.#watch.look();
-      count = this.#pump.poll();
+      count = this.#completionLoop.poll();
     }
     return count;
   }
@@ -194,7 +195,7 @@ class BlkioDevice implements Backend, QueueOwner {
     }
     this.#watch.stop();
     this.#queue.stop();
-    this.#pump.stop();
+    this.#completionLoop.stop();
     tearDown(
       () => this.bounce.dispose(),
       () => this.memory.unmapAll(),
@@ -219,7 +220,7 @@ class BlkioDevice implements Backend, QueueOwner {
     const fd = duplicateFile(this.#session.queue.completionFd, "completion descriptor");
     const wakeup = eventFdWakeup(fd, () => {
       this.stats.wakeups++;
-      this.#pump.woken();
+      this.#completionLoop.woken();
     });
     if (wakeup === null) closeFile(fd, "completion descriptor");
     return wakeup;
@@ -229,7 +230,7 @@ class BlkioDevice implements Backend, QueueOwner {
     if (this.#watch.missedEvents === 1) {
       this.notes.push("Completions came without an event: they are looked for ten times a second");
     }
-    this.#pump.woken();
+    this.#completionLoop.woken();
   }
 }
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { OpenOptions } from "../../core/block.ts";
-import { Errno } from "../../core/errno.ts";
-import type { StorageError } from "../../core/errors.ts";
+import type { OpenOptions } from "../../core/device/backend.ts";
+import { Errno } from "../../core/base/errno.ts";
+import type { StorageError } from "../../core/base/errors.ts";
 import { type Blkio, blkioError, BlkioFailure, type BlkioState } from "../../ffi/libblkio/mod.ts";
 
 /** Properties that can be set, and in which state. Some drivers lack some of them. */

@@ -1,10 +1,10 @@
-import { Errno } from "../../core/errno.ts";
-import { addHigh, addLow } from "../../core/memory.ts";
-import { pause } from "../../core/pause.ts";
-import { isUnknownOperation } from "../../core/range_ways.ts";
-import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
-import { type QueueOwner, RequestQueue, type RequestQueueOptions } from "../../core/request_queue.ts";
-import { BLKIO_EVENTS } from "../../core/trace.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { addHigh, addLow } from "../../core/base/memory.ts";
+import { pause } from "../../core/base/pause.ts";
+import { isUnknownOperation } from "../../core/request/range_fallback.ts";
+import { type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
+import { type QueueOwner, RequestQueue, type RequestQueueOptions } from "../../core/queue/request_queue.ts";
+import { BLKIO_EVENTS } from "../../core/queue/trace.ts";
 import {
   BLKIO_CONSTANTS as B,
   COMPLETION_RESULT,
@@ -77,7 +77,7 @@ export class BlkioQueue extends RequestQueue<QueueOwner> {
     return this.#queued;
   }
 
-  /** No event reaches the event loop: the pump has to look. */
+  /** No event reaches the event loop: the completion loop has to look. */
   withoutEvent(): void {
     this.#event = false;
   }

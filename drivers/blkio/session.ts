@@ -1,9 +1,10 @@
-import type { OpenOptions, TargetInfo } from "../../core/block.ts";
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { invariant } from "../../core/invariant.ts";
-import { MAX_IOVECS, MAX_TRANSFER_BYTES } from "../../core/limits.ts";
-import { tearDown } from "../../core/teardown.ts";
+import type { TargetInfo } from "../../core/base/block.ts";
+import type { OpenOptions } from "../../core/device/backend.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { invariant } from "../../core/base/invariant.ts";
+import { MAX_IOVECS, MAX_TRANSFER_BYTES } from "../../core/base/limits.ts";
+import { tearDown } from "../../core/base/teardown.ts";
 import { Blkio, blkioError, BlkioFailure, type Queue, requireVersion } from "../../ffi/libblkio/mod.ts";
 import { fileEnd, sharesOpenFile } from "../../ffi/libc/descriptor.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";

@@ -1,5 +1,5 @@
 import { LIBC_CONSTANTS as C, statPath } from "../../ffi/libc/mod.ts";
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 
 /** libblkio's drivers, and what each takes as its address. */
 export const BLKIO_DRIVERS: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { formatSize } from "../../core/units.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { lockedMemoryLimit } from "../../ffi/libc/mod.ts";
 
 /**

@@ -1,9 +1,9 @@
-import type { Backend, OpenOptions } from "../../core/block.ts";
-import { FileDevice } from "../../core/file_device.ts";
-import { DESCRIPTORS_SHORT, idleQueues } from "../../core/idle.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
-import type { IoRequest } from "../../core/request.ts";
-import { tearDown } from "../../core/teardown.ts";
+import type { Backend, OpenOptions } from "../../core/device/backend.ts";
+import { FileDevice } from "../../core/device/file_device.ts";
+import { DESCRIPTORS_SHORT, idleQueues } from "../../core/queue/idle_queues.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
+import type { IoRequest } from "../../core/request/request.ts";
+import { tearDown } from "../../core/base/teardown.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
@@ -37,16 +37,16 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
   fileFlags = 0;
   /** Requests until the file is registered. */
   #untilRegistered = REGISTERED_AFTER;
-  discardWay: "command" | "punch";
+  discardMethod: "command" | "punch";
   protected readonly kernelQueue = "ring";
   readonly #shared: SharedQueue;
   readonly #memories = new Set<OwnedMemory>();
 
   constructor(file: FileTarget, shared: SharedQueue, options: OpenOptions) {
-    const { queue, pump, completionFd, ring, bounce } = shared;
-    super({ file, queue, pump, completionFd, registrar: ring, memory: pageMemory, bounce }, options);
+    const { queue, completionLoop, completionFd, ring, bounce } = shared;
+    super({ file, queue, completionLoop, completionFd, registrar: ring, memory: pageMemory, bounce }, options);
     this.#shared = shared;
-    this.discardWay = this.isDevice && ring.supports(U.IORING_OP_URING_CMD.value) ? "command" : "punch";
+    this.discardMethod = this.isDevice && ring.supports(U.IORING_OP_URING_CMD.value) ? "command" : "punch";
     this.fileRef = file.fd;
     if (options.registered === false) this.#untilRegistered = Infinity;
   }

@@ -1,8 +1,8 @@
-import { type IoRequest } from "../../core/request.ts";
-import { RequestQueue } from "../../core/request_queue.ts";
-import { pause } from "../../core/pause.ts";
-import { LURING_EVENTS } from "../../core/trace.ts";
-import { fallBack, finishRange } from "../../core/range_ways.ts";
+import { type IoRequest } from "../../core/request/request.ts";
+import { RequestQueue } from "../../core/queue/request_queue.ts";
+import { pause } from "../../core/base/pause.ts";
+import { LURING_EVENTS } from "../../core/queue/trace.ts";
+import { fallBack, finishRange } from "../../core/request/range_fallback.ts";
 import { CQE_WORDS, type RingPort, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { EventGate } from "./event_gate.ts";
 import { generationOf, INTERNAL_SLOT, type QueueFile, slotOf, writeCancelSqe } from "./sqe.ts";

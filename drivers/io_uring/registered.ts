@@ -1,7 +1,7 @@
-import { Errno, errnoName } from "../../core/errno.ts";
-import { idleQueues } from "../../core/idle.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
-import { formatSize } from "../../core/units.ts";
+import { Errno, errnoName } from "../../core/base/errno.ts";
+import { idleQueues } from "../../core/queue/idle_queues.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { lockedMemoryLimit } from "../../ffi/libc/mod.ts";
 import type { RingPort } from "../../ffi/liburing/mod.ts";
 

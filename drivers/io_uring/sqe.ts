@@ -1,9 +1,9 @@
-import { addHigh, addLow } from "../../core/memory.ts";
-import { wordIndex } from "../../core/layout.ts";
-import { MAX_TRANSFER_BYTES } from "../../core/limits.ts";
-import type { RangeTarget } from "../../core/range_ways.ts";
-import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
-import type { QueueOwner } from "../../core/request_queue.ts";
+import { addHigh, addLow } from "../../core/base/memory.ts";
+import { wordIndex } from "../../core/base/layout.ts";
+import { MAX_TRANSFER_BYTES } from "../../core/base/limits.ts";
+import type { RangeTarget } from "../../core/request/range_fallback.ts";
+import { type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
+import type { QueueOwner } from "../../core/queue/request_queue.ts";
 import { fallocateMode } from "../../ffi/fallocate.ts";
 import { LIBC_CONSTANTS as C } from "../../ffi/libc/mod.ts";
 import {
@@ -133,7 +133,7 @@ function writeRange(sqes: Int32Array, base: number, request: IoRequest, target: 
     sqes[base] = U.IORING_OP_NOP.value;
     sqes[base + FD] = -1;
     return;
-  } else if (op === Opcode.discard && target.discardWay === "command") {
+  } else if (op === Opcode.discard && target.discardMethod === "command") {
     // Linux 6.12: start in addr, length in addr3 (io_uring_prep_cmd_discard(3)).
     code = U.IORING_OP_URING_CMD.value;
     sqes[base + COMMAND_OP] = BLOCK_URING_CMD_DISCARD;
@@ -144,7 +144,7 @@ function writeRange(sqes: Int32Array, base: number, request: IoRequest, target: 
   } else {
     // io_uring_prep_fallocate(3): the length travels in addr, the mode in len.
     code = U.IORING_OP_FALLOCATE.value;
-    sqes[base + LENGTH] = fallocateMode(op === Opcode.discard ? "punch" : target.zeroWay, target.isDevice);
+    sqes[base + LENGTH] = fallocateMode(op === Opcode.discard ? "punch" : target.zeroMethod, target.isDevice);
     sqes[base + OFFSET] = offset;
     sqes[base + OFFSET + 1] = offset / TWO_32;
     sqes[base + ADDRESS] = length;

@@ -1,5 +1,5 @@
-import type { OwnedMemory } from "../../core/memory.ts";
-import { tearDown } from "../../core/teardown.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
+import { tearDown } from "../../core/base/teardown.ts";
 import { closeFile, newEventFd } from "../../ffi/libc/mod.ts";
 import type { Ring } from "../../ffi/liburing/mod.ts";
 import { AlignedMemory } from "../../ffi/memory.ts";

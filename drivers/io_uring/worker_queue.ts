@@ -1,16 +1,17 @@
-import type { OpenOptions, WaitMode } from "../../core/block.ts";
-import { BouncePool } from "../../core/bounce.ts";
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { idleQueues } from "../../core/idle.ts";
-import { CompletionPump } from "../../core/pump.ts";
-import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
-import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES, MAX_QUEUE_DEPTH } from "../../core/limits.ts";
-import { pause } from "../../core/pause.ts";
-import { SharedTable } from "../../core/shared_table.ts";
-import { newQueueStats } from "../../core/stats.ts";
-import { tearDown } from "../../core/teardown.ts";
-import { LURING_EVENTS } from "../../core/trace.ts";
+import type { WaitMode } from "../../core/base/block.ts";
+import type { OpenOptions } from "../../core/device/backend.ts";
+import { BouncePool } from "../../core/device/bounce.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { idleQueues } from "../../core/queue/idle_queues.ts";
+import { CompletionLoop } from "../../core/queue/completion_loop.ts";
+import { KEEP_TICK_MS, keepTick } from "../../core/queue/keep_tick.ts";
+import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES, MAX_QUEUE_DEPTH } from "../../core/base/limits.ts";
+import { pause } from "../../core/base/pause.ts";
+import { SharedTable } from "../../core/queue/shared_table.ts";
+import { newQueueStats } from "../../core/queue/stats.ts";
+import { tearDown } from "../../core/base/teardown.ts";
+import { LURING_EVENTS } from "../../core/queue/trace.ts";
 import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { pageMemory } from "../../ffi/memory.ts";
@@ -47,7 +48,7 @@ export interface SharedQueue {
   /** Its requests. */
   readonly queue: IoUringQueue;
   /** Its deliveries. */
-  readonly pump: CompletionPump;
+  readonly completionLoop: CompletionLoop;
   /** The eventfd that its completions signal; −1 where there is none. */
   readonly completionFd: number;
   /** Its memory for foreign buffers. */
@@ -98,17 +99,17 @@ function openQueue(key: QueueKey): Entry {
   const chained = key.wait !== "block" && event === null;
   const ring = stack.use(openRing(key, chained));
   const queue = new IoUringQueue(ring, key.queueDepth, key.wait === "block");
-  const pump = new CompletionPump(queue, key.wait, null);
-  queue.observe(pump);
+  const completionLoop = new CompletionLoop(queue, key.wait, null);
+  queue.observe(completionLoop);
   onWake = () => {
     queue.stats.wakeups++;
-    pump.woken();
+    completionLoop.woken();
   };
   const chain = chained ? stack.use(new WakeChain(ring, queue, () => onWake())) : null;
   if (chain !== null) queue.gate.replaceBy(chain);
   if (event !== null) ring.registerEventFd(event.fd);
   const wakeup = chain ?? event?.wakeup ?? null;
-  if (wakeup !== null) pump.setHold(wakeup);
+  if (wakeup !== null) completionLoop.setHold(wakeup);
   const timer = key.keepTick ? stack.use(timerIfAllowed(KEEP_TICK_MS)) : null;
   if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
   if (LURING_EVENTS.initState.hasSubscribers) {
@@ -121,12 +122,12 @@ function openQueue(key: QueueKey): Entry {
     register: (memory) => registerMemory(ring, memory),
     unregister: (memory) => unregisterMemory(ring, memory),
   });
-  return { ring, queue, pump, completionFd, bounce, endsWithDevices: false, wakeup, timer };
+  return { ring, queue, completionLoop, completionFd, bounce, endsWithDevices: false, wakeup, timer };
 }
 
 function closeQueue(entry: Entry): void {
   entry.queue.stop();
-  entry.pump.stop();
+  entry.completionLoop.stop();
   tearDown(
     // Before the ring: the kernel gives the locked memory of a closed ring back a little later.
     () => entry.bounce.dispose(),

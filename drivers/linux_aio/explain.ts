@@ -1,6 +1,6 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { parseInteger } from "../../core/sysfs_text.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { parseInteger } from "../../core/system/sysfs_text.ts";
 import { readSystemFile } from "../../ffi/sysfs.ts";
 
 /** What the whole machine may have of AIO: requests that contexts were made for, and the most there may be. */

@@ -1,9 +1,9 @@
-import { wordIndex } from "../../core/layout.ts";
-import { MAX_TRANSFER_BYTES } from "../../core/limits.ts";
-import { addHigh, addLow } from "../../core/memory.ts";
-import { isUnknownOperation, type RangeTarget } from "../../core/range_ways.ts";
-import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
-import type { QueueOwner } from "../../core/request_queue.ts";
+import { wordIndex } from "../../core/base/layout.ts";
+import { MAX_TRANSFER_BYTES } from "../../core/base/limits.ts";
+import { addHigh, addLow } from "../../core/base/memory.ts";
+import { isUnknownOperation, type RangeTarget } from "../../core/request/range_fallback.ts";
+import { type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
+import type { QueueOwner } from "../../core/queue/request_queue.ts";
 import { LIBC_CONSTANTS as C } from "../../ffi/libc/mod.ts";
 import { IOCB, IOCB_WORDS, LIBAIO_CONSTANTS as A } from "../../ffi/libaio/mod.ts";
 

@@ -1,7 +1,7 @@
-import type { Backend, OpenOptions } from "../../core/block.ts";
-import { FileDevice } from "../../core/file_device.ts";
-import { DESCRIPTORS_SHORT, idleQueues } from "../../core/idle.ts";
-import { type IoRequest, Opcode } from "../../core/request.ts";
+import type { Backend, OpenOptions } from "../../core/device/backend.ts";
+import { FileDevice } from "../../core/device/file_device.ts";
+import { DESCRIPTORS_SHORT, idleQueues } from "../../core/queue/idle_queues.ts";
+import { type IoRequest, Opcode } from "../../core/request/request.ts";
 import { fallocateMode } from "../../ffi/fallocate.ts";
 import { allocateRange, discardRange, syncData } from "../../ffi/libc/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
@@ -32,19 +32,19 @@ class AioDevice extends FileDevice<AioFile, AioQueue> implements AioFile {
   readonly driver = "linux_aio";
   readonly fd: number;
   readonly maxBatch: number;
-  discardWay: "command" | "punch";
+  discardMethod: "command" | "punch";
   flushWay: "entry" | "call" = "entry";
   fuaWay: "flag" | "flush" = "flag";
   protected readonly kernelQueue = "context";
   readonly #shared: SharedQueue;
 
   constructor(file: FileTarget, shared: SharedQueue, options: OpenOptions) {
-    const { queue, pump, completionFd, context, bounce } = shared;
-    super({ file, queue, pump, completionFd, registrar: context, memory: pageMemory, bounce }, options);
+    const { queue, completionLoop, completionFd, context, bounce } = shared;
+    super({ file, queue, completionLoop, completionFd, registrar: context, memory: pageMemory, bounce }, options);
     this.#shared = shared;
     this.fd = file.fd;
     this.maxBatch = options.maxBatch ?? MAX_BATCH;
-    this.discardWay = this.isDevice ? "command" : "punch";
+    this.discardMethod = this.isDevice ? "command" : "punch";
     if (!file.info.direct) this.notes.push(bufferedNote(file.path));
   }
 
@@ -56,9 +56,9 @@ class AioDevice extends FileDevice<AioFile, AioQueue> implements AioFile {
   perform({ op, offset, length }: IoRequest): number {
     if (op === Opcode.nop) return 0;
     this.stats.ffiCalls++;
-    if (op === Opcode.discard && this.discardWay === "command") return discardRange(this.fd, offset, length);
+    if (op === Opcode.discard && this.discardMethod === "command") return discardRange(this.fd, offset, length);
     if (op === Opcode.discard || op === Opcode.writeZeroes) {
-      const way = op === Opcode.discard ? "punch" : this.zeroWay;
+      const way = op === Opcode.discard ? "punch" : this.zeroMethod;
       return allocateRange(this.fd, fallocateMode(way, this.isDevice), offset, length);
     }
     // A flush, or what a durable write still needs.

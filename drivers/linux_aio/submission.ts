@@ -1,8 +1,8 @@
-import type { InflightTable } from "../../core/inflight.ts";
-import type { IoRequest } from "../../core/request.ts";
-import type { Counted } from "../../core/stats.ts";
-import { LAIO_EVENTS } from "../../core/trace.ts";
-import { wordIndex } from "../../core/layout.ts";
+import type { InflightTable } from "../../core/request/inflight.ts";
+import type { IoRequest } from "../../core/request/request.ts";
+import type { Counted } from "../../core/queue/stats.ts";
+import { LAIO_EVENTS } from "../../core/queue/trace.ts";
+import { wordIndex } from "../../core/base/layout.ts";
 import { type AioPort, IOCB, IOCB_WORDS, LIBAIO_CONSTANTS as A } from "../../ffi/libaio/mod.ts";
 import { type AioFile, generationOf, slotOf, writeIocb } from "./iocb.ts";
 

@@ -1,13 +1,14 @@
-import type { OpenOptions, WaitMode } from "../../core/block.ts";
-import { BouncePool } from "../../core/bounce.ts";
-import { idleQueues } from "../../core/idle.ts";
-import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES } from "../../core/limits.ts";
-import { CompletionPump } from "../../core/pump.ts";
-import { KEEP_TICK_MS, keepTick } from "../../core/tick.ts";
-import { SharedTable } from "../../core/shared_table.ts";
-import { newQueueStats } from "../../core/stats.ts";
-import { tearDownInTurn } from "../../core/teardown.ts";
-import { LAIO_EVENTS } from "../../core/trace.ts";
+import type { WaitMode } from "../../core/base/block.ts";
+import type { OpenOptions } from "../../core/device/backend.ts";
+import { BouncePool } from "../../core/device/bounce.ts";
+import { idleQueues } from "../../core/queue/idle_queues.ts";
+import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES } from "../../core/base/limits.ts";
+import { CompletionLoop } from "../../core/queue/completion_loop.ts";
+import { KEEP_TICK_MS, keepTick } from "../../core/queue/keep_tick.ts";
+import { SharedTable } from "../../core/queue/shared_table.ts";
+import { newQueueStats } from "../../core/queue/stats.ts";
+import { tearDownInTurn } from "../../core/base/teardown.ts";
+import { LAIO_EVENTS } from "../../core/queue/trace.ts";
 import { AioContext } from "../../ffi/libaio/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { pageMemory } from "../../ffi/memory.ts";
@@ -31,7 +32,7 @@ export interface SharedQueue {
   /** Its requests. */
   readonly queue: AioQueue;
   /** Its deliveries. */
-  readonly pump: CompletionPump;
+  readonly completionLoop: CompletionLoop;
   /** How it wakes the event loop up, or null for one that only blocks. */
   readonly wakeup: Wakeup | null;
   /** The eventfd that its completions signal; −1 where there is none to wait for. */
@@ -69,9 +70,9 @@ export async function releaseQueue(shared: SharedQueue, leaked: boolean): Promis
 
 /** Resolves when the kernel is done with it, tens of milliseconds later; at once where nobody waits for it. */
 async function closeQueue(shared: SharedQueue, unheard: boolean): Promise<void> {
-  const { queue, pump, context, wakeup, bounce, timer } = shared;
+  const { queue, completionLoop, context, wakeup, bounce, timer } = shared;
   queue.stop();
-  pump.stop();
+  completionLoop.stop();
   await tearDownInTurn(
     () => bounce.dispose(),
     () => unheard ? context.closeUnheard() : context.close(),
@@ -93,11 +94,11 @@ function openQueue(key: QueueKey): SharedQueue {
   const context = openContext(key.queueDepth, event?.fd ?? -1);
   const queue = new AioQueue(context);
   if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
-  const pump = new CompletionPump(queue, key.wait, wakeup);
-  queue.observe(pump);
+  const completionLoop = new CompletionLoop(queue, key.wait, wakeup);
+  queue.observe(completionLoop);
   onWake = () => {
     queue.stats.wakeups++;
-    pump.woken();
+    completionLoop.woken();
   };
   if (LAIO_EVENTS.initState.hasSubscribers) {
     LAIO_EVENTS.initState.publish({ queueDepth: key.queueDepth, readsRing: context.ring !== null });
@@ -105,7 +106,15 @@ function openQueue(key: QueueKey): SharedQueue {
   stack.move();
   // A thread that waits in read(2) for it empties it.
   const completionFd = key.wait === "event" && wakeup?.way === "pipe handle" ? event!.fd : -1;
-  return { context, queue, pump, wakeup, completionFd, bounce: new BouncePool({ source: pageMemory }), timer };
+  return {
+    context,
+    queue,
+    completionLoop,
+    wakeup,
+    completionFd,
+    bounce: new BouncePool({ source: pageMemory }),
+    timer,
+  };
 }
 
 function openEvent(way: QueueKey["wakeup"], onWake: () => void): { readonly fd: number; readonly wakeup: Wakeup } {

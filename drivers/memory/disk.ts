@@ -1,8 +1,8 @@
-import { MAX_OFFSET_BYTES } from "../../core/limits.ts";
-import { FLAG, integer, LIST, number, oneOf, OptionTable } from "../../core/options.ts";
-import { Random } from "../../core/random.ts";
-import { shown } from "../../core/shown.ts";
-import { parseSize } from "../../core/units.ts";
+import { MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
+import { FLAG, integer, LIST, number, oneOf, OptionTable } from "../../core/base/options.ts";
+import { Random } from "../../core/base/random.ts";
+import { shown } from "../../core/base/shown.ts";
+import { parseSize } from "../../core/base/units.ts";
 import { DiskModel } from "./disk_model.ts";
 import type { FaultKind, MemoryFault } from "./faults.ts";
 

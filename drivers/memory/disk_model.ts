@@ -1,7 +1,7 @@
-import { Errno } from "../../core/errno.ts";
-import { offsetInMemory } from "../../core/memory.ts";
-import type { Random } from "../../core/random.ts";
-import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { offsetInMemory } from "../../core/base/memory.ts";
+import type { Random } from "../../core/base/random.ts";
+import { type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
 import { faultErrno, FaultPlan, type MemoryFault, newHits } from "./faults.ts";
 import { PageStore } from "./page_store.ts";
 

@@ -1,10 +1,10 @@
-import { MAX_TIMER_MS } from "../../core/deadline.ts";
-import { Errno } from "../../core/errno.ts";
-import { MAX_OFFSET_BYTES } from "../../core/limits.ts";
-import { integer, LIST, number, oneOf, OptionTable } from "../../core/options.ts";
-import type { Random } from "../../core/random.ts";
-import { type IoRequest, Opcode } from "../../core/request.ts";
-import { shown } from "../../core/shown.ts";
+import { MAX_TIMER_MS } from "../../core/base/deadline.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
+import { integer, LIST, number, oneOf, OptionTable } from "../../core/base/options.ts";
+import type { Random } from "../../core/base/random.ts";
+import { type IoRequest, Opcode } from "../../core/request/request.ts";
+import { shown } from "../../core/base/shown.ts";
 
 /** Largest errno: MAX_ERRNO of linux/err.h. */
 const MAX_ERRNO = 4095;
@@ -15,7 +15,7 @@ export type FaultKind =
   | "error"
   /** Answers EAGAIN: the library submits the request again, and the caller sees nothing. */
   | "again"
-  /** Transfers only a part: the library continues behind it, and the caller sees nothing. */
+  /** PromiseIo only a part: the library continues behind it, and the caller sees nothing. */
   | "short"
   /** A write of which some sectors from the start reach the disk before it fails with `errno`. Not for other operations. */
   | "torn"

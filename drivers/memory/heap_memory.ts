@@ -1,7 +1,7 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
-import { bufferOf } from "../../core/views.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import type { MemorySource, OwnedMemory } from "../../core/base/memory.ts";
+import { bufferOf } from "../../core/base/views.ts";
 
 /** Memory is rounded up to pages, as mmap(2) does it. */
 const PAGE_BYTES = 4096;

@@ -1,15 +1,15 @@
-import type { WaitMode } from "../../core/block.ts";
-import { Errno } from "../../core/errno.ts";
-import { Fifo } from "../../core/fifo.ts";
-import { completeRequest, FinishedList } from "../../core/finished.ts";
-import { InflightTable } from "../../core/inflight.ts";
-import { invariant } from "../../core/invariant.ts";
-import { RETRY_DELAY_MS } from "../../core/limits.ts";
-import { applyResult } from "../../core/outcome.ts";
-import { pause } from "../../core/pause.ts";
-import { CompletionPump, type PumpedQueue } from "../../core/pump.ts";
-import { beginRequest, type IoRequest, RequestState } from "../../core/request.ts";
-import { newQueueStats, type QueueStats } from "../../core/stats.ts";
+import type { WaitMode } from "../../core/base/block.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { Fifo } from "../../core/queue/fifo.ts";
+import { CompletedList, completeRequest } from "../../core/queue/completed_list.ts";
+import { InflightTable } from "../../core/request/inflight.ts";
+import { invariant } from "../../core/base/invariant.ts";
+import { RETRY_DELAY_MS } from "../../core/base/limits.ts";
+import { applyResult } from "../../core/request/apply_result.ts";
+import { pause } from "../../core/base/pause.ts";
+import { CompletionLoop, type CompletionSource } from "../../core/queue/completion_loop.ts";
+import { beginRequest, type IoRequest, RequestState } from "../../core/request/request.ts";
+import { newQueueStats, type QueueStats } from "../../core/queue/stats.ts";
 import { CompletionRing } from "./completion_ring.ts";
 import type { DiskModel, PoweredDevice } from "./disk_model.ts";
 import type { MemoryFault } from "./faults.ts";
@@ -27,17 +27,17 @@ interface Delayed {
  *
  * A request is in exactly one place: waiting, with the disk (carried out, delayed or lost), or finished.
  */
-export class MemoryQueue implements PumpedQueue, PoweredDevice {
+export class MemoryQueue implements CompletionSource, PoweredDevice {
   /** Counters, live. */
   readonly stats: QueueStats = newQueueStats();
   /** Called when the last request in flight has been completed. */
   onIdle: (() => void) | null = null;
   readonly #disk: DiskModel;
-  readonly #pump: CompletionPump;
+  readonly #completionLoop: CompletionLoop;
   readonly #inflight: InflightTable;
   readonly #answers: CompletionRing;
   readonly #waiting = new Fifo<IoRequest>();
-  readonly #finished = new FinishedList();
+  readonly #finished = new CompletedList();
   readonly #delayed = new Map<IoRequest, Delayed>();
   readonly #deliverOne = (request: IoRequest) => this.#deliver(request);
   readonly #answerOne = (slot: number, generation: number, result: number) => this.#answer(slot, generation, result);
@@ -51,7 +51,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
     this.#inflight = new InflightTable(maxInflight);
     this.#answers = new CompletionRing(maxInflight);
     // Nothing to hold the event loop open with: timers do it for what is delayed, and what is lost never comes.
-    this.#pump = new CompletionPump(this, wait, null);
+    this.#completionLoop = new CompletionLoop(this, wait, null);
   }
 
   /** True after a power cut. */
@@ -63,7 +63,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
   enqueue(request: IoRequest, owner: unknown): void {
     beginRequest(request, owner);
     this.stats.requests++;
-    if (this.#active++ === 0) this.#pump.started();
+    if (this.#active++ === 0) this.#completionLoop.started();
     if (this.#errno !== 0) this.#finish(request, -this.#errno);
     else this.#waiting.push(request);
   }
@@ -71,7 +71,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
   /** Hands everything queued to the disk; idempotent, the body of the deferred call. */
   submit(): void {
     this.#submitAll();
-    if (!this.#reaping) this.#pump.submitted();
+    if (!this.#reaping) this.#completionLoop.submitted();
   }
 
   /** Gives a waiting or delayed request up; what the disk has carried out or lost stays as it is. */
@@ -98,7 +98,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
     for (let next = this.#waiting.shift(); next !== null; next = this.#waiting.shift()) {
       this.#finish(next, -this.#errno);
     }
-    this.#pump.submitted();
+    this.#completionLoop.submitted();
   }
 
   ready(): boolean {
@@ -109,7 +109,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
     return this.#active;
   }
 
-  /** Timers wake the pump. */
+  /** Timers wake the completion loop. */
   arm(): boolean {
     return true;
   }
@@ -136,7 +136,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
     } finally {
       // Also after an exception of `done`.
       this.#submitAll();
-      this.#pump.settle();
+      this.#completionLoop.settle();
     }
   }
 
@@ -147,7 +147,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
 
   /** The same for a caller that waits in its own way. */
   look(): number {
-    return this.#pump.poll();
+    return this.#completionLoop.poll();
   }
 
   reap(limit = Infinity): number {
@@ -166,7 +166,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
 
   /** The queue is closed: what is still scheduled does nothing. */
   stop(): void {
-    this.#pump.stop();
+    this.#completionLoop.stop();
   }
 
   #submitAll(): void {
@@ -196,7 +196,7 @@ export class MemoryQueue implements PumpedQueue, PoweredDevice {
     const timer = setTimeout(() => {
       this.#carryOut(request, fault);
       this.stats.wakeups++;
-      this.#pump.woken();
+      this.#completionLoop.woken();
     }, delayMs);
     this.#delayed.set(request, { timer, dueMs: performance.now() + delayMs, fault });
   }

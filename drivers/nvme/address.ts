@@ -1,5 +1,5 @@
-import { shown } from "../../core/shown.ts";
-import { checkText } from "../../core/target_path.ts";
+import { shown } from "../../core/base/shown.ts";
+import { checkText } from "../../core/system/target_path.ts";
 
 /** What stands behind `nvme:`: a PCI address and a namespace. */
 export interface NvmeAddress {

@@ -1,4 +1,4 @@
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { type ControllerPort, NVME_CONSTANTS as C } from "../../ffi/vfio_nvme/mod.ts";
 import { type AdminCommand, writeAdminCommand } from "./commands.ts";
 import type { DmaMemory, DmaSource } from "./dma.ts";

@@ -1,5 +1,5 @@
-import { StorageError } from "../../core/errors.ts";
-import { describeUse } from "../../core/target_use.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { describeUse } from "../../core/system/target_use.ts";
 import { type PciFacts, pciFacts, type PciSystem, VFIO_DRIVER } from "./pci.ts";
 
 /** The machine as binding needs it: it reads, writes, and knows who has a file open. */

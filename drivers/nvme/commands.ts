@@ -1,5 +1,5 @@
-import { wordIndex } from "../../core/layout.ts";
-import { type IoRequest, Opcode, RequestFlag } from "../../core/request.ts";
+import { wordIndex } from "../../core/base/layout.ts";
+import { type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
 import { NVME_CONSTANTS as C, NVME_PASSTHRU_CMD as CMD } from "../../ffi/vfio_nvme/mod.ts";
 import type { PrpBuilder } from "./prp.ts";
 

@@ -1,7 +1,7 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { tearDown } from "../../core/teardown.ts";
-import { NVME_EVENTS as events } from "../../core/trace.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { tearDown } from "../../core/base/teardown.ts";
+import { NVME_EVENTS as events } from "../../core/queue/trace.ts";
 import { type ControllerPort, NVME_CONSTANTS as C } from "../../ffi/vfio_nvme/mod.ts";
 import { AdminQueue } from "./admin.ts";
 import {

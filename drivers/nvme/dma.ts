@@ -1,9 +1,9 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { invariant } from "../../core/invariant.ts";
-import type { MemorySource, OwnedMemory } from "../../core/memory.ts";
-import { formatSize } from "../../core/units.ts";
-import { bufferOf } from "../../core/views.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { invariant } from "../../core/base/invariant.ts";
+import type { MemorySource, OwnedMemory } from "../../core/base/memory.ts";
+import { formatSize } from "../../core/base/units.ts";
+import { bufferOf } from "../../core/base/views.ts";
 import type { ControllerPort } from "../../ffi/vfio_nvme/mod.ts";
 import { IovaAllocator } from "./iova.ts";
 

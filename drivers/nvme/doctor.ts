@@ -1,6 +1,6 @@
-import { BOUNCE_POOL_BYTES } from "../../core/limits.ts";
-import { describeUse } from "../../core/target_use.ts";
-import { formatSize } from "../../core/units.ts";
+import { BOUNCE_POOL_BYTES } from "../../core/base/limits.ts";
+import { describeUse } from "../../core/system/target_use.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { type PciFacts, type PciSystem, VFIO_DRIVER } from "./pci.ts";
 import { CQE_BYTES, PAGE_BYTES, SQE_BYTES } from "./registers.ts";
 import { ADMIN_ENTRIES, DEFAULT_ENTRIES } from "./sizes.ts";

@@ -1,6 +1,6 @@
-import { StorageError } from "../../core/errors.ts";
-import type { MemorySource } from "../../core/memory.ts";
-import type { LoopHold } from "../../core/pump.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import type { MemorySource } from "../../core/base/memory.ts";
+import type { LoopHold } from "../../core/queue/completion_loop.ts";
 import { closeFile, lockedMemoryLimit, newEventFd } from "../../ffi/libc/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { type ControllerPort, VfioController } from "../../ffi/vfio_nvme/mod.ts";

@@ -1,4 +1,4 @@
-import type { StructLayout } from "../../core/layout.ts";
+import type { StructLayout } from "../../core/base/layout.ts";
 import { NVME_CONSTANTS as C, NVME_ID_CTRL, NVME_ID_CTRL_NVM, NVME_ID_NS, NVME_LBAF } from "../../ffi/vfio_nvme/mod.ts";
 import type { CommandLimits } from "./namespace.ts";
 

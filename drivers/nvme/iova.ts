@@ -1,4 +1,4 @@
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import type { IovaRange } from "../../ffi/vfio_nvme/mod.ts";
 
 /** Granularity of mappings: the IOMMU's smallest page. */

@@ -1,4 +1,4 @@
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { closeFile, ioctlBuffer, LIBC_CONSTANTS as L, openFile } from "../../ffi/libc/mod.ts";
 import { AlignedMemory } from "../../ffi/memory.ts";
 import { NVME_CONSTANTS as C, NVME_IOCTL_ADMIN_CMD, NVME_PASSTHRU_CMD as CMD } from "../../ffi/vfio_nvme/mod.ts";

@@ -1,6 +1,6 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { Capability, hasCapability, isInitialUserNamespace, parseProcessStatus } from "../../core/sysfs_text.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { Capability, hasCapability, isInitialUserNamespace, parseProcessStatus } from "../../core/system/sysfs_text.ts";
 import {
   closeFile,
   LIBC_CONSTANTS as C,

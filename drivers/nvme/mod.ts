@@ -1,14 +1,15 @@
-import { type DeferCall, deferCallFor } from "../../core/batching.ts";
-import type { BouncePool } from "../../core/bounce.ts";
-import type { Backend, BlockLimits, OpenOptions, TargetInfo } from "../../core/block.ts";
-import { drained } from "../../core/drain.ts";
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { DEFAULT_DRAIN_MS, MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/limits.ts";
-import type { MemorySource } from "../../core/memory.ts";
-import type { IoRequest } from "../../core/request.ts";
-import type { QueueStats } from "../../core/stats.ts";
-import { tearDownInTurn } from "../../core/teardown.ts";
+import { type DeferCall, deferCallFor } from "../../core/plug/batching.ts";
+import type { BouncePool } from "../../core/device/bounce.ts";
+import type { BlockLimits, TargetInfo } from "../../core/base/block.ts";
+import type { Backend, OpenOptions } from "../../core/device/backend.ts";
+import { drained } from "../../core/device/quiesce.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { DEFAULT_DRAIN_MS, MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
+import type { MemorySource } from "../../core/base/memory.ts";
+import type { IoRequest } from "../../core/request/request.ts";
+import type { QueueStats } from "../../core/queue/stats.ts";
+import { tearDownInTurn } from "../../core/base/teardown.ts";
 import { parseNvmeAddress } from "./address.ts";
 import { MAX_COMMAND_BLOCKS, MAX_RANGE_BLOCKS } from "./commands.ts";
 import { type NvmeEnvironment, realEnvironment } from "./environment.ts";
@@ -204,12 +205,12 @@ class NvmeDevice implements Backend, NamespaceTarget {
       this.#shared.queue.run(done, minCompletions, this.#options.wait === "poll");
     } finally {
       // Also after an exception of `done`: with nothing in flight the process may end.
-      this.#shared.pump.settle();
+      this.#shared.completionLoop.settle();
     }
   }
 
   poll(): number {
-    return this.#shared.pump.poll();
+    return this.#shared.completionLoop.poll();
   }
 
   close(drainMs: number = DEFAULT_DRAIN_MS): Promise<void> {

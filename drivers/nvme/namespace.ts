@@ -1,4 +1,4 @@
-import { Opcode, OPCODE_NAMES } from "../../core/request.ts";
+import { Opcode, OPCODE_NAMES } from "../../core/request/request.ts";
 
 /** One namespace as the queue sees it: what a command needs to know, and who counts its requests. */
 export interface NamespaceTarget {

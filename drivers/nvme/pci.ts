@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { SystemFiles } from "../../core/block_facts.ts";
-import { deviceUses, type TargetUse, type UseSystem } from "../../core/target_use.ts";
+import type { SystemFiles } from "../../core/system/block_facts.ts";
+import { deviceUses, type TargetUse, type UseSystem } from "../../core/system/target_use.ts";
 
 /** Read access to /proc and /sys, with links and rights. */
 export interface PciSystem extends UseSystem {

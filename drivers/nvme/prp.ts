@@ -1,4 +1,4 @@
-import type { IoRequest } from "../../core/request.ts";
+import type { IoRequest } from "../../core/request/request.ts";
 import type { DmaMemory, DmaSource } from "./dma.ts";
 import { PAGE_BYTES } from "./registers.ts";
 

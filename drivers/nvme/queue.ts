@@ -1,14 +1,14 @@
-import { Errno } from "../../core/errno.ts";
-import { Fifo } from "../../core/fifo.ts";
-import { completeRequest, FinishedList } from "../../core/finished.ts";
-import { InflightTable } from "../../core/inflight.ts";
-import { invariant } from "../../core/invariant.ts";
-import { applyResult } from "../../core/outcome.ts";
-import type { CompletionPump, PumpedQueue } from "../../core/pump.ts";
-import { beginRequest, type IoRequest, Opcode, RequestState } from "../../core/request.ts";
-import { newQueueStats, type QueueStats } from "../../core/stats.ts";
-import { tearDown } from "../../core/teardown.ts";
-import { NVME_EVENTS as events } from "../../core/trace.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { Fifo } from "../../core/queue/fifo.ts";
+import { CompletedList, completeRequest } from "../../core/queue/completed_list.ts";
+import { InflightTable } from "../../core/request/inflight.ts";
+import { invariant } from "../../core/base/invariant.ts";
+import { applyResult } from "../../core/request/apply_result.ts";
+import type { CompletionLoop, CompletionSource } from "../../core/queue/completion_loop.ts";
+import { beginRequest, type IoRequest, Opcode, RequestState } from "../../core/request/request.ts";
+import { newQueueStats, type QueueStats } from "../../core/queue/stats.ts";
+import { tearDown } from "../../core/base/teardown.ts";
+import { NVME_EVENTS as events } from "../../core/queue/trace.ts";
 import { IoCommand, writeIoCommand } from "./commands.ts";
 import type { QueueHost } from "./host.ts";
 import type { NamespaceTarget } from "./namespace.ts";
@@ -17,7 +17,7 @@ import type { QueuePair } from "./queue_pair.ts";
 import { DRIVER_ABORTED, statusErrno } from "./status.ts";
 
 /** What a queue tells the rest of its Worker. */
-type QueueObserver = Pick<CompletionPump, "started" | "submitted">;
+type QueueObserver = Pick<CompletionLoop, "started" | "submitted">;
 
 /** Looks at the completion queue between two looks after the controller while polling: reading the clock costs. */
 const LOOKS_PER_CHECK = 4096;
@@ -29,7 +29,7 @@ const LOOKS_PER_CHECK = 4096;
  *
  * A request is in exactly one place: waiting (no slot), in a slot, or finished (result known, callback owed).
  */
-export class NvmeQueue implements PumpedQueue {
+export class NvmeQueue implements CompletionSource {
   /** Counters, live. */
   readonly stats: QueueStats = newQueueStats();
   /** Commands with the controller at most. */
@@ -45,7 +45,7 @@ export class NvmeQueue implements PumpedQueue {
   /** Value of the tick counter when each slot's command was written: the age of a command, without a clock per I/O. */
   readonly #slotTicks: Int32Array;
   readonly #waiting = new Fifo<IoRequest>();
-  readonly #finished = new FinishedList();
+  readonly #finished = new CompletedList();
   readonly #command = new IoCommand();
   readonly #deliverOne = (request: IoRequest) => this.#deliver(request);
   readonly #onCompletion = (cid: number, status: number) => this.#complete(cid, status);

@@ -1,7 +1,8 @@
-import type { OpenOptions, WaitMode } from "../../core/block.ts";
-import { pause } from "../../core/pause.ts";
-import { CompletionPump } from "../../core/pump.ts";
-import { tearDown } from "../../core/teardown.ts";
+import type { WaitMode } from "../../core/base/block.ts";
+import type { OpenOptions } from "../../core/device/backend.ts";
+import { pause } from "../../core/base/pause.ts";
+import { CompletionLoop } from "../../core/queue/completion_loop.ts";
+import { tearDown } from "../../core/base/teardown.ts";
 import type { NvmeController } from "./controller.ts";
 import type { Interrupt, NvmeEnvironment } from "./environment.ts";
 import type { ControllerQueue, QueueHost } from "./host.ts";
@@ -33,7 +34,7 @@ export class SharedQueue implements ControllerQueue, QueueHost {
   /** The requests. */
   readonly queue: NvmeQueue;
   /** The deliveries. */
-  readonly pump: CompletionPump;
+  readonly completionLoop: CompletionLoop;
   readonly #controller: NvmeController;
   readonly #watchdog: Watchdog;
   readonly #environment: NvmeEnvironment;
@@ -62,13 +63,13 @@ export class SharedQueue implements ControllerQueue, QueueHost {
     const prp = stack.adopt(new PrpBuilder(dma, entries - 1), (builder) => builder.dispose());
     this.queue = new NvmeQueue(this.pair, prp, this);
     this.interrupt = stack.use(environment.openInterrupt(wait === "block" ? null : () => this.#woken()));
-    this.pump = new CompletionPump(this.queue, wait, this.interrupt.hold);
+    this.completionLoop = new CompletionLoop(this.queue, wait, this.interrupt.hold);
     this.queue.observe({
       started: () => {
         this.#watchdog.wake();
-        this.pump.started();
+        this.completionLoop.started();
       },
-      submitted: () => this.pump.submitted(),
+      submitted: () => this.completionLoop.submitted(),
     });
     stack.move();
   }
@@ -94,7 +95,7 @@ export class SharedQueue implements ControllerQueue, QueueHost {
   /** Stops looking after the queue and tells the controller that it is gone. */
   *close(): Steps<void> {
     this.#watchdog.remove(this.queue);
-    this.pump.stop();
+    this.completionLoop.stop();
     yield* this.#controller.detach(this);
   }
 
@@ -152,6 +153,6 @@ export class SharedQueue implements ControllerQueue, QueueHost {
 
   #woken(): void {
     this.queue.stats.wakeups++;
-    this.pump.woken();
+    this.completionLoop.woken();
   }
 }

@@ -1,5 +1,5 @@
-import { checkNumber } from "../../core/check.ts";
-import { Errno } from "../../core/errno.ts";
+import { checkNumber } from "../../core/base/numbers.ts";
+import { Errno } from "../../core/base/errno.ts";
 
 /** Status of a command that the driver ended itself: the controller was reset or is gone. A vendor's code is no clash. */
 export const DRIVER_ABORTED = 0x10000;

@@ -1,4 +1,4 @@
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { type ControllerPort, NVME_CONSTANTS as C } from "../../ffi/vfio_nvme/mod.ts";
 import { CC_ENABLED, CC_SHUTDOWN, GONE, isReady, isShutDown } from "./registers.ts";
 import type { Steps } from "./task.ts";

@@ -1,6 +1,6 @@
-import type { OpenOptions } from "../../core/block.ts";
-import { BouncePool } from "../../core/bounce.ts";
-import { tearDownInTurn } from "../../core/teardown.ts";
+import type { OpenOptions } from "../../core/device/backend.ts";
+import { BouncePool } from "../../core/device/bounce.ts";
+import { tearDownInTurn } from "../../core/base/teardown.ts";
 import { NvmeController } from "./controller.ts";
 import type { NvmeEnvironment } from "./environment.ts";
 import { queueKey, SharedQueue } from "./shared_queue.ts";

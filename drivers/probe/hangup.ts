@@ -1,4 +1,4 @@
-import { parseIgnoredSignals } from "../../core/sysfs_text.ts";
+import { parseIgnoredSignals } from "../../core/system/sysfs_text.ts";
 import { systemFiles } from "./system_files.ts";
 
 /** Number of SIGHUP on all architectures (signal(7)). */

@@ -1,7 +1,7 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { BOUNCE_POOL_BYTES } from "../../core/limits.ts";
-import { kernelAtLeast } from "../../core/sysfs_text.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { BOUNCE_POOL_BYTES } from "../../core/base/limits.ts";
+import { kernelAtLeast } from "../../core/system/sysfs_text.ts";
 import { closeFile, lockedMemoryLimit, newEventFd } from "../../ffi/libc/mod.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { LIBURING, LIBURING_SYMBOLS } from "../../ffi/liburing/symbols.ts";

@@ -1,4 +1,4 @@
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import type { LibrarySpec } from "../../ffi/loader.ts";
 
 /** Why a library cannot be used, and what to do about it. Throws on what is no failure of a library. */

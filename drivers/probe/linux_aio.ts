@@ -1,5 +1,5 @@
-import { StorageError } from "../../core/errors.ts";
-import { DEFAULT_QUEUE_DEPTH } from "../../core/limits.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { DEFAULT_QUEUE_DEPTH } from "../../core/base/limits.ts";
 import { LIBAIO, LIBAIO_SYMBOLS } from "../../ffi/libaio/symbols.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
 import { aioNumbers, setupRemedy } from "../linux_aio/explain.ts";

@@ -1,4 +1,4 @@
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
 import { VFIO_NVME_SYMBOLS, vfioNvmeLibrary } from "../../ffi/vfio_nvme/symbols.ts";
 import { examine, neededLockedBytes } from "../nvme/doctor.ts";

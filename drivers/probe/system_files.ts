@@ -1,4 +1,4 @@
-import type { UseSystem } from "../../core/target_use.ts";
+import type { UseSystem } from "../../core/system/target_use.ts";
 import { identify, loopBacking } from "../../ffi/identity.ts";
 import { listSystemFolder, readSystemFile } from "../../ffi/sysfs.ts";
 

@@ -1,8 +1,8 @@
-import type { Alignment } from "../../core/block.ts";
-import { type BlockFacts, blockFacts } from "../../core/block_facts.ts";
-import { type MountEntry, parseMountInfo } from "../../core/sysfs_text.ts";
-import { pathText } from "../../core/target_path.ts";
-import { deviceUses, fileUses, passthroughUses, type TargetUse } from "../../core/target_use.ts";
+import type { Alignment } from "../../core/base/block.ts";
+import { type BlockFacts, blockFacts } from "../../core/system/block_facts.ts";
+import { type MountEntry, parseMountInfo } from "../../core/system/sysfs_text.ts";
+import { pathText } from "../../core/system/target_path.ts";
+import { deviceUses, fileUses, passthroughUses, type TargetUse } from "../../core/system/target_use.ts";
 import { countHoles, type HoleReport } from "../../ffi/extents.ts";
 import { identityOf } from "../../ffi/identity.ts";
 import {

@@ -1,5 +1,5 @@
-import type { SystemFiles } from "../../core/block_facts.ts";
-import { BOUNCE_POOL_BYTES } from "../../core/limits.ts";
+import type { SystemFiles } from "../../core/system/block_facts.ts";
+import { BOUNCE_POOL_BYTES } from "../../core/base/limits.ts";
 import {
   Capability,
   hasCapability,
@@ -8,7 +8,7 @@ import {
   parseInteger,
   parseProcessStatus,
   type ProcessStatus,
-} from "../../core/sysfs_text.ts";
+} from "../../core/system/sysfs_text.ts";
 import type { LockedMemoryReport, UringRights } from "./report.ts";
 import type { UringEvidence } from "./uring_verdict.ts";
 

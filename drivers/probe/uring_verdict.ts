@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { describeErrno, Errno } from "../../core/errno.ts";
-import { kernelAtLeast } from "../../core/sysfs_text.ts";
-import { formatSize } from "../../core/units.ts";
+import { describeErrno, Errno } from "../../core/base/errno.ts";
+import { kernelAtLeast } from "../../core/system/sysfs_text.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { setupRemedy } from "../io_uring/explain.ts";
 import type { LockedMemoryReport, UringRights } from "./report.ts";
 

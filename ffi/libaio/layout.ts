@@ -1,4 +1,4 @@
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 import { LIBC_CONSTANTS } from "../libc/layout.ts";
 
 export { AIO_RING, AIO_RING_MAGIC, IOCB } from "../libc/layout.ts";

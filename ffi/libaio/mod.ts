@@ -1,7 +1,7 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { wordIndex } from "../../core/layout.ts";
-import { tearDown } from "../../core/teardown.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { wordIndex } from "../../core/base/layout.ts";
+import { tearDown } from "../../core/base/teardown.ts";
 import { signalEventFd } from "../libc/mod.ts";
 import { loadLibrary } from "../loader.ts";
 import { AlignedMemory } from "../memory.ts";

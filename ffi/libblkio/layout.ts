@@ -1,4 +1,4 @@
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 
 /** A piece of memory that requests may point into. `iova` and `flags` are reserved and have to be zero. */
 export const BLKIO_MEM_REGION = struct("struct blkio_mem_region", "blkio.h", 40, {

@@ -1,5 +1,5 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError, type StorageErrorKind } from "../../core/errors.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError, type StorageErrorKind } from "../../core/base/errors.ts";
 import { cString, libc } from "../libc/mod.ts";
 import { loadLibrary } from "../loader.ts";
 import { AlignedMemory } from "../memory.ts";

@@ -1,6 +1,6 @@
-import { StorageError } from "../../core/errors.ts";
-import { wordIndex } from "../../core/layout.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { wordIndex } from "../../core/base/layout.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
 import { TIMESPEC } from "../libc/layout.ts";
 import { loadLibrary } from "../loader.ts";
 import { AlignedMemory } from "../memory.ts";

@@ -1,4 +1,4 @@
-import { wordIndex } from "../../core/layout.ts";
+import { wordIndex } from "../../core/base/layout.ts";
 import { LIBC_CONSTANTS as C, TIMESPEC } from "./layout.ts";
 import { libc } from "./mod.ts";
 

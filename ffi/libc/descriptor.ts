@@ -1,4 +1,4 @@
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { LIBC_CONSTANTS as C, POLLFD, SOCKADDR_UN } from "./layout.ts";
 import { lastErrno, libc, readLink, statFile } from "./mod.ts";
 

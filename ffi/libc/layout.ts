@@ -1,5 +1,5 @@
 import { ARCH } from "../runtime.ts";
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 
 /** What statx(2) fills; the two direct-I/O alignments exist since Linux 6.1 (STATX_DIOALIGN). */
 export const STATX = struct("struct statx", "linux/stat.h", 256, {

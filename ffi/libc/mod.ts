@@ -1,6 +1,6 @@
-import { StorageError } from "../../core/errors.ts";
-import { Errno } from "../../core/errno.ts";
-import { invariant } from "../../core/invariant.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { invariant } from "../../core/base/invariant.ts";
 import { loadLibrary } from "../loader.ts";
 import { disownDescriptor, ownDescriptor } from "../thread_exit.ts";
 import { DIRENT64, LIBC_CONSTANTS as C, RLIMIT, STATX } from "./layout.ts";

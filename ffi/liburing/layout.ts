@@ -1,4 +1,4 @@
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 
 /**
  * liburing's own handle. The fields listed stand where they stood in 2.2 in every release since; the struct may grow

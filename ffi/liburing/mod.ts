@@ -1,7 +1,7 @@
-import { StorageError } from "../../core/errors.ts";
-import { Errno } from "../../core/errno.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
-import { wordIndex } from "../../core/layout.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { Errno } from "../../core/base/errno.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
+import { wordIndex } from "../../core/base/layout.ts";
 import { loadLibrary } from "../loader.ts";
 import { disownDescriptor, type ExitCall, ownDescriptor, ownMapping } from "../thread_exit.ts";
 import {

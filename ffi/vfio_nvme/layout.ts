@@ -1,4 +1,4 @@
-import { struct } from "../../core/layout.ts";
+import { struct } from "../../core/base/layout.ts";
 
 /** What opening a controller found: our own struct. The ranges, of 16 bytes each, follow at its end. */
 export const VNV_INFO = struct("struct vnv_info", "vfio_nvme.h", 280, {

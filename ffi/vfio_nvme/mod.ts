@@ -1,6 +1,6 @@
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
 import { cString } from "../libc/mod.ts";
 import { loadLibrary } from "../loader.ts";
 import { VNV_CONSTANTS as V, VNV_INFO, VNV_RANGE } from "./layout.ts";

@@ -1,4 +1,4 @@
-/** Whole runs on a small file, in Workers, with every wait mode and face. */
+/** Whole runs on a small file, in Workers, with every wait mode and API. */
 import assert from "node:assert/strict";
 import { LoadEngine, type LoadOutcome } from "../../cli/load/engine.ts";
 import type { LoadMode, LoadOptions, RawOptions } from "../../cli/load/options.ts";
@@ -24,7 +24,7 @@ async function resultOf(mode: LoadMode, target: string, raw: RawOptions): Promis
 
 for (const wait of ["event", "poll", "block"]) {
   for (const api of ["callback", "promise"]) {
-    Deno.test(`reads run with wait ${wait} through the ${api} face`, async () => {
+    Deno.test(`reads run with wait ${wait} through the ${api} API`, async () => {
       using folder = new TempFolder();
       const result = await resultOf("randread", folder.file("target", 1024 ** 2), { wait, api });
       assert.equal(result.errorCount, 0);

@@ -1,6 +1,6 @@
 /** I/Os by the clock: the device is a made-up one, and what is checked are counts and ratios. */
 import assert from "node:assert/strict";
-import { BlockDevice } from "../../core/device.ts";
+import { BlockDevice } from "../../core/device/block_device.ts";
 import { type JobResult, Meter } from "../../cli/load/meter.ts";
 import { OpenLoopJob } from "../../cli/load/open_loop_job.ts";
 import { Workload } from "../../cli/load/pattern.ts";

@@ -57,7 +57,7 @@ Deno.test("the defaults are those that the documentation names", () => {
   });
 });
 
-Deno.test("the promise face batches automatically unless told otherwise", () => {
+Deno.test("the promise API batches automatically unless told otherwise", () => {
   assert.equal(options("read", "f", { api: "promise" }).batch, "auto");
   assert.equal(options("read", "f", { api: "promise", batch: "none" }).batch, "none");
 });

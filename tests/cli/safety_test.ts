@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { OpenedTarget, refuseTarget } from "../../cli/load/target.ts";
-import type { FileIdentity } from "../../core/block.ts";
-import { deviceUses, fileUses, type TargetUse, type UseSystem } from "../../core/target_use.ts";
+import type { FileIdentity } from "../../core/base/block.ts";
+import { deviceUses, fileUses, type TargetUse, type UseSystem } from "../../core/system/target_use.ts";
 import { inspectTarget, openDevice, type TargetReport } from "../../mod.ts";
 import "../support/libraries.ts";
 import { LoopDevice, loopDevices } from "../support/loop_device.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
-import { Random } from "../../core/random.ts";
+import { Random } from "../../core/base/random.ts";
 import "../support/libraries.ts";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";

@@ -1,9 +1,9 @@
 /** The suite over drivers that are broken on purpose: what it cannot catch, it does not test. */
 import assert from "node:assert/strict";
-import { BlockDevice } from "../../core/device.ts";
-import type { Backend } from "../../core/block.ts";
-import { Errno } from "../../core/errno.ts";
-import { Opcode } from "../../core/request.ts";
+import { BlockDevice } from "../../core/device/block_device.ts";
+import type { Backend } from "../../core/device/backend.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { Opcode } from "../../core/request/request.ts";
 import { openMemory } from "../../drivers/memory/mod.ts";
 import { type DeviceOptions, type IoRequest, MemoryDisk, type MemoryFault } from "../../mod.ts";
 import { runModel } from "../model/run.ts";

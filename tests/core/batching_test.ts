@@ -1,7 +1,7 @@
-/** Counts and order of the batching modes of core/batching.ts. */
+/** Counts and order of the batching modes of core/plug/batching.ts. */
 import assert from "node:assert/strict";
-import { BATCH_MODES, type BatchMode, deferCallFor, soon } from "../../core/batching.ts";
-import { plug, plugCall, plugged, unplug } from "../../core/plug.ts";
+import { BATCH_MODES, type BatchMode, deferCallFor, soon } from "../../core/plug/batching.ts";
+import { plug, plugCall, plugged, unplug } from "../../core/plug/plug.ts";
 import { heapBytesPerCall } from "../support/heap.ts";
 import { recorder } from "./plug_support.ts";
 

@@ -1,9 +1,9 @@
 /** Memory that foreign buffers pass through: one pool for the devices of a queue, a line for each of them. */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { type BounceBlock, type BounceLine, BouncePool, type BouncePoolOptions } from "../../core/bounce.ts";
-import { InvariantError } from "../../core/invariant.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
+import { type BounceBlock, type BounceLine, BouncePool, type BouncePoolOptions } from "../../core/device/bounce.ts";
+import { InvariantError } from "../../core/base/invariant.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
 import { FakeMemorySource } from "../support/fake_memory.ts";
 
 const PAGE = 4096;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { newCallList, recordCall, runCalls } from "../../core/call_list.ts";
+import { newCallList, recordCall, runCalls } from "../../core/plug/call_list.ts";
 
 Deno.test("a list that has run holds no function and no argument, even where one threw", () => {
   const list = newCallList();

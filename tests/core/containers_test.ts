@@ -1,11 +1,11 @@
 /** The in-flight table, the FIFO and the finished list. */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { Fifo } from "../../core/fifo.ts";
-import { FinishedList } from "../../core/finished.ts";
-import { InflightTable } from "../../core/inflight.ts";
-import { InvariantError } from "../../core/invariant.ts";
-import { IoRequest, Opcode } from "../../core/request.ts";
+import { Fifo } from "../../core/queue/fifo.ts";
+import { CompletedList } from "../../core/queue/completed_list.ts";
+import { InflightTable } from "../../core/request/inflight.ts";
+import { InvariantError } from "../../core/base/invariant.ts";
+import { IoRequest, Opcode } from "../../core/request/request.ts";
 
 const newRequest = () => new IoRequest(Opcode.nop, () => {});
 
@@ -101,7 +101,7 @@ Deno.test("property: a FIFO behaves as an array, whatever its first capacity", (
 });
 
 Deno.test("finished list: what a delivery adds waits for the next round, in order", () => {
-  const list = new FinishedList();
+  const list = new CompletedList();
   const requests = Array.from({ length: 4 }, newRequest);
   list.add(requests[0]!);
   list.add(requests[1]!);
@@ -117,7 +117,7 @@ Deno.test("finished list: what a delivery adds waits for the next round, in orde
 });
 
 Deno.test("finished list: a limited round leaves the rest in front of what a delivery adds", () => {
-  const list = new FinishedList();
+  const list = new CompletedList();
   const requests = Array.from({ length: 4 }, newRequest);
   for (const request of requests.slice(0, 3)) list.add(request);
   const seen: number[] = [];

@@ -1,11 +1,11 @@
 /** The plug of old: a counter in each device, around any backend. */
 import assert from "node:assert/strict";
-import { BlockDevice } from "../../core/device.ts";
-import { DevicePlug } from "../../core/device_plug.ts";
-import { Errno } from "../../core/errno.ts";
-import { InvariantError } from "../../core/invariant.ts";
-import { plug, plugged, unplug } from "../../core/plug.ts";
-import { type IoRequest, RequestState } from "../../core/request.ts";
+import { BlockDevice } from "../../core/device/block_device.ts";
+import { DevicePlug } from "../../core/device/device_plug.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { InvariantError } from "../../core/base/invariant.ts";
+import { plug, plugged, unplug } from "../../core/plug/plug.ts";
+import { type IoRequest, RequestState } from "../../core/request/request.ts";
 import { ManualBackend } from "../support/manual_backend.ts";
 
 /** A device in mode `device` over a backend in the test's hands, with `count` requests. */

@@ -1,7 +1,7 @@
 /** Deferred calls that break the plug's rules: what is thrown, and that everything else still runs. */
 import assert from "node:assert/strict";
-import { InvariantError } from "../../core/invariant.ts";
-import { MAX_FLUSH_ROUNDS, plug, plugCall, unplug } from "../../core/plug.ts";
+import { InvariantError } from "../../core/base/invariant.ts";
+import { MAX_FLUSH_ROUNDS, plug, plugCall, unplug } from "../../core/plug/plug.ts";
 import { describeError } from "./plug_model.ts";
 import { assertUnplugged, recorder, thrownBy } from "./plug_support.ts";
 

@@ -1,6 +1,6 @@
 /** The reference model of the plug, and random programs that run on it and on the real one. */
 import fc from "npm:fast-check@4.10.2";
-import { InvariantError } from "../../core/invariant.ts";
+import { InvariantError } from "../../core/base/invariant.ts";
 
 /** What a program runs on. */
 export interface Machine {

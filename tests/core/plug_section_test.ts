@@ -1,6 +1,6 @@
 /** The ends of sections: tokens, plugged() and debug mode. */
 import assert from "node:assert/strict";
-import { plug, plugCall, plugDepth, plugged, setPlugDebug, unplug } from "../../core/plug.ts";
+import { plug, plugCall, plugDepth, plugged, setPlugDebug, unplug } from "../../core/plug/plug.ts";
 
 /** Counts its calls. */
 function counter(): { count: number; call: (arg: string) => void } {

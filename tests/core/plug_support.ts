@@ -1,6 +1,6 @@
 /** What the plug's and the batching modes' tests share. */
 import assert from "node:assert/strict";
-import { plug, plugDepth, unplug } from "../../core/plug.ts";
+import { plug, plugDepth, unplug } from "../../core/plug/plug.ts";
 
 /** A log and functions that write their name and argument to it. */
 export function recorder(): { log: string[]; named: (name: string, then?: () => void) => (arg: string) => void } {

@@ -1,9 +1,9 @@
-/** Conformance of core/plug.ts with the plug's contract: one test for each case P1 to P20. */
+/** Conformance of core/plug/plug.ts with the plug's contract: one test for each case P1 to P20. */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { InvariantError } from "../../core/invariant.ts";
-import { MAX_PLUG_DEPTH, plug, plugCall, plugDepth, plugged, unplug } from "../../core/plug.ts";
-import * as otherCopy from "../../core/plug.ts?copy=2";
+import { InvariantError } from "../../core/base/invariant.ts";
+import { MAX_PLUG_DEPTH, plug, plugCall, plugDepth, plugged, unplug } from "../../core/plug/plug.ts";
+import * as otherCopy from "../../core/plug/plug.ts?copy=2";
 import { Model, type Op, opsArbitrary, runProgram } from "./plug_model.ts";
 import { assertUnplugged, recorder, thrownBy } from "./plug_support.ts";
 import { heapBytesPerCall } from "../support/heap.ts";

@@ -1,9 +1,9 @@
 /** Things that several devices share, and what becomes of them when no device uses them. */
 import assert from "node:assert/strict";
-import { Errno } from "../../core/errno.ts";
-import { StorageError } from "../../core/errors.ts";
-import { DESCRIPTORS_SHORT, IdleList } from "../../core/idle.ts";
-import { SharedTable } from "../../core/shared_table.ts";
+import { Errno } from "../../core/base/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { DESCRIPTORS_SHORT, IdleList } from "../../core/queue/idle_queues.ts";
+import { SharedTable } from "../../core/queue/shared_table.ts";
 
 const MS = 1_000;
 

@@ -12,7 +12,7 @@ import {
   parseScheduler,
   parseSwaps,
   ueventValue,
-} from "../../core/sysfs_text.ts";
+} from "../../core/system/sysfs_text.ts";
 
 Deno.test("mountinfo is read with optional fields, escapes and both places of the read-only option", () => {
   const mounts = parseMountInfo([

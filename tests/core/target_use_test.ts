@@ -1,8 +1,8 @@
 /** Facts and uses of block devices and files, on a made-up machine. */
 import assert from "node:assert/strict";
-import type { FileIdentity, LoopBacking } from "../../core/block.ts";
-import { blockFacts } from "../../core/block_facts.ts";
-import { describeUse, deviceUses, fileUses, passthroughUses, type UseSystem } from "../../core/target_use.ts";
+import type { FileIdentity, LoopBacking } from "../../core/base/block.ts";
+import { blockFacts } from "../../core/system/block_facts.ts";
+import { describeUse, deviceUses, fileUses, passthroughUses, type UseSystem } from "../../core/system/target_use.ts";
 
 /** What names lead to, and what loop devices lie over, beside the text of files. */
 interface Links {

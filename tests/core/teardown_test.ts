@@ -1,7 +1,7 @@
 /** Teardown: each step runs, and what went wrong is told once. */
 import assert from "node:assert/strict";
-import { StorageError } from "../../core/errors.ts";
-import { tearDown, tearDownInTurn } from "../../core/teardown.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { tearDown, tearDownInTurn } from "../../core/base/teardown.ts";
 
 const failure = (op: string) => new StorageError({ kind: "io", op, target: "disk", errno: 5 });
 

@@ -1,9 +1,9 @@
 /** Submits that the kernel refuses, for a while or for good: each wait ends, each request completes once. */
 import assert from "node:assert/strict";
-import { DEFERRED_SUBMITS } from "../../core/deferred.ts";
-import { Errno, errnoName } from "../../core/errno.ts";
-import { plugCall } from "../../core/plug.ts";
-import type { QueueOwner } from "../../core/request_queue.ts";
+import { DEFERRED_SUBMITS } from "../../core/queue/deferred_submit.ts";
+import { Errno, errnoName } from "../../core/base/errno.ts";
+import { plugCall } from "../../core/plug/plug.ts";
+import type { QueueOwner } from "../../core/queue/request_queue.ts";
 import type { RequestRig } from "../support/request_rig.ts";
 import { Rig as BlkioRig } from "./blkio/rig.ts";
 import { Rig as UringRig } from "./io_uring/queue_rig.ts";
@@ -92,7 +92,7 @@ for (const errno of [Errno.ENOMEM, Errno.EIO, Errno.EBADF, Errno.ENXIO]) {
 }
 
 for (const lazy of [true, false]) {
-  Deno.test(`a submit that fails for good reaches the callers through the pump, ${lazy ? "blocking" : "by event"}`, async () => {
+  Deno.test(`a submit that fails for good reaches the callers through the completion loop, ${lazy ? "blocking" : "by event"}`, async () => {
     using rig = new UringRig({ lazy, pumped: true });
     rig.ring.maxEnters = 1000;
     rig.ring.refusal = -Errno.ENOMEM;

@@ -1,6 +1,6 @@
 /** Teardowns and openings in which a call fails: the rest is given back all the same, and the failure is told once. */
 import assert from "node:assert/strict";
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
 import { LIBC, LIBC_SYMBOLS } from "../../ffi/libc/symbols.ts";
 import { listFolder } from "../../ffi/libc/mod.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { join } from "node:path";
-import { MAX_IDLE_QUEUES } from "../../core/limits.ts";
+import { MAX_IDLE_QUEUES } from "../../core/base/limits.ts";
 import { type BlockDevice, closeIdleQueues, openDevice, TRACE_PREFIX } from "../../mod.ts";
 import { listFolder, readLink } from "../../ffi/libc/mod.ts";
 import { readSystemFile } from "../../ffi/sysfs.ts";

@@ -1,7 +1,7 @@
 /** The probe against this machine, and against machines that refuse. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Errno } from "../../core/errno.ts";
+import { Errno } from "../../core/base/errno.ts";
 import { uringEvidence } from "../../drivers/probe/uring_evidence.ts";
 import { sysctlObjection, type UringEvidence, uringVerdict } from "../../drivers/probe/uring_verdict.ts";
 import { DRIVER_NAMES, inspectTarget, probe, type ProbeReport, StorageError } from "../../mod.ts";

@@ -1,8 +1,8 @@
 /** Targets: URLs of files, and names that would drive a terminal. */
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
-import { StorageError } from "../../core/errors.ts";
-import { Errno } from "../../core/errno.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { Errno } from "../../core/base/errno.ts";
 import { explainSetupFailure, setupRemedy } from "../../drivers/io_uring/explain.ts";
 import { inspectTarget, openDevice, pathOfTarget, printable } from "../../mod.ts";
 import { TempDir } from "../support/temp_file.ts";

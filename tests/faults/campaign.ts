@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { errnoName } from "../../core/errno.ts";
+import { errnoName } from "../../core/base/errno.ts";
 import { Random } from "../../mod.ts";
 import type { Fault } from "./controls.ts";
 import { FORWARDED } from "./forwarder.ts";

@@ -1,6 +1,6 @@
 /** Calls of libc, liburing, libaio and libblkio that fail once: a sample of `deno task test:faults`. */
 import assert from "node:assert/strict";
-import { Errno } from "../../core/errno.ts";
+import { Errno } from "../../core/base/errno.ts";
 import { canForbidUring as hasCompiler } from "../support/forbid_uring.ts";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";

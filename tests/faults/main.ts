@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { runScript } from "../../bench/script.ts";
 import { misuse } from "../../cli/failure.ts";
 import { writeOutput } from "../../cli/terminal.ts";
-import { errnoName } from "../../core/errno.ts";
+import { errnoName } from "../../core/base/errno.ts";
 import { TempDir } from "../support/temp_file.ts";
 import { ERRNOS, faultText, runCampaign, type Selection, type Tally, tallyTable } from "./campaign.ts";
 import { buildForwarder, FORWARDED } from "./forwarder.ts";

@@ -7,7 +7,7 @@
 import { type BlockDevice, closeIdleQueues, type DeviceOptions, openDevice, plug, StorageError } from "../../mod.ts";
 import type { Fault } from "./controls.ts";
 import { FORWARDED } from "./forwarder.ts";
-import { errnoName } from "../../core/errno.ts";
+import { errnoName } from "../../core/base/errno.ts";
 
 /** Bytes of a block, the unit of everything here. */
 export const BLOCK_BYTES = 4096;
@@ -217,7 +217,7 @@ async function vectors(actor: Actor, buffers: Uint8Array[]): Promise<void> {
   actor.check(7, right);
 }
 
-/** The callback face: each completion once, and the promise face after it. */
+/** The callback API: each completion once, and the promise API after it. */
 async function callbacks(actor: Actor, buffers: Uint8Array[]): Promise<void> {
   const { device, findings } = actor;
   const results: number[][] = [[], [], []];
@@ -253,7 +253,7 @@ const CANCELLED = 125;
 
 function noteResult(findings: Findings, result: number): void {
   const error = new StorageError({ kind: "io", op: "read", target: "by callback", errno: -result });
-  findings.failed("a request of the callback face", error);
+  findings.failed("a request of the callback API", error);
 }
 
 async function ranges(actor: Actor, buffers: Uint8Array[]): Promise<void> {

@@ -6,10 +6,10 @@
  */
 import { join } from "node:path";
 import { closeIdleQueues, type DeviceOptions, openDevice, serveVhostUserBlk } from "../../mod.ts";
-import { errnoName } from "../../core/errno.ts";
+import { errnoName } from "../../core/base/errno.ts";
 import { hasHungUp } from "../../ffi/libc/descriptor.ts";
-import { BlkStatus } from "../../devices/blk/mod.ts";
-import { VIRTIO_BLK_CONSTANTS as B } from "../../devices/blk/layout.ts";
+import { BlkStatus } from "../../devices/virtio_blk/mod.ts";
+import { VIRTIO_BLK_CONSTANTS as B } from "../../devices/virtio_blk/layout.ts";
 import { ALL_PROTOCOL, FEATURES } from "../devices/vhost_user/rig.ts";
 import {
   flushRequest,

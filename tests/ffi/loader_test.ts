@@ -1,6 +1,6 @@
 /** How libraries are looked for, and what a user is told who lacks one. */
 import assert from "node:assert/strict";
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { type LibrarySpec, loadLibrary } from "../../ffi/loader.ts";
 import { runChild } from "../support/child.ts";
 import "../support/libraries.ts";

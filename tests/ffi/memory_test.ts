@@ -1,7 +1,7 @@
 /** Memory outside of the JavaScript heap: addresses, lifetimes, and views that must not crash the process. */
 import assert from "node:assert/strict";
-import { StorageError } from "../../core/errors.ts";
-import { InvariantError } from "../../core/invariant.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { InvariantError } from "../../core/base/invariant.ts";
 import { AlignedMemory, pageMemory, regionOf } from "../../ffi/memory.ts";
 import { runChild } from "../support/child.ts";
 import "../support/libraries.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { StorageError } from "../../core/errors.ts";
+import { StorageError } from "../../core/base/errors.ts";
 import { NATIVE_FLAGS, nativeFileName } from "../../ffi/native.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
 import { VfioController } from "../../ffi/vfio_nvme/mod.ts";

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { StructLayout } from "../../core/layout.ts";
-import { struct, wordIndex } from "../../core/layout.ts";
+import type { StructLayout } from "../../core/base/layout.ts";
+import { struct, wordIndex } from "../../core/base/layout.ts";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";
 

@@ -181,8 +181,8 @@ class Execution {
   }
 
   /** The memory of an operation. */
-  #memory({ memory, face }: RangeOperation, length: number, slot: Uint8Array): Uint8Array {
-    if (face === "callback" || memory === "own") return slot.subarray(0, length);
+  #memory({ memory, api }: RangeOperation, length: number, slot: Uint8Array): Uint8Array {
+    if (api === "callback" || memory === "own") return slot.subarray(0, length);
     return memory === "odd" ? slot.subarray(3, 3 + length) : new Uint8Array(length);
   }
 
@@ -207,10 +207,10 @@ class Execution {
   }
 
   #transfer(operation: RangeOperation, buffer: Uint8Array, offset: number, fua: boolean): Promise<number> {
-    const { kind, face, pieces } = operation;
+    const { kind, api, pieces } = operation;
     const device = this.#device;
     const op = kind.startsWith("read") ? "read" : "write";
-    if (face === "callback") return callBack(device, { op, buffer, offset, fua });
+    if (api === "callback") return callBack(device, { op, buffer, offset, fua });
     if (!kind.endsWith("v")) return op === "read" ? device.read(buffer, offset) : device.write(buffer, offset, { fua });
     const cut = Math.max(this.#align, Math.ceil(buffer.length / pieces / this.#align) * this.#align);
     const parts: Uint8Array[] = [];
@@ -218,9 +218,9 @@ class Execution {
     return op === "read" ? device.readv(parts, offset) : device.writev(parts, offset, { fua });
   }
 
-  async #ranged({ kind, face }: RangeOperation, offset: number, length: number): Promise<void> {
+  async #ranged({ kind, api }: RangeOperation, offset: number, length: number): Promise<void> {
     const op = kind === "discard" ? "discard" : "writeZeroes";
-    if (face === "promise") return await this.#device[op](offset, length);
+    if (api === "promise") return await this.#device[op](offset, length);
     const result = await callBack(this.#device, { op, offset, length });
     if (result !== 0) throw new Error(`${op} called back with ${result}, wanted 0`);
   }
@@ -231,7 +231,7 @@ class Execution {
   }
 }
 
-/** A request of the callback face as a promise; rejects when it fails. */
+/** A request of the callback API as a promise; rejects when it fails. */
 function callBack(
   device: BlockDevice,
   init: Omit<Parameters<BlockDevice["createRequest"]>[0], "onComplete">,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Random } from "../../core/random.ts";
+import { Random } from "../../core/base/random.ts";
 
 /** Operations with a range. */
 export type RangeKind = "read" | "write" | "readv" | "writev" | "discard" | "writeZeroes";
@@ -16,7 +16,7 @@ export interface RangeOperation {
   /** Buffers of a vectored operation. */
   readonly pieces: number;
   readonly fua: boolean;
-  readonly face: "promise" | "callback";
+  readonly api: "promise" | "callback";
   /** Allocated memory, the same at an odd address, or foreign memory. */
   readonly memory: "own" | "odd" | "foreign";
   /** What a write stores depends on it. */
@@ -87,7 +87,7 @@ function operation(random: Random): Operation {
     length: 1 + random.below(longest),
     pieces: kind.endsWith("v") ? 1 + random.below(4) : 1,
     fua: random.below(4) === 0,
-    face: pick(random, ["promise", "promise", "callback"]),
+    api: pick(random, ["promise", "promise", "callback"]),
     memory: pick(random, ["own", "own", "odd", "foreign"]),
     tag: random.below(256),
     enter,
@@ -126,13 +126,13 @@ function operationText(operation: Operation): string {
   const sections = (operation.enter ? ` plug×${operation.enter}` : "") +
     (operation.leave ? ` unplug×${operation.leave}` : "");
   if (operation.kind === "flush") return `flush${sections}`;
-  const { kind, offset, length, pieces, fua, face, memory, tag } = operation;
+  const { kind, offset, length, pieces, fua, api, memory, tag } = operation;
   const details = [
     ...(kind.endsWith("v") ? [`${pieces} pieces`] : []),
     ...(kind.startsWith("write") ? [`tag ${tag}`] : []),
     ...(fua && kind.startsWith("write") ? ["fua"] : []),
     `${memory} memory`,
-    `${face} face`,
+    `${api} API`,
   ];
   return `${kind} ${length} at ${offset} (${details.join(", ")})${sections}`;
 }

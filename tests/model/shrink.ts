@@ -75,7 +75,7 @@ async function simplify(best: () => Program, accept: Accept): Promise<boolean> {
 /** Ways of making an operation simpler; null where it is so already. */
 const SIMPLER: readonly ((operation: Operation) => Operation | null)[] = [
   (operation) => operation.enter + operation.leave > 0 ? { ...operation, enter: 0, leave: 0 } : null,
-  (operation) => operation.kind !== "flush" && operation.face !== "promise" ? { ...operation, face: "promise" } : null,
+  (operation) => operation.kind !== "flush" && operation.api !== "promise" ? { ...operation, api: "promise" } : null,
   (operation) => operation.kind !== "flush" && operation.memory !== "own" ? { ...operation, memory: "own" } : null,
   (operation) => operation.kind !== "flush" && operation.fua ? { ...operation, fua: false } : null,
   (operation) => operation.kind === "readv" ? { ...operation, kind: "read" } : null,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR, VIRTIO_BLK_RANGE } from "../../devices/blk/layout.ts";
+import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR, VIRTIO_BLK_RANGE } from "../../devices/virtio_blk/layout.ts";
 import { type Buffer, type TestGuest, WRITE } from "./virtio_driver.ts";
 
 /** A request in guest memory. */

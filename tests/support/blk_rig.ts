@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BlkModel, type BlkModelOptions, type BlkQueue } from "../../devices/blk/mod.ts";
+import { BlkModel, type BlkModelOptions, type BlkQueue } from "../../devices/virtio_blk/mod.ts";
 import { DirtyLog, GuestMemory } from "../../devices/guest_memory/mod.ts";
 import {
   InflightLog,
@@ -12,7 +12,7 @@ import {
   type SplitQueueOptions,
   VIRTIO_CONSTANTS as V,
 } from "../../devices/virtio/mod.ts";
-import { VIRTIO_BLK_CONSTANTS as B } from "../../devices/blk/layout.ts";
+import { VIRTIO_BLK_CONSTANTS as B } from "../../devices/virtio_blk/layout.ts";
 import { FakeDisk, type FakeDiskOptions } from "./fake_disk.ts";
 import { HeapMemory } from "../../drivers/memory/heap_memory.ts";
 import { FakeMemorySource } from "./fake_memory.ts";

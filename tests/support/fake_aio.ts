@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { wordIndex } from "../../core/layout.ts";
+import { wordIndex } from "../../core/base/layout.ts";
 import {
   type AioPort,
   EVENT_WORDS,

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { TargetInfo } from "../../core/block.ts";
-import { StorageError } from "../../core/errors.ts";
-import { completeRequest } from "../../core/finished.ts";
-import { offsetInMemory } from "../../core/memory.ts";
-import { plug, plugCall, unplug } from "../../core/plug.ts";
-import { beginRequest, type IoRequest, Opcode } from "../../core/request.ts";
+import type { TargetInfo } from "../../core/base/block.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { completeRequest } from "../../core/queue/completed_list.ts";
+import { offsetInMemory } from "../../core/base/memory.ts";
+import { plug, plugCall, unplug } from "../../core/plug/plug.ts";
+import { beginRequest, type IoRequest, Opcode } from "../../core/request/request.ts";
 import type { ServedDevice } from "../../devices/disk/mod.ts";
 
 /** How the disk behaves. */

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { MemorySource } from "../../core/memory.ts";
-import { bufferOf } from "../../core/views.ts";
+import type { MemorySource } from "../../core/base/memory.ts";
+import { bufferOf } from "../../core/base/views.ts";
 import { HeapMemory } from "../../drivers/memory/heap_memory.ts";
 
 /** Hands out memory with made-up addresses and finds it again by view or by address. */

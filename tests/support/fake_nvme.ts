@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { Errno } from "../../core/errno.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
+import { Errno } from "../../core/base/errno.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
 import { signalEventFd } from "../../ffi/libc/mod.ts";
 import { type ControllerPort, NVME_CONSTANTS as C } from "../../ffi/vfio_nvme/mod.ts";
 import { FakeNamespace, identifyPage } from "./fake_nvme_identify.ts";

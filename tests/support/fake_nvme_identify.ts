@@ -1,5 +1,5 @@
 /** What the fake controller says of itself, written at the offsets of the layout tables. */
-import type { StructLayout } from "../../core/layout.ts";
+import type { StructLayout } from "../../core/base/layout.ts";
 import { NVME_CONSTANTS as C, NVME_ID_CTRL, NVME_ID_NS, NVME_LBAF } from "../../ffi/vfio_nvme/mod.ts";
 import type { FakeCommand, FakeNvme } from "./fake_nvme.ts";
 

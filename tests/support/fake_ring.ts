@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { wordIndex } from "../../core/layout.ts";
-import type { OwnedMemory } from "../../core/memory.ts";
+import { wordIndex } from "../../core/base/layout.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
 import {
   CQE_WORDS,
   IO_URING_SQE as SQE,

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { Errno } from "../../core/errno.ts";
+import { Errno } from "../../core/base/errno.ts";
 import { type BlockNode, hasStorageDaemon } from "./storage_daemon.ts";
 import { TempDir } from "./temp_file.ts";
 import { tool } from "./tool.ts";

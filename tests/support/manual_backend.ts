@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { Backend, BlockLimits, TargetInfo } from "../../core/block.ts";
-import { BouncePool } from "../../core/bounce.ts";
-import { StorageError } from "../../core/errors.ts";
-import { completeRequest } from "../../core/finished.ts";
-import { beginRequest, type IoRequest, Opcode } from "../../core/request.ts";
-import { newQueueStats, type QueueStats } from "../../core/stats.ts";
+import type { BlockLimits, TargetInfo } from "../../core/base/block.ts";
+import type { Backend } from "../../core/device/backend.ts";
+import { BouncePool } from "../../core/device/bounce.ts";
+import { StorageError } from "../../core/base/errors.ts";
+import { completeRequest } from "../../core/queue/completed_list.ts";
+import { beginRequest, type IoRequest, Opcode } from "../../core/request/request.ts";
+import { newQueueStats, type QueueStats } from "../../core/queue/stats.ts";
 import { FakeMemorySource } from "./fake_memory.ts";
 
 /** What a manual backend pretends to be. */

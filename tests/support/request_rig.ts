@@ -4,11 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { DEFERRED_SUBMITS } from "../../core/deferred.ts";
-import { plugCall } from "../../core/plug.ts";
-import type { CompletionPump } from "../../core/pump.ts";
-import { IoRequest, Opcode } from "../../core/request.ts";
-import type { QueueOwner, RequestQueue } from "../../core/request_queue.ts";
+import { DEFERRED_SUBMITS } from "../../core/queue/deferred_submit.ts";
+import { plugCall } from "../../core/plug/plug.ts";
+import type { CompletionLoop } from "../../core/queue/completion_loop.ts";
+import { IoRequest, Opcode } from "../../core/request/request.ts";
+import type { QueueOwner, RequestQueue } from "../../core/queue/request_queue.ts";
 import type { HeapMemory } from "../../drivers/memory/heap_memory.ts";
 import { FakeMemorySource } from "./fake_memory.ts";
 
@@ -29,7 +29,7 @@ export interface QueueState {
 /** A queue under test on a fake kernel. */
 export abstract class RequestRig<Owner extends QueueOwner> implements Disposable {
   abstract readonly queue: RequestQueue<Owner>;
-  abstract readonly pump: CompletionPump | null;
+  abstract readonly completionLoop: CompletionLoop | null;
   /** The file of requests that name no other. */
   abstract readonly file: Owner;
   readonly memory: FakeMemorySource = new FakeMemorySource();
@@ -107,6 +107,6 @@ export abstract class RequestRig<Owner extends QueueOwner> implements Disposable
   /** No timer is left behind. */
   [Symbol.dispose](): void {
     this.queue.stop();
-    this.pump?.stop();
+    this.completionLoop?.stop();
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { OwnedMemory } from "../../core/memory.ts";
+import type { OwnedMemory } from "../../core/base/memory.ts";
 import type { GuestRegion } from "../../devices/guest_memory/mod.ts";
 import {
   VIRTIO_CONSTANTS as V,

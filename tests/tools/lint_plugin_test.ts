@@ -14,17 +14,19 @@ function importing(specifier: string, how: (specifier: string) => string = (s) =
 }
 
 const ALLOWED: [from: string, specifier: string][] = [
-  ["core/plug.ts", "./errors.ts"],
-  ["core/trace.ts", "node:diagnostics_channel"],
-  ["ffi/loader.ts", "../core/errors.ts"],
+  ["core/plug/plug.ts", "../base/errors.ts"],
+  ["core/device/check.ts", "../queue/stats.ts"],
+  ["core/queue/trace.ts", "node:diagnostics_channel"],
+  ["ffi/loader.ts", "../core/base/errors.ts"],
   ["ffi/libc/mod.ts", "../loader.ts"],
   ["ffi/liburing/mod.ts", "../libc/mod.ts"],
   ["ffi/liburing/mod.ts", "./layout.ts"],
   ["drivers/io_uring/ring.ts", "../../ffi/liburing/mod.ts"],
-  ["drivers/io_uring/ring.ts", "../../core/plug.ts"],
-  ["drivers/memory.ts", "../core/block.ts"],
+  ["drivers/io_uring/ring.ts", "../../core/plug/plug.ts"],
+  ["drivers/memory.ts", "../core/base/block.ts"],
   ["drivers/registry.ts", "./io_uring/mod.ts"],
-  ["devices/blk/mod.ts", "../virtio/queue.ts"],
+  ["devices/virtio_blk/mod.ts", "../virtio/queue.ts"],
+  ["devices/xen_block/mod.ts", "../disk/mod.ts"],
   ["mod.ts", "./drivers/registry.ts"],
   ["cli.ts", "./mod.ts"],
   ["cli/run.ts", "commander"],
@@ -36,10 +38,14 @@ const ALLOWED: [from: string, specifier: string][] = [
 ];
 
 const FORBIDDEN: [from: string, specifier: string][] = [
-  ["core/plug.ts", "../ffi/loader.ts"],
-  ["core/plug.ts", "node:fs"],
-  ["core/plug.ts", "hdr-histogram-js"],
-  ["ffi/loader.ts", "../core/plug.ts"],
+  ["core/plug/plug.ts", "../../ffi/loader.ts"],
+  ["core/plug/plug.ts", "node:fs"],
+  ["core/plug/plug.ts", "hdr-histogram-js"],
+  ["ffi/loader.ts", "../core/plug/plug.ts"],
+  ["core/base/errors.ts", "../plug/plug.ts"],
+  ["core/queue/stats.ts", "../device/check.ts"],
+  ["devices/disk/mod.ts", "../virtio/mod.ts"],
+  ["devices/guest_ring/mod.ts", "../virtio/mod.ts"],
   ["ffi/loader.ts", "./liburing/mod.ts"],
   ["ffi/liburing/mod.ts", "../libaio/mod.ts"],
   ["ffi/liburing/mod.ts", "../../drivers/registry.ts"],
@@ -47,20 +53,20 @@ const FORBIDDEN: [from: string, specifier: string][] = [
   ["drivers/io_uring/ring.ts", "../linux_aio/mod.ts"],
   ["drivers/io_uring/ring.ts", "../registry.ts"],
   ["drivers/memory.ts", "../ffi/liburing/mod.ts"],
-  ["devices/blk/mod.ts", "../../drivers/registry.ts"],
-  ["devices/virtio/queue.ts", "../blk/mod.ts"],
+  ["devices/virtio_blk/mod.ts", "../../drivers/registry.ts"],
+  ["devices/virtio/queue.ts", "../virtio_blk/mod.ts"],
   ["mod.ts", "./ffi/loader.ts"],
   ["mod.ts", "./drivers/io_uring/mod.ts"],
   ["mod.ts", "node:util"],
-  ["cli.ts", "./core/units.ts"],
+  ["cli.ts", "./core/plug/plug.ts"],
   ["cli/run.ts", "../drivers/registry.ts"],
-  ["examples/log.ts", "../core/plug.ts"],
+  ["examples/log.ts", "../core/plug/plug.ts"],
   ["bench/plug_bench.ts", "../tools/say.ts"],
   ["tools/ok.ts", "../mod.ts"],
   ["cli.ts", "jsr" + ":@std/path"],
   ["tests/core/plug_test.ts", "https://example.invalid/x.ts"],
-  ["lib/new_room.ts", "../core/plug.ts"],
-  ["core/plug.ts", "../lib/new_room.ts"],
+  ["lib/new_room.ts", "../core/plug/plug.ts"],
+  ["core/plug/plug.ts", "../../lib/new_room.ts"],
 ];
 
 Deno.test("import directions that the table lists are accepted", () => {
@@ -86,10 +92,13 @@ Deno.test("every way to import is seen", () => {
     (s) => `export const at = new URL("${s}", import.meta.url);`,
   ];
   for (const way of ways) {
-    const source = importing("../drivers/registry.ts", way);
-    deepStrictEqual(broken("core/plug.ts", source), ["import-direction"], source);
+    const source = importing("../../drivers/registry.ts", way);
+    deepStrictEqual(broken("core/plug/plug.ts", source), ["import-direction"], source);
   }
-  deepStrictEqual(broken("core/plug.ts", `// import "../ffi/x.ts";\nexport const s = 'import "../ffi/x.ts"';`), []);
+  deepStrictEqual(
+    broken("core/plug/plug.ts", `// import "../../ffi/x.ts";\nexport const s = 'import "../../ffi/x.ts"';`),
+    [],
+  );
 });
 
 Deno.test("an import of a computed name is refused outside of tests", () => {
@@ -152,7 +161,7 @@ Deno.test("deno lint of a tree with a wrong import fails and names it", async ()
   using scratch = new Scratch();
   const clean = await scratch.deno(["lint"]);
   strictEqual(clean.code, 0, clean.stderr);
-  scratch.write("core/plug.ts", `export { a } from "../drivers/registry.ts";\n`);
+  scratch.write("core/plug/plug.ts", `export { a } from "../drivers/registry.ts";\n`);
   const { code, stderr } = await scratch.deno(["lint"]);
   ok(code !== 0);
   match(stderr, /plugio\/import-direction.*Cannot import "\.\.\/drivers\/registry\.ts" from core\/plug\.ts/);

@@ -6,14 +6,14 @@ const BAD: [path: string, line: string][] = [
   ["README.md", "deno run --allow-" + "all cli.ts"],
   ["docs/HACKING.md", "deno run -" + "A cli.ts"],
   [".ci/run", "deno test -q -" + "A"],
-  ["core/plug.ts", `import { x } from "jsr` + `:@std/path";`],
-  ["core/plug.ts", "// deno-lint-" + "ignore plugio/import-direction"],
-  ["core/plug.ts", "// deno-lint-" + "ignore-file"],
+  ["core/plug/plug.ts", `import { x } from "jsr` + `:@std/path";`],
+  ["core/plug/plug.ts", "// deno-lint-" + "ignore plugio/import-direction"],
+  ["core/plug/plug.ts", "// deno-lint-" + "ignore-file"],
 ];
 
 const GOOD: [path: string, line: string][] = [
   ["README.md", "deno run --allow-read=data cli.ts, grep -A 3"],
-  ["core/plug.ts", "// deno-lint-ignore no-explicit-any -- why"],
+  ["core/plug/plug.ts", "// deno-lint-ignore no-explicit-any -- why"],
   [".native/unpacked/README.md", "deno run --allow-" + "all cli.ts"],
 ];
 

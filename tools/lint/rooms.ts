@@ -18,30 +18,30 @@ export const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
   nvme: "vfio_nvme",
 };
 
-/** Pure files of core/ that the FFI room may build on. */
-export const CORE_FOR_FFI: readonly string[] = [
-  "errors",
-  "errno",
-  "layout",
-  "limits",
-  "units",
-  "invariant",
-  "memory",
-  "block",
-  "views",
-  "teardown",
-];
+/** The parts of core/ stand on each other in this direction only. */
+export const CORE_BELOW: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  system: ["base"],
+  plug: ["base"],
+  request: ["base"],
+  queue: ["base", "plug", "request"],
+  device: ["base", "plug", "request", "queue"],
+};
+
+/** The part of core/ that the FFI room and the command line build on. */
+export const CORE_FOR_ALL = "base";
 
 /** Devices stand on each other in this direction only. */
 export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
   guest_memory: [],
-  virtio: ["guest_memory"],
-  disk: ["guest_memory"],
-  blk: ["guest_memory", "virtio", "disk"],
-  scsi: ["guest_memory", "virtio", "disk"],
-  vhost_user: ["guest_memory", "virtio"],
-  serve: ["guest_memory", "virtio", "disk", "blk", "vhost_user"],
-  xen: ["guest_memory", "disk"],
+  guest_ring: [],
+  virtio: ["guest_memory", "guest_ring"],
+  disk: ["guest_memory", "guest_ring"],
+  virtio_blk: ["guest_memory", "guest_ring", "virtio", "disk"],
+  virtio_scsi: ["guest_memory", "guest_ring", "virtio", "disk"],
+  xen_block: ["guest_memory", "guest_ring", "disk"],
+  vhost_user: ["guest_memory", "guest_ring", "virtio"],
+  serve: ["guest_memory", "guest_ring", "virtio", "disk", "virtio_blk", "virtio_scsi", "xen_block", "vhost_user"],
 };
 
 /** A room, and the part of it: the driver, the library, the device. */
@@ -135,11 +135,11 @@ function mayImport(from: Room, to: Room, typeOnly: boolean): boolean {
   const same = from.kind === to.kind && from.part === to.part;
   switch (from.kind) {
     case "core":
-      return to.kind === "core";
+      return same || (to.kind === "core" && (CORE_BELOW[from.part] ?? []).includes(to.part));
     case "ffi":
-      return to.kind === "ffi" || (to.kind === "core" && CORE_FOR_FFI.includes(to.part));
+      return to.kind === "ffi" || (to.kind === "core" && to.part === CORE_FOR_ALL);
     case "ffi-lib":
-      return same || to.kind === "ffi" || (to.kind === "core" && CORE_FOR_FFI.includes(to.part));
+      return same || to.kind === "ffi" || (to.kind === "core" && to.part === CORE_FOR_ALL);
     case "driver":
       return same || to.kind === "core" || to.kind === "ffi" ||
         (to.kind === "ffi-lib" && to.part === DRIVER_LIBRARY[from.part]);
@@ -153,7 +153,7 @@ function mayImport(from: Room, to: Room, typeOnly: boolean): boolean {
     case "mod":
       return ["core", "drivers", "device"].includes(to.kind) || (typeOnly && to.kind === "ffi");
     case "cli":
-      return to.kind === "cli" || to.kind === "mod" || (to.kind === "core" && to.part === "base");
+      return to.kind === "cli" || to.kind === "mod" || (to.kind === "core" && to.part === CORE_FOR_ALL);
     case "examples":
       return to.kind === "mod" || to.kind === "examples";
     case "tools":
@@ -168,14 +168,14 @@ function mayImport(from: Room, to: Room, typeOnly: boolean): boolean {
 /** What a room may import, for the message. */
 function describe(room: Room): string {
   const wanted: Record<RoomKind, string> = {
-    core: "core only",
-    ffi: `shared ffi or core's ${CORE_FOR_FFI.join(", ")}`,
-    "ffi-lib": `its own folder, shared ffi or core's ${CORE_FOR_FFI.join(", ")}`,
+    core: `its own folder or core's ${(CORE_BELOW[room.part] ?? []).join(", ") || "no other part"}`,
+    ffi: `shared ffi or core/${CORE_FOR_ALL}`,
+    "ffi-lib": `its own folder, shared ffi or core/${CORE_FOR_ALL}`,
     driver: `core, shared ffi, its own folder or ${DRIVER_LIBRARY[room.part] ?? "no library"}`,
     drivers: "core, shared ffi, the drivers, or from the probe any library",
     device: `core, shared ffi, its own folder or ${(DEVICES_BELOW[room.part] ?? []).join(", ") || "no other device"}`,
     mod: "core, the drivers' shared files, devices, or types of shared ffi",
-    cli: "mod.ts, core/base or cli",
+    cli: `mod.ts, core/${CORE_FOR_ALL} or cli`,
     examples: "mod.ts",
     tools: "tools, core or shared ffi",
     bench: "anything but tools and tests",

@@ -1,6 +1,6 @@
 /** What a device answers when it fails reaches the caller as it is. Over disks of which {@link BAD_OFFSET} is bad. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
+import { Errno } from "../../../core/base/errno.ts";
 import { type BlockDevice, plugged } from "../../../mod.ts";
 import type { Check } from "../configuration.ts";
 import { assertPattern, rejection } from "./support.ts";

@@ -1,6 +1,6 @@
-/** The callback face, thousands of requests, and giving up. */
+/** The callback API, thousands of requests, and giving up. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
+import { Errno } from "../../../core/base/errno.ts";
 import type { IoRequest } from "../../../mod.ts";
 import type { Check } from "../configuration.ts";
 import { assertPattern, rejection, scattered } from "./support.ts";
@@ -47,7 +47,7 @@ export const REQUESTS: readonly Check[] = [
     },
   },
   {
-    name: "run drives requests of both faces and leaves nothing behind",
+    name: "run drives requests of both APIs and leaves nothing behind",
     async run(subject) {
       await using disk = await subject.patterned();
       const { device } = disk;
@@ -180,7 +180,7 @@ export const REQUESTS: readonly Check[] = [
     },
   },
   {
-    name: "cancelled requests of the callback face call back once, with their bytes or ECANCELED",
+    name: "cancelled requests of the callback API call back once, with their bytes or ECANCELED",
     async run(subject) {
       await using disk = await subject.patterned();
       const { device } = disk;

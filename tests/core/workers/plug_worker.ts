@@ -2,7 +2,7 @@
  * A Worker that obeys one command a message and answers each with its plug depth and how often its call ran.
  * The count lives in shared memory, so that a test can read it after the Worker is gone.
  */
-import { plug, plugCall, plugDepth, unplug } from "../../../core/plug.ts";
+import { plug, plugCall, plugDepth, unplug } from "../../../core/plug/plug.ts";
 
 /** What the test sends. */
 export type PlugCommand =

@@ -1,7 +1,7 @@
 /** Requests that a disk does not take as they are: blocks that are written in part, ranges. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { Opcode } from "../../../core/request.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { Opcode } from "../../../core/request/request.ts";
 import {
   BlockTransfers,
   COPY_POOL_BYTES,

@@ -1,6 +1,6 @@
 /** Copies of requests that a disk cannot reach straight: how many bytes of them there are at a time, and whose turn it is. */
 import assert from "node:assert/strict";
-import { Opcode } from "../../../core/request.ts";
+import { Opcode } from "../../../core/request/request.ts";
 import {
   BlockTransfers,
   COPY_PIECE_BYTES,
@@ -19,7 +19,7 @@ function facts(): DiskFacts {
   return { locks: null, discards: true, zeroes: true, log: () => {} };
 }
 
-/** Transfers of several queues to a disk whose reads end when the test says so. */
+/** PromiseIo of several queues to a disk whose reads end when the test says so. */
 function setUp(capacity = COPY_POOL_BYTES, queueCount = 1) {
   const disk = new FakeDisk(0);
   const reading: { readonly at: number; readonly length: number; readonly end: (failed?: boolean) => void }[] = [];

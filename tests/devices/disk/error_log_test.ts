@@ -1,8 +1,8 @@
 /** What is said of requests that fail: enough to find the reason, and no flood. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
+import { Errno } from "../../../core/base/errno.ts";
 import { ErrorLog } from "../../../devices/disk/mod.ts";
-import { VIRTIO_BLK_CONSTANTS as B } from "../../../devices/blk/layout.ts";
+import { VIRTIO_BLK_CONSTANTS as B } from "../../../devices/virtio_blk/layout.ts";
 import { ranges, readRequest, sendRequest, writeRequest } from "../../support/blk_requests.ts";
 import { BlkRig } from "../../support/blk_rig.ts";
 

@@ -1,7 +1,7 @@
 /** Blocks of 512 bytes for every guest, on file systems and disks that take larger ones, or know less than others. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { VIRTIO_BLK_CONFIG, VIRTIO_BLK_CONSTANTS as B } from "../../../devices/blk/layout.ts";
+import { VIRTIO_BLK_CONFIG, VIRTIO_BLK_CONSTANTS as B } from "../../../devices/virtio_blk/layout.ts";
 import {
   type BlockDevice,
   openDevice,

@@ -1,7 +1,7 @@
 /** The same front end, the same requests: our server and qemu-storage-daemon answer alike. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { VIRTIO_BLK_CONFIG, VIRTIO_BLK_CONSTANTS as B } from "../../../devices/blk/layout.ts";
+import { VIRTIO_BLK_CONFIG, VIRTIO_BLK_CONSTANTS as B } from "../../../devices/virtio_blk/layout.ts";
 import { PROTOCOL_FEATURES, ProtocolFeature } from "../../../devices/vhost_user/wire.ts";
 import { Random } from "../../../mod.ts";
 import {
@@ -148,7 +148,7 @@ testWhen(READY, "random reads and writes leave the same answers and the same dis
 });
 
 /** Features, protocol features and configuration, by field. */
-async function face(socket: string): Promise<{ features: bigint; protocol: bigint; config: Map<string, number> }> {
+async function offered(socket: string): Promise<{ features: bigint; protocol: bigint; config: Map<string, number> }> {
   using client = new VhostClient(socket);
   const features = await client.number("GET_FEATURES");
   const protocol = await client.number("GET_PROTOCOL_FEATURES");
@@ -181,7 +181,7 @@ testWhen(READY, "each protocol feature of qemu-storage-daemon is ours as well, o
   await using rig = await ServedRig.start({ bytes: DISK_BYTES });
   using dir = new TempDir();
   await using daemon = await new Daemon(dir).ready();
-  const [ours, theirs] = [(await face(rig.socket)).protocol, (await face(daemon.socket)).protocol];
+  const [ours, theirs] = [(await offered(rig.socket)).protocol, (await offered(daemon.socket)).protocol];
   assert.equal(ours, PROTOCOL_FEATURES);
   const bits = Array.from({ length: 64 }, (_, bit) => bit);
   const missing = bits.filter((bit) => (theirs & ~ours) >> BigInt(bit) & 1n);
@@ -197,7 +197,7 @@ testWhen(
     await using rig = await ServedRig.start({ bytes: DISK_BYTES });
     using dir = new TempDir();
     await using daemon = await new Daemon(dir).ready();
-    const [ours, theirs] = [await face(rig.socket), await face(daemon.socket)];
+    const [ours, theirs] = [await offered(rig.socket), await offered(daemon.socket)];
     // Notify on empty is a legacy feature (bit 24), which version 1 has no use for.
     assert.equal(theirs.features & ~ours.features & ~(1n << 24n), 0n, "a feature is missing");
     const differs = [...ours.config].filter(([name, value]) => theirs.config.get(name) !== value).map(([name]) => name);

@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import { closeFile, newEventFd, signalEventFd } from "../../../ffi/libc/mod.ts";
 import { Random } from "../../../mod.ts";
 import { MESSAGES } from "../../../devices/vhost_user/wire.ts";
-import { VIRTIO_BLK_CONSTANTS as B } from "../../../devices/blk/layout.ts";
+import { VIRTIO_BLK_CONSTANTS as B } from "../../../devices/virtio_blk/layout.ts";
 import { header, readRequest } from "../../support/blk_requests.ts";
 import { BlkRig } from "../../support/blk_rig.ts";
 import { GUARD, messageBytes, SharedGuest, VhostClient } from "../../support/vhost_client.ts";

@@ -1,6 +1,6 @@
 /** Front ends that follow the protocol and mean harm: the server lives on, and the next one finds it clean. */
 import assert from "node:assert/strict";
-import { BlkStatus } from "../../../devices/blk/mod.ts";
+import { BlkStatus } from "../../../devices/virtio_blk/mod.ts";
 import { inflightPayload, u64Payload, vringStatePayload } from "../../../devices/vhost_user/payload.ts";
 import { messageNumber, MESSAGES } from "../../../devices/vhost_user/wire.ts";
 import { closeFile, libc, LIBC_CONSTANTS as C, newEventFd, newSocketPair, openFile } from "../../../ffi/libc/mod.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { closeFile } from "../../../ffi/libc/mod.ts";
 import { newSharedFile, SharedMemory } from "../../../ffi/shared_memory.ts";
-import { BlkStatus } from "../../../devices/blk/mod.ts";
+import { BlkStatus } from "../../../devices/virtio_blk/mod.ts";
 import { inflightPayload, readInflight } from "../../../devices/vhost_user/payload.ts";
 import { inflightBytes, inflightEntries, InflightLog } from "../../../devices/virtio/mod.ts";
 import { readRequest } from "../../support/blk_requests.ts";

@@ -1,8 +1,8 @@
 /** A second SET_OWNER on one connection: what QEMU sends when a disk is unplugged and plugged in again on its chardev. */
 import assert from "node:assert/strict";
 import { closeFile } from "../../../ffi/libc/mod.ts";
-import type { IoRequest } from "../../../core/request.ts";
-import { BlkStatus } from "../../../devices/blk/mod.ts";
+import type { IoRequest } from "../../../core/request/request.ts";
+import { BlkStatus } from "../../../devices/virtio_blk/mod.ts";
 import { inflightPayload, readInflight, u64Payload, vringStatePayload } from "../../../devices/vhost_user/payload.ts";
 import { readRequest, UNANSWERED, writeRequest } from "../../support/blk_requests.ts";
 import { pattern } from "../../support/temp_file.ts";

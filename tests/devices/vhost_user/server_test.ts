@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { closeFile } from "../../../ffi/libc/mod.ts";
 import { SharedMemory } from "../../../ffi/shared_memory.ts";
 import { newSocketPair, signalEventFd } from "../../../ffi/libc/mod.ts";
-import { BlkStatus } from "../../../devices/blk/mod.ts";
+import { BlkStatus } from "../../../devices/virtio_blk/mod.ts";
 import { inflightPayload, readInflight, u64Payload, vringStatePayload } from "../../../devices/vhost_user/payload.ts";
 import { BACKEND_CONFIG_CHANGE, MAX_MEMORY_SLOTS, SINGLE_REGION } from "../../../devices/vhost_user/wire.ts";
 import { flushRequest, idRequest, readRequest, UNANSWERED, writeRequest } from "../../support/blk_requests.ts";

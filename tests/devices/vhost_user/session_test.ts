@@ -1,9 +1,9 @@
 /** What messages of the front end do to queues that run: stopped, told, and with another cache mode. */
 import assert from "node:assert/strict";
 import { closeFile, newEventFd } from "../../../ffi/libc/mod.ts";
-import { RequestFlag } from "../../../core/request.ts";
-import { WCE_OFFSET } from "../../../devices/blk/config.ts";
-import { BlkStatus } from "../../../devices/blk/mod.ts";
+import { RequestFlag } from "../../../core/request/request.ts";
+import { WCE_OFFSET } from "../../../devices/virtio_blk/config.ts";
+import { BlkStatus } from "../../../devices/virtio_blk/mod.ts";
 import { u64Payload, vringStatePayload } from "../../../devices/vhost_user/payload.ts";
 import { flushRequest, readRequest, UNANSWERED, writeRequest } from "../../support/blk_requests.ts";
 import { macrotask } from "../../support/turns.ts";

@@ -1,8 +1,8 @@
 /** The queue of the blkio driver on a scripted libblkio: cases B1 to B6, pieces, ends, faults. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { plug, plugged } from "../../../core/plug.ts";
-import { type IoRequest, RequestFlag } from "../../../core/request.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { plug, plugged } from "../../../core/plug/plug.ts";
+import { type IoRequest, RequestFlag } from "../../../core/request/request.ts";
 import { WATCH_MS } from "../../../drivers/blkio/queue.ts";
 import { QueueWatch } from "../../../drivers/blkio/watch.ts";
 import { BLKIO_CONSTANTS as B } from "../../../ffi/libblkio/mod.ts";
@@ -46,13 +46,13 @@ Deno.test("B4: a completion is delivered once, a spurious event delivers nothing
   using rig = new Rig({ pumped: true });
   rig.send(rig.request("read"));
   rig.send(rig.request("read", 4096));
-  rig.pump!.woken();
+  rig.completionLoop!.woken();
   assert.deepEqual(rig.results, []);
   assert.equal(rig.port.eventEnabled, true, "waiting goes on");
   rig.port.complete();
   await macrotask(1);
   assert.deepEqual(rig.results, [4096]);
-  rig.pump!.woken();
+  rig.completionLoop!.woken();
   await macrotask(1);
   assert.deepEqual(rig.results, [4096]);
   rig.port.completeAll();
@@ -86,7 +86,7 @@ Deno.test("B5: the event is enabled before anybody waits, and disabled while com
 Deno.test("B5: completions that no event tells of are found by the watch, and counted", () => {
   using rig = new Rig({ pumped: true });
   rig.port.onEvent = null;
-  const watch = new QueueWatch(rig.queue, () => rig.queue.stats.wakeups, () => rig.pump!.woken());
+  const watch = new QueueWatch(rig.queue, () => rig.queue.stats.wakeups, () => rig.completionLoop!.woken());
   rig.send(rig.request("read"));
   rig.port.complete();
   watch.look();

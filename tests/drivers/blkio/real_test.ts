@@ -114,7 +114,7 @@ for (const [way, ready] of [["io_uring", LIBRARY], ["vhost-user", SERVER]] as co
     await assert.rejects(disk.write(new Uint8Array(512), 0), { kind: "unsupported", errnoName: "EROFS" });
   });
 
-  testWhen(ready, `${way}: run() drives the callback face, one submit for what is sent together`, async () => {
+  testWhen(ready, `${way}: run() drives the callback API, one submit for what is sent together`, async () => {
     await using bench = await Bench.open(way);
     await using disk = await openDevice(bench.target, { wait: "block", batch: "plug" });
     let left = 1000;

@@ -1,10 +1,10 @@
 /** A BlkioQueue on a scripted queue of libblkio, and everything that came back from it. */
 import assert from "node:assert/strict";
-import { DEFERRED_SUBMITS } from "../../../core/deferred.ts";
-import { plugCall } from "../../../core/plug.ts";
-import { CompletionPump } from "../../../core/pump.ts";
-import { IoRequest, Opcode } from "../../../core/request.ts";
-import type { QueueOwner } from "../../../core/request_queue.ts";
+import { DEFERRED_SUBMITS } from "../../../core/queue/deferred_submit.ts";
+import { plugCall } from "../../../core/plug/plug.ts";
+import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
+import { IoRequest, Opcode } from "../../../core/request/request.ts";
+import type { QueueOwner } from "../../../core/queue/request_queue.ts";
 import type { Disk } from "../../../drivers/blkio/disk.ts";
 import { BlkioQueue } from "../../../drivers/blkio/queue.ts";
 import { FakePort } from "../../support/fake_blkio.ts";
@@ -14,7 +14,7 @@ import { FakeMemorySource } from "../../support/fake_memory.ts";
 export interface RigOptions {
   readonly disk?: Partial<Disk>;
   readonly maxInflight?: number;
-  /** Deliveries by a pump, as in a Worker; otherwise the test calls `reap`. */
+  /** Deliveries by a completionLoop, as in a Worker; otherwise the test calls `reap`. */
   readonly pumped?: boolean;
   /** The other end can die. */
   readonly remote?: boolean;
@@ -28,7 +28,7 @@ export interface RigOptions {
 export class Rig implements Disposable {
   readonly port = new FakePort();
   readonly queue: BlkioQueue;
-  readonly pump: CompletionPump | null;
+  readonly completionLoop: CompletionLoop | null;
   readonly owner: QueueOwner = { active: 0, onIdle: null };
   readonly memory = new FakeMemorySource();
   /** Results in order of completion. */
@@ -57,11 +57,11 @@ export class Rig implements Disposable {
       },
     };
     this.queue = new BlkioQueue(this.port, whole, { maxInflight, lazy: false, answersInSubmit, link, sleeper });
-    this.pump = pumped ? new CompletionPump(this.queue, "event", null) : null;
-    if (this.pump === null) return;
-    this.queue.observe(this.pump);
-    const { pump } = this;
-    this.port.onEvent = () => void setTimeout(() => pump.woken(), 0);
+    this.completionLoop = pumped ? new CompletionLoop(this.queue, "event", null) : null;
+    if (this.completionLoop === null) return;
+    this.queue.observe(this.completionLoop);
+    const { completionLoop } = this;
+    this.port.onEvent = () => void setTimeout(() => completionLoop.woken(), 0);
   }
 
   /** A request with memory of its own where it needs some. */
@@ -97,7 +97,7 @@ export class Rig implements Disposable {
 
   [Symbol.dispose](): void {
     this.queue.stop();
-    this.pump?.stop();
+    this.completionLoop?.stop();
   }
 }
 

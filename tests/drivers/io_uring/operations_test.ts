@@ -1,10 +1,10 @@
 /** What each operation looks like to the kernel, and the second ways of those that a kernel may not know. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { IovecTable } from "../../../core/iovec.ts";
-import { MAX_TRANSFER_BYTES } from "../../../core/limits.ts";
-import { plugged } from "../../../core/plug.ts";
-import { RequestFlag } from "../../../core/request.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { IovecTable } from "../../../core/request/iovec.ts";
+import { MAX_TRANSFER_BYTES } from "../../../core/base/limits.ts";
+import { plugged } from "../../../core/plug/plug.ts";
+import { RequestFlag } from "../../../core/request/request.ts";
 import { LIBC_CONSTANTS as C } from "../../../ffi/libc/mod.ts";
 import { BLOCK_URING_CMD_DISCARD, URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
 import { newFile, OP, Rig } from "./queue_rig.ts";
@@ -118,7 +118,7 @@ for (const name of ["EOPNOTSUPP", "EINVAL", "ENOTTY"] as const) {
     });
     for (const sqe of [...rig.ring.pending]) rig.complete(-Errno[name], sqe);
     rig.queue.reap();
-    assert.equal(device.discardWay, "punch");
+    assert.equal(device.discardMethod, "punch");
     assert.deepEqual(rig.results, []);
     assert.deepEqual(
       rig.ring.pending.map((sqe) => [sqe.opcode, sqe.offset, sqe.length]),

@@ -1,9 +1,9 @@
 /** Tags, cancels, overflow, callbacks that misbehave, blocking waits: the io_uring queue beyond cases U1 to U12. */
-import { DEFERRED_SUBMITS } from "../../../core/deferred.ts";
+import { DEFERRED_SUBMITS } from "../../../core/queue/deferred_submit.ts";
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { plug, plugCall, plugDepth, plugged } from "../../../core/plug.ts";
-import { RequestState } from "../../../core/request.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { plug, plugCall, plugDepth, plugged } from "../../../core/plug/plug.ts";
+import { RequestState } from "../../../core/request/request.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
 import type { EnterCall } from "../../support/fake_ring.ts";
 import { uncaughtDuring } from "../../support/uncaught.ts";

@@ -1,5 +1,5 @@
 /** An IoUringQueue on a fake kernel, and everything that came back from it. */
-import { CompletionPump } from "../../../core/pump.ts";
+import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
 import { IoUringQueue } from "../../../drivers/io_uring/queue.ts";
 import type { QueueFile } from "../../../drivers/io_uring/sqe.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
@@ -24,7 +24,7 @@ export interface RigOptions extends FakeRingOptions {
   readonly maxInflight?: number;
   /** Submits happen in the wait that follows: wait mode `block`. */
   readonly lazy?: boolean;
-  /** Deliveries by a pump, as in a Worker; otherwise the test calls `reap`. */
+  /** Deliveries by a completionLoop, as in a Worker; otherwise the test calls `reap`. */
   readonly pumped?: boolean;
 }
 
@@ -32,20 +32,20 @@ export interface RigOptions extends FakeRingOptions {
 export class Rig extends RequestRig<QueueFile> {
   readonly ring: FakeRing;
   readonly queue: IoUringQueue;
-  readonly pump: CompletionPump | null;
+  readonly completionLoop: CompletionLoop | null;
   readonly file: QueueFile = newFile(7);
 
   constructor({ maxInflight = 1024, lazy = false, pumped = false, ...ring }: RigOptions = {}) {
     super();
     this.ring = new FakeRing(ring);
     this.queue = new IoUringQueue(this.ring, maxInflight, lazy);
-    this.pump = pumped ? new CompletionPump(this.queue, lazy ? "block" : "event", null) : null;
+    this.completionLoop = pumped ? new CompletionLoop(this.queue, lazy ? "block" : "event", null) : null;
     this.queue.disarm();
-    if (this.pump === null) return;
-    this.queue.observe(this.pump);
+    if (this.completionLoop === null) return;
+    this.queue.observe(this.completionLoop);
     // The event loop's wake-up is a macrotask of its own, never a call from inside the kernel.
-    const { pump } = this;
-    this.ring.onEvent = () => void setTimeout(() => pump.woken(), 0);
+    const { completionLoop } = this;
+    this.ring.onEvent = () => void setTimeout(() => completionLoop.woken(), 0);
   }
 
   /** Completes one pending entry, by default the oldest and in full; does not reap. */
@@ -64,8 +64,8 @@ export function newFile(fileRef: number, isDevice = false): QueueFile {
     fileRef,
     fileFlags: 0,
     isDevice,
-    discardWay: isDevice ? "command" : "punch",
-    zeroWay: "zero range",
+    discardMethod: isDevice ? "command" : "punch",
+    zeroMethod: "zero range",
     growTo: () => 0,
     active: 0,
     onIdle: null,

@@ -1,8 +1,8 @@
 /** Cases U1 to U12 of the io_uring driver, on a kernel that does what the test tells it. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { plug, plugged } from "../../../core/plug.ts";
-import { RequestState } from "../../../core/request.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { plug, plugged } from "../../../core/plug/plug.ts";
+import { RequestState } from "../../../core/request/request.ts";
 import { macrotask, until } from "../../support/turns.ts";
 import { newFile, OP, Rig } from "./queue_rig.ts";
 

@@ -34,7 +34,7 @@ for (const direct of [false, true]) {
   });
 }
 
-Deno.test("the callback face allocates nothing per request in the steady state", async () => {
+Deno.test("the callback API allocates nothing per request in the steady state", async () => {
   using dir = new TempDir();
   await using device = await openDevice(dir.file("data.bin", 4096), { wait: "block" });
   let completions = 0;

@@ -1,8 +1,8 @@
 /** The wake-up by two linked entries, on a kernel that does what the test tells it. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { plugged } from "../../../core/plug.ts";
-import { CompletionPump } from "../../../core/pump.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { plugged } from "../../../core/plug/plug.ts";
+import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
 import type { IoUringQueue } from "../../../drivers/io_uring/queue.ts";
 import { WakeChain } from "../../../drivers/io_uring/wake_chain.ts";
 import { type Ring, URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
@@ -16,7 +16,7 @@ import { newFile, Rig } from "./queue_rig.ts";
 class ChainRig implements Disposable {
   readonly rig: Rig;
   readonly queue: IoUringQueue;
-  readonly pump: CompletionPump;
+  readonly completionLoop: CompletionLoop;
   readonly chain: WakeChain;
   #used = 0;
   #signalled = false;
@@ -25,9 +25,9 @@ class ChainRig implements Disposable {
     this.rig = new Rig({ sqEntries });
     const ring: FakeRing = this.rig.ring;
     this.queue = this.rig.queue;
-    this.pump = new CompletionPump(this.queue, "event", null);
-    this.queue.observe(this.pump);
-    this.chain = new WakeChain(ring as unknown as Ring, this.queue, () => this.pump.woken());
+    this.completionLoop = new CompletionLoop(this.queue, "event", null);
+    this.queue.observe(this.completionLoop);
+    this.chain = new WakeChain(ring as unknown as Ring, this.queue, () => this.completionLoop.woken());
     this.chain.ref();
     this.queue.gate.replaceBy(this.chain);
     // The kernel's half: a completion signals the eventfd, and a chain that reads it sends its byte.
@@ -56,7 +56,7 @@ class ChainRig implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.pump.stop();
+    this.completionLoop.stop();
     this.rig[Symbol.dispose]();
     this.chain[Symbol.dispose]();
   }

@@ -1,10 +1,10 @@
 /** What each operation looks like to the kernel, what is carried out on this thread, and the second ways of both. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { IovecTable } from "../../../core/iovec.ts";
-import { MAX_TRANSFER_BYTES } from "../../../core/limits.ts";
-import { plugged } from "../../../core/plug.ts";
-import { type IoRequest, Opcode, RequestFlag } from "../../../core/request.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { IovecTable } from "../../../core/request/iovec.ts";
+import { MAX_TRANSFER_BYTES } from "../../../core/base/limits.ts";
+import { plugged } from "../../../core/plug/plug.ts";
+import { type IoRequest, Opcode, RequestFlag } from "../../../core/request/request.ts";
 import { LIBC_CONSTANTS as C } from "../../../ffi/libc/mod.ts";
 import { newFile, OP, Rig } from "./queue_rig.ts";
 
@@ -188,7 +188,7 @@ for (const name of ["EOPNOTSUPP", "EINVAL", "ENOTTY"] as const) {
     rig.send(rig.request("writeZeroes"), device);
     rig.queue.reap();
     assert.deepEqual(device.performed, [Opcode.discard, Opcode.discard, Opcode.writeZeroes, Opcode.writeZeroes]);
-    assert.deepEqual([device.discardWay, device.zeroWay], ["punch", "punch"]);
+    assert.deepEqual([device.discardMethod, device.zeroMethod], ["punch", "punch"]);
     assert.deepEqual(rig.results, [0, -Errno.EOPNOTSUPP]);
   });
 }

@@ -53,7 +53,7 @@ Deno.test("Workers terminated with I/O in flight leave the process alive and new
   }
 });
 
-Deno.test("the callback face allocates nothing per request in the steady state", async () => {
+Deno.test("the callback API allocates nothing per request in the steady state", async () => {
   using dir = new TempDir();
   await using device = await openDevice(`linux_aio:${dir.file("data.bin", 4096)}`, { wait: "block" });
   const [buffer] = device.allocate(1, 512);

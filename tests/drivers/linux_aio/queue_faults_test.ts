@@ -1,8 +1,8 @@
 /** Tags, cancels, waiting, callbacks that misbehave, rings that cannot be read: the queue beyond cases L1 to L9. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { plugCall, plugDepth, plugged } from "../../../core/plug.ts";
-import { RequestState } from "../../../core/request.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { plugCall, plugDepth, plugged } from "../../../core/plug/plug.ts";
+import { RequestState } from "../../../core/request/request.ts";
 import { isReadableRing } from "../../../ffi/libaio/mod.ts";
 import { macrotask, until } from "../../support/turns.ts";
 import { uncaughtDuring } from "../../support/uncaught.ts";
@@ -335,17 +335,17 @@ Deno.test("whoever polls with silent requests in flight is signalled at once, an
   await readSilently(rig);
   rig.sendReads(1);
   assert.equal(rig.port.pending[0]!.signals, false);
-  assert.equal(rig.pump!.poll(), 0);
+  assert.equal(rig.completionLoop!.poll(), 0);
   assert.equal(rig.port.signalCount, 1);
   rig.sendReads(1);
   assert.equal(rig.port.pending[1]!.signals, true);
   rig.port.completeAll();
-  assert.equal(rig.pump!.poll(), 2);
+  assert.equal(rig.completionLoop!.poll(), 2);
   for (let round = 0; round < 400; round++) {
     rig.sendReads(1);
     assert.equal(rig.port.pending[0]!.signals, true, `round ${round}`);
     rig.port.completeAll();
-    assert.equal(rig.pump!.poll(), 1);
+    assert.equal(rig.completionLoop!.poll(), 1);
   }
   assert.equal(rig.port.signalCount, 2);
   rig.assertEmpty();

@@ -1,5 +1,5 @@
 /** Random loads on a random kernel, through the linux_aio driver. */
-import { Errno } from "../../../core/errno.ts";
+import { Errno } from "../../../core/base/errno.ts";
 import { checkQueueProperty } from "../../support/queue_property.ts";
 import { OP, Rig } from "./queue_rig.ts";
 

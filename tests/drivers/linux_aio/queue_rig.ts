@@ -1,6 +1,6 @@
 /** An AioQueue on a fake kernel, and everything that came back from it. */
-import { CompletionPump } from "../../../core/pump.ts";
-import type { Opcode } from "../../../core/request.ts";
+import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
+import type { Opcode } from "../../../core/request/request.ts";
 import type { AioFile } from "../../../drivers/linux_aio/iocb.ts";
 import { AioQueue } from "../../../drivers/linux_aio/queue.ts";
 import { LIBAIO_CONSTANTS as A } from "../../../ffi/libaio/mod.ts";
@@ -18,7 +18,7 @@ export const OP = {
 
 /** How a rig is set up. */
 export interface RigOptions extends FakeAioOptions {
-  /** Deliveries by a pump, as in a Worker; otherwise the test calls `reap`. */
+  /** Deliveries by a completionLoop, as in a Worker; otherwise the test calls `reap`. */
   readonly pumped?: boolean;
 }
 
@@ -38,8 +38,8 @@ export function newFile(fd: number, { maxBatch = Infinity, isDevice = false } = 
     fd,
     maxBatch,
     isDevice,
-    discardWay: isDevice ? "command" : "punch",
-    zeroWay: "zero range",
+    discardMethod: isDevice ? "command" : "punch",
+    zeroMethod: "zero range",
     flushWay: "entry",
     fuaWay: "flag",
     active: 0,
@@ -63,19 +63,19 @@ export function newFile(fd: number, { maxBatch = Infinity, isDevice = false } = 
 export class Rig extends RequestRig<AioFile> {
   readonly port: FakeAio;
   readonly queue: AioQueue;
-  readonly pump: CompletionPump | null;
+  readonly completionLoop: CompletionLoop | null;
   readonly file: RigFile = newFile(7);
 
   constructor({ pumped = false, ...port }: RigOptions = {}) {
     super();
     this.port = new FakeAio(port);
     this.queue = new AioQueue(this.port);
-    this.pump = pumped ? new CompletionPump(this.queue, "event", null) : null;
-    if (this.pump === null) return;
-    this.queue.observe(this.pump);
+    this.completionLoop = pumped ? new CompletionLoop(this.queue, "event", null) : null;
+    if (this.completionLoop === null) return;
+    this.queue.observe(this.completionLoop);
     // The event loop's wake-up is a macrotask of its own, never a call from inside the kernel.
-    const { pump } = this;
-    this.port.onEvent = () => void setTimeout(() => pump.woken(), 0);
+    const { completionLoop } = this;
+    this.port.onEvent = () => void setTimeout(() => completionLoop.woken(), 0);
   }
 
   /** Completes one pending entry, by default the oldest and in full; does not reap. */

@@ -1,8 +1,8 @@
 /** Cases L1 to L9 of the linux_aio driver, on a kernel that does what the test tells it. */
 import assert from "node:assert/strict";
-import { Errno } from "../../../core/errno.ts";
-import { plugged } from "../../../core/plug.ts";
-import { RequestState } from "../../../core/request.ts";
+import { Errno } from "../../../core/base/errno.ts";
+import { plugged } from "../../../core/plug/plug.ts";
+import { RequestState } from "../../../core/request/request.ts";
 import type { FakeIocb } from "../../support/fake_aio.ts";
 import { macrotask, until } from "../../support/turns.ts";
 import { newFile, OP, Rig } from "./queue_rig.ts";

@@ -1,8 +1,8 @@
 /** What goes wrong with a controller: each request completes exactly once, and the driver recovers or says broken. */
 import assert from "node:assert/strict";
-import type { WaitMode } from "../../../core/block.ts";
-import { StorageError } from "../../../core/errors.ts";
-import { Random } from "../../../core/random.ts";
+import type { WaitMode } from "../../../core/base/block.ts";
+import { StorageError } from "../../../core/base/errors.ts";
+import { Random } from "../../../core/base/random.ts";
 import { NvmeStatusError } from "../../../drivers/nvme/status.ts";
 import { NVME_CONSTANTS as C } from "../../../ffi/vfio_nvme/mod.ts";
 import "../../support/libraries.ts";

@@ -1,6 +1,6 @@
 /** Addresses, limits, start-up and opening: the parts around the queue. */
 import assert from "node:assert/strict";
-import { BlockDevice } from "../../../core/device.ts";
+import { BlockDevice } from "../../../core/device/block_device.ts";
 import { parseNvmeAddress } from "../../../drivers/nvme/address.ts";
 import { IovaAllocator } from "../../../drivers/nvme/iova.ts";
 import { openNvme } from "../../../drivers/nvme/mod.ts";

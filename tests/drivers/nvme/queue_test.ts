@@ -1,7 +1,7 @@
 /** Doorbells, order, wrapping, splitting: cases N1 to N10 of the driver, against the fake controller. */
 import assert from "node:assert/strict";
-import type { BlockDevice } from "../../../core/device.ts";
-import { plug } from "../../../core/plug.ts";
+import type { BlockDevice } from "../../../core/device/block_device.ts";
+import { plug } from "../../../core/plug/plug.ts";
 import { NVME_CONSTANTS as C } from "../../../ffi/vfio_nvme/mod.ts";
 import "../../support/libraries.ts";
 import { FakeNamespace, type FakeNvme, openFake, pattern } from "./rig.ts";

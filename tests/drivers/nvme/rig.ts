@@ -1,6 +1,6 @@
 /** A device of the NVMe driver over the fake controller, with a real eventfd and the real event loop between them. */
-import type { OpenOptions } from "../../../core/block.ts";
-import { BlockDevice } from "../../../core/device.ts";
+import type { OpenOptions } from "../../../core/device/backend.ts";
+import { BlockDevice } from "../../../core/device/block_device.ts";
 import {
   DEFAULT_TIMING,
   type NvmeEnvironment,

@@ -1,6 +1,6 @@
 /** The doctor and binding on made-up machines: what is found, what is refused, and what is undone. */
 import assert from "node:assert/strict";
-import { StorageError } from "../../../core/errors.ts";
+import { StorageError } from "../../../core/base/errors.ts";
 import { type BindSystem, bindToVfio, unbindFromVfio } from "../../../drivers/nvme/bind.ts";
 import { type DoctorContext, examine, neededLockedBytes } from "../../../drivers/nvme/doctor.ts";
 import { nvmeAddresses, pciFacts } from "../../../drivers/nvme/pci.ts";

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { type BlockDevice, openDevice, plug, Random } from "../../../../mod.ts";
-import { Errno } from "../../../../core/errno.ts";
-import { StorageError } from "../../../../core/errors.ts";
+import { Errno } from "../../../../core/base/errno.ts";
+import { StorageError } from "../../../../core/base/errors.ts";
 import "../../../support/libraries.ts";
 import { readSystemFile } from "../../../../ffi/sysfs.ts";
 

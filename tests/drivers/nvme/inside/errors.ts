@@ -4,7 +4,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { type BlockDevice, openDevice, StorageError } from "../../../../mod.ts";
 import { NvmeStatusError } from "../../../../drivers/nvme/status.ts";
 import "../../../support/libraries.ts";
-import { askHost, until } from "./host.ts";
+import { askVrings, until } from "./host.ts";
 
 const FAULTY = Deno.env.get("PLUGIO_TEST_FAULTY")!;
 /** Byte offset of the sector of namespace 1 that fails. */
@@ -62,7 +62,7 @@ Deno.test("critical warnings of the SMART log are events, one after the other, a
   try {
     // QEMU reports each bit that it has not reported yet: reliability, then read-only media.
     for (const [index, warning] of [0b00100, 0b01100].entries()) {
-      askHost("qom-set", { path: "/machine/peripheral/device1", property: "smart_critical_warning", value: warning });
+      askVrings("qom-set", { path: "/machine/peripheral/device1", property: "smart_critical_warning", value: warning });
       await until(`event ${index + 1} came`, () => seen.length > index);
     }
     // Type 1 is health, and log page 2 tells more.

@@ -1,7 +1,7 @@
 /** What the tests in the guest ask of the machine that they run on. */
 
 /** Lets the host give QEMU a command: the rig reads it from the output. What it does shows in the guest. */
-export function askHost(execute: string, args: Readonly<Record<string, unknown>>): void {
+export function askVrings(execute: string, args: Readonly<Record<string, unknown>>): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`\nhost: ${JSON.stringify({ execute, arguments: args })}\n`));
 }
 

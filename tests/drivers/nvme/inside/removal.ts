@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type BlockDevice, openDevice, StorageError } from "../../../../mod.ts";
 import { statPath } from "../../../../ffi/libc/mod.ts";
 import "../../../support/libraries.ts";
-import { askHost, until } from "./host.ts";
+import { askVrings, until } from "./host.ts";
 
 /** Each with QEMU's name of the device, and the port that it is behind. */
 const [UNPLUGGED, PULLED] = Deno.env.get("PLUGIO_TEST_PLUGGED")!.split(" ").map((entry) => {
@@ -57,7 +57,7 @@ async function loseController(
 
 /** Takes a controller out in order: the slot's switch, or QEMU's command, after which the guest waits five seconds. */
 function unplug({ address, id }: { readonly address: string; readonly id: string }): void {
-  if (IS_FULL) return askHost("device_del", { id });
+  if (IS_FULL) return askVrings("device_del", { id });
   const slots = "/sys/bus/pci/slots";
   // The write ends when the driver has let go; nobody here waits for it.
   const script = `for s in ${slots}/*; do if [ "$(cat $s/address).0" = ${address} ]; then echo 0 >$s/power; fi; done`;

@@ -1,0 +1,37 @@
+/** The ring that a guest fills, as far as a loop over rings has to know it: of any layout. */
+export interface GuestRing {
+  /** The rule that the driver broke; null while it behaves. A broken ring takes nothing any more. */
+  broken: string | null;
+  /** True while the driver is asked to kick. */
+  readonly notificationsOn: boolean;
+  /** Asks the driver to kick from now on. */
+  enableNotifications(): void;
+  /** Tells the driver that kicks are not needed. */
+  disableNotifications(): void;
+  /** True when there is something to take. */
+  hasWork(): boolean;
+}
+
+/** One queue at work: a device model and the ring that it serves. */
+export interface DeviceQueue<Ring extends GuestRing = GuestRing> {
+  /** Requests taken and not answered. */
+  readonly inFlight: number;
+  /** Of those, the ones that go on in microtasks: the thread may not block while there are some. */
+  readonly copying: number;
+  /** The ring. */
+  readonly queue: Ring;
+  /** Takes and starts what is available, as one plugged section; returns how many requests. */
+  pass(): number;
+  /** Resolves when nothing is in flight; no pass may run meanwhile. */
+  drain(): Promise<void>;
+  /** Gives back what the queue needed; nothing may be in flight. */
+  close(): void;
+}
+
+/** The disks behind the queues of one Worker, as far as a loop has to know them. */
+export interface CompletionSource {
+  /** Submits and delivers without blocking: while the event loop is not waited in. Returns how many requests completed. */
+  poll(): number;
+  /** A descriptor that is signalled when `poll` has something to deliver; −1 where there is none. */
+  readonly completionFd: number;
+}
