@@ -215,8 +215,12 @@ Deno.test("docs/plug.md has a row for each batching mode", () => {
 });
 
 Deno.test("docs/io_uring.md has a row for each option of openDevice", () => {
-  const [, body = ""] = /export interface OpenOptions \{([^]*?)\n\}/.exec(read("core/base/block.ts")) ?? [];
-  const fields = [...body.matchAll(/readonly (\w+)\?:/g)].map(([, name]) => name!);
+  const fieldsOf = (path: string, name: string) => {
+    const [, body = ""] = new RegExp(`export interface ${name} [^]*?\\{([^]*?)\n\\}`).exec(read(path)) ?? [];
+    return [...body.matchAll(/readonly (\w+)\?:/g)].map(([, field]) => field!);
+  };
+  const [driver, ...others] = fieldsOf("core/device/backend.ts", "OpenOptions");
+  const fields = [driver, ...fieldsOf("core/base/block.ts", "FileOptions"), ...others];
   const rows = tableRows(section(read("docs/io_uring.md"), "## Options"));
   assert.deepEqual(rows.map(([first]) => codeWords(first!)[0]).filter((word) => word !== undefined), fields);
 });

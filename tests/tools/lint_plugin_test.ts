@@ -161,8 +161,11 @@ Deno.test("deno lint of a tree with a wrong import fails and names it", async ()
   using scratch = new Scratch();
   const clean = await scratch.deno(["lint"]);
   strictEqual(clean.code, 0, clean.stderr);
-  scratch.write("core/plug/plug.ts", `export { a } from "../drivers/registry.ts";\n`);
+  scratch.write("core/plug/plug.ts", `export { a } from "../../drivers/registry.ts";\n`);
   const { code, stderr } = await scratch.deno(["lint"]);
   ok(code !== 0);
-  match(stderr, /plugio\/import-direction.*Cannot import "\.\.\/drivers\/registry\.ts" from core\/plug\.ts/);
+  match(
+    stderr,
+    /plugio\/import-direction.*Cannot import "\.\.\/\.\.\/drivers\/registry\.ts" from core\/plug\/plug\.ts/,
+  );
 });
