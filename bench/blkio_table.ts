@@ -14,7 +14,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { Random } from "../mod.ts";
+import { Random } from "../core/base/random.ts";
 import { choice } from "../cli/load/raw_options.ts";
 import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";

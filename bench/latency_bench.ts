@@ -1,6 +1,6 @@
 /** What recording one latency costs: the bound is 60 ns an I/O. */
 import { LatencyCounts } from "../cli/load/latency.ts";
-import { Random } from "../mod.ts";
+import { Random } from "../core/base/random.ts";
 import { context, OPERATIONS, register } from "./support.ts";
 
 context();

@@ -1,5 +1,6 @@
 /** Batching modes and drivers against each other: 1000 cached reads an iteration, 32 at a time, sections of 32. */
-import { DEVICE_BATCH_MODES, DRIVER_NAMES, plug, Random, unplug } from "../mod.ts";
+import { Random } from "../core/base/random.ts";
+import { DEVICE_BATCH_MODES, DRIVER_NAMES, plug, unplug } from "../mod.ts";
 import { BenchFile, context, OPERATIONS, register } from "./support.ts";
 
 context();

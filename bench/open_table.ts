@@ -12,7 +12,8 @@ import { parseArgs } from "node:util";
 import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
 import { writeOutput } from "../cli/terminal.ts";
-import { type BlockDevice, openDevice, Random } from "../mod.ts";
+import { Random } from "../core/base/random.ts";
+import { type BlockDevice, openDevice } from "../mod.ts";
 import { runScript, seedOf, whole } from "./script.ts";
 import { inLanes } from "./support.ts";
 

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { Random } from "../mod.ts";
+import { Random } from "../core/base/random.ts";
 import { BenchFile, CallbackLoop, context, inLanes, OPERATIONS, register, registerAsync } from "./support.ts";
 
 context();

@@ -22,7 +22,7 @@ import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
 import { writeOutput } from "../cli/terminal.ts";
 import { readSystemFile } from "../ffi/sysfs.ts";
-import { Random } from "../mod.ts";
+import { Random } from "../core/base/random.ts";
 import { kilo } from "./fio_json.ts";
 import { depthsOf, fileOf, runScript, seedOf, whole } from "./script.ts";
 import { StorageDaemon } from "./storage_daemon.ts";

@@ -8,7 +8,8 @@
  */
 import { randomFillSync } from "node:crypto";
 import { cpus } from "node:os";
-import { type BlockDevice, type DeviceOptions, formatSize, type IoRequest, openDevice } from "../mod.ts";
+import { formatSize } from "../core/base/units.ts";
+import { type BlockDevice, type DeviceOptions, type IoRequest, openDevice } from "../mod.ts";
 
 /** True when the benches only have to prove that they run. */
 export const SMOKE: boolean = Deno.env.get("PLUGIO_BENCH_SMOKE") === "1";

@@ -16,7 +16,7 @@ import { choice } from "../cli/load/raw_options.ts";
 import { spreadOf } from "../cli/report/statistics.ts";
 import { shuffled } from "../cli/shuffle.ts";
 import { writeOutput } from "../cli/terminal.ts";
-import { Random } from "../mod.ts";
+import { Random } from "../core/base/random.ts";
 import { kilo, measure, type Measurement } from "./fio_json.ts";
 import { depthsOf, fileOf, runScript, seedOf, whole } from "./script.ts";
 

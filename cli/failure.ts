@@ -1,4 +1,5 @@
-import { InvariantError, printable, StorageError } from "../mod.ts";
+import { printable } from "../core/base/shown.ts";
+import { InvariantError, StorageError } from "../mod.ts";
 import { ExitCode } from "./exit_codes.ts";
 
 /** A failure that is already worded for the user: one line, and the exit code it asks for. */

@@ -1,5 +1,5 @@
-import { pathOfTarget, probe, type ProbeReport, type TargetReport } from "../mod.ts";
-import { driverPrefix, isOnDisk, takesPath } from "./driver.ts";
+import { pathOfTarget, probe, type ProbeReport, type TargetReport } from "../drivers/probe.ts";
+import { driverPrefix, isOnDisk, takesOnlyPaths } from "./driver.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { misuse } from "./failure.ts";
 import { probeText } from "./probe_text.ts";
@@ -30,7 +30,7 @@ export async function runProbe({ target, json, skipIoUring }: ProbeCommand): Pro
 /** What other drivers connect to cannot be looked at from outside. */
 function refuseAddress(target: string): void {
   const prefix = driverPrefix(target);
-  if (prefix === undefined || takesPath(prefix) || /^blkio:io_uring:/.test(target)) return;
+  if (prefix === undefined || takesOnlyPaths(prefix) || /^blkio:io_uring:/.test(target)) return;
   throw misuse(`Cannot describe ${target}: probe looks at paths, wanted that of a file or a block device`);
 }
 

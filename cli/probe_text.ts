@@ -1,15 +1,15 @@
 import { styleText } from "node:util";
+import { formatSize } from "../core/base/units.ts";
 import {
   type AioReport,
   describeUse,
   type DriverReport,
-  formatSize,
   type LockedMemoryReport,
   type ProbeReport,
   type TargetReport,
   type UringFeatures,
   type UringRights,
-} from "../mod.ts";
+} from "../drivers/probe.ts";
 import { isOnDisk } from "./driver.ts";
 
 /** Width of the labels on the left. */

@@ -1,6 +1,7 @@
 import { fstatSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { inspectTarget, StorageError } from "../mod.ts";
+import { inspectTarget } from "../drivers/probe.ts";
+import { StorageError } from "../mod.ts";
 import { misuse } from "./failure.ts";
 
 /**

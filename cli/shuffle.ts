@@ -1,4 +1,4 @@
-import type { Random } from "../mod.ts";
+import type { Random } from "../core/base/random.ts";
 
 /** The items in an order drawn from `random`, each order as likely as any other (Fisher and Yates). */
 export function shuffled<T>(items: readonly T[], random: Random): T[] {

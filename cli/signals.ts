@@ -1,4 +1,4 @@
-import { hangupIsIgnored } from "../mod.ts";
+import { hangupIsIgnored } from "../drivers/probe.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { CliError } from "./failure.ts";
 import { AtomicFile } from "./output_file.ts";

@@ -5,13 +5,10 @@
  */
 import { ANYTHING, FLAG, OptionTable } from "../core/base/options.ts";
 import { readSystemFile } from "../ffi/sysfs.ts";
-import { probeBlkio } from "./probe/blkio.ts";
-import { probeIoUring } from "./probe/io_uring.ts";
-import { probeNvme } from "./probe/nvme.ts";
-import { probeLinuxAio } from "./probe/linux_aio.ts";
+import { DRIVERS } from "./built_in.ts";
 import type { DriverReport, ProbeReport } from "./probe/report.ts";
 import { inspectTarget } from "./probe/target.ts";
-import { pathOfTarget } from "./registry.ts";
+import { pathOfTarget } from "./target_driver.ts";
 
 export type { BlockFacts } from "../core/system/block_facts.ts";
 export type { MountEntry, SchedulerChoice } from "../core/system/sysfs_text.ts";
@@ -26,6 +23,7 @@ export type {
   UringFeatures,
   UringRights,
 } from "./probe/report.ts";
+export { pathOfTarget } from "./target_driver.ts";
 export { hangupIsIgnored } from "./probe/hangup.ts";
 export { inspectTarget, type TargetKind, type TargetReport } from "./probe/target.ts";
 
@@ -39,14 +37,6 @@ export interface ProbeOptions {
 
 const OPTIONS = new OptionTable<ProbeOptions>("probe with", { touchUring: FLAG, target: ANYTHING });
 
-/** How each driver is tried. */
-const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | Promise<DriverReport>)[] = [
-  probeIoUring,
-  probeLinuxAio,
-  probeBlkio,
-  probeNvme,
-];
-
 /**
  * Tries every driver and returns what was found; a driver that does not work is an answer, not an error. Leaves
  * nothing open but the libraries. Needs `--allow-ffi`.
@@ -55,7 +45,7 @@ const PROBES: readonly ((kernel: string, touchUring: boolean) => DriverReport | 
  *
  * @example
  * ```ts
- * import { probe } from "../mod.ts";
+ * import { probe } from "./probe.ts";
  *
  * export async function workingDrivers(): Promise<string[]> {
  *   const { drivers } = await probe();
@@ -69,6 +59,9 @@ export async function probe(options?: ProbeOptions): Promise<ProbeReport> {
   const targetReport = target === undefined ? null : inspectTarget(pathOfTarget(target));
   const kernel = readSystemFile("/proc/sys/kernel/osrelease")?.trim() ?? "";
   const drivers: DriverReport[] = [];
-  for (const tryDriver of PROBES) drivers.push(await tryDriver(kernel, touchUring));
+  for (const driver of DRIVERS) {
+    const report = await driver.probe?.({ kernel, touchUring });
+    if (report !== undefined) drivers.push(report);
+  }
   return { kernel, arch: Deno.build.arch, deno: Deno.version.deno, drivers, target: targetReport };
 }

@@ -5,6 +5,7 @@
  */
 
 import { DEV_LOCK } from "./dev_lock.ts";
+import { ENTRY_POINTS } from "./lint/rooms.ts";
 import { print, writeAll } from "./say.ts";
 
 /** One check: a command of this Deno. */
@@ -19,7 +20,7 @@ const STEPS: readonly Step[] = [
   { name: "format (deno fmt --check)", args: ["fmt", "--check"] },
   { name: "lint, import directions, sizes (deno lint)", args: ["lint"] },
   { name: "words and exceptions (tools/text.ts)", args: ["run", "-q", "-P=tools", "tools/text.ts"] },
-  { name: "public docs (deno doc --lint)", args: ["doc", DEV_LOCK, "--lint", "mod.ts"] },
+  { name: "public docs (deno doc --lint)", args: ["doc", DEV_LOCK, "--lint", ...Object.values(ENTRY_POINTS)] },
   { name: "packaging (deno publish --dry-run)", args: ["publish", DEV_LOCK, "--dry-run", "--allow-dirty"] },
 ];
 

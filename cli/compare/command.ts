@@ -1,4 +1,5 @@
-import { formatCount, Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
+import { formatCount } from "../../core/base/units.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { defaultTarget, hasFailed, protectTargets, report } from "../load/command.ts";
 import { CliError, throwAll } from "../failure.ts";

@@ -5,7 +5,8 @@
  */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { openDevice, Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
+import { openDevice } from "../../mod.ts";
 import { processUsage } from "../load/meter.ts";
 import { longestRampMs } from "../load/options.ts";
 import { type OffsetSource, RandomOffsets, SequentialOffsets } from "../load/offsets.ts";

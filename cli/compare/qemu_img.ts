@@ -1,4 +1,4 @@
-import { pathOfTarget } from "../../mod.ts";
+import { pathOfTarget } from "../../drivers/probe.ts";
 import { failed, misuse } from "../failure.ts";
 import type { LoadOptions } from "../load/options.ts";
 import { type Contender, plainToFioJson, type RunHooks, runProgram, type RunResult } from "./contender.ts";

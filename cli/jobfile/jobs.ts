@@ -1,5 +1,5 @@
 import { DRIVER_NAMES } from "../../mod.ts";
-import { driverPrefix, takesPath } from "../driver.ts";
+import { driverPrefix, takesOnlyPaths } from "../driver.ts";
 import { CliError, misuse } from "../failure.ts";
 import { LOAD_MODES, type LoadMode, type LoadOptions, MAX_JOBS, parseLoadOptions, writes } from "../load/options.ts";
 import type { RawOptions } from "../load/raw_options.ts";
@@ -191,7 +191,9 @@ class SectionReader {
     const value = option.value ?? "";
     const prefix = driverPrefix(value);
     const path = prefix === undefined ? value : value.slice(prefix.length + 1);
-    if (value === "" || (takesPath(prefix ?? null) && path.includes(":"))) throw this.#wrong(option, "wanted one path");
+    if (value === "" || (takesOnlyPaths(prefix ?? null) && path.includes(":"))) {
+      throw this.#wrong(option, "wanted one path");
+    }
     return value;
   }
 

@@ -1,4 +1,5 @@
-import { inspectTarget, StorageError } from "../../mod.ts";
+import { inspectTarget } from "../../drivers/probe.ts";
+import { StorageError } from "../../mod.ts";
 import { misuse } from "../failure.ts";
 import { writes } from "../load/options.ts";
 import type { BlockRange } from "../load/plan.ts";

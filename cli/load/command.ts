@@ -1,4 +1,4 @@
-import { formatSize } from "../../mod.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { throwAll } from "../failure.ts";
 import { AtomicFile } from "../output_file.ts";

@@ -1,5 +1,5 @@
 import os from "node:os";
-import { formatSize } from "../../mod.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { VERSION } from "../version.ts";
 import { shellWord } from "../words.ts";
 import type { LoadOptions } from "./options.ts";

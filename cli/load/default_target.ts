@@ -1,7 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import { statfsSync } from "node:fs";
 import { join } from "node:path";
-import { formatSize } from "../../mod.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { CliError, failed } from "../failure.ts";
 
 /** Size of the file that is read when no target is named: large enough to be no cache inside a disk. */

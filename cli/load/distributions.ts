@@ -1,4 +1,4 @@
-import type { Random } from "../../mod.ts";
+import type { Random } from "../../core/base/random.ts";
 import type { RankSource } from "./offsets.ts";
 
 /** Numbers of 53 bits that a uniform draw is made of. */

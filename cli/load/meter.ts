@@ -1,5 +1,6 @@
 import process from "node:process";
-import { monotonicMs, newQueueStats, type QueueStats } from "../../mod.ts";
+import { monotonicMs, newQueueStats } from "../../drivers/driver.ts";
+import type { QueueStats } from "../../mod.ts";
 import { DepthCounts, type DepthSnapshot } from "./depth.ts";
 import { LatencyCounts, type LatencySnapshot } from "./latency.ts";
 import { longestRampMs } from "./options.ts";

@@ -1,4 +1,4 @@
-import { Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
 import { BlockPermutation } from "./permutation.ts";
 import type { BlockRange } from "./plan.ts";
 

@@ -1,5 +1,5 @@
-import { DEVICE_BATCH_MODES, type DeviceBatchMode, WAIT_MODES, type WaitMode } from "../../mod.ts";
-import { chosenDriver, driverPrefix } from "../driver.ts";
+import { DEVICE_BATCH_MODES, type DeviceBatchMode, DRIVER_NAMES, WAIT_MODES, type WaitMode } from "../../mod.ts";
+import { chosenDriver, driverPrefix, hasOption, wantedAddress } from "../driver.ts";
 import { misuse } from "../failure.ts";
 import { choice, duration, integer, positive, type RawOptions, size, text } from "./raw_options.ts";
 import { checkWorkload, parseWorkloadOptions, type WorkloadOptions } from "./workload_options.ts";
@@ -84,9 +84,6 @@ export interface LoadOptions extends WorkloadOptions {
   readonly outputPath: string | null;
 }
 
-/** Drivers that cannot read the default file, with an address that they understand. */
-const ADDRESSES: Readonly<Partial<Record<string, string>>> = { memory: "memory:64MiB", nvme: "nvme:0000:01:00.0/1" };
-
 /** Checks the command line of a load. Throws CliError with exit code 2 that names the option and what it wants. */
 export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw: RawOptions): LoadOptions {
   const api = choice(raw, "api", APIS, "callback");
@@ -119,13 +116,11 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     outputPath: text(raw, "output"),
     ...parseWorkloadOptions(raw),
   };
-  const address = ADDRESSES[options.driver];
-  if (target === undefined && address !== undefined) {
+  const address = wantedAddress(options.driver);
+  if (target === undefined && address !== null) {
     throw misuse(`Cannot use --driver ${options.driver} without a target: wanted one such as ${address}`);
   }
-  if (options.driver !== "blkio" && Object.keys(options.blkio).length > 0) {
-    throw misuse(`Cannot use --blkio with driver ${options.driver}: wanted --driver blkio`);
-  }
+  checkDriverOptions(options);
   if (options.sizeBytes !== null) positive(options.sizeBytes, "size");
   checkBuffers(options);
   checkWorkload(options);
@@ -146,6 +141,18 @@ export function isRandom(mode: LoadMode): boolean {
 function readPercent(mode: LoadMode, raw: RawOptions): number {
   if (mode === "randrw") return integer(raw, "rwmixread", 50, { from: 0, to: 100 });
   return writes(mode) ? 0 : 100;
+}
+
+/** Options that only some drivers have. A driver that is unknown is refused when it is to open the target. */
+function checkDriverOptions({ driver, blkio, keepTick }: LoadOptions): void {
+  if (!DRIVER_NAMES.includes(driver)) return;
+  if (Object.keys(blkio).length > 0 && !hasOption(driver, "blkio")) {
+    throw misuse(`Cannot use --blkio with driver ${driver}: wanted --driver blkio`);
+  }
+  if (keepTick !== null && !hasOption(driver, "keepTick")) {
+    const wanted = DRIVER_NAMES.filter((name) => hasOption(name, "keepTick")).join(", ");
+    throw misuse(`Cannot use --keep-tick with driver ${driver}: wanted ${wanted}`);
+  }
 }
 
 function checkBuffers(options: LoadOptions): void {

@@ -1,4 +1,4 @@
-import { Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
 import { ParetoRanks, ZipfRanks } from "./distributions.ts";
 import { MappedOffsets, type OffsetSource, RandomOffsets, RankedOffsets, SequentialOffsets } from "./offsets.ts";
 import type { JobPlan } from "./plan.ts";

@@ -1,4 +1,4 @@
-import type { Random } from "../../mod.ts";
+import type { Random } from "../../core/base/random.ts";
 
 /** Rounds of the network, two half-rounds each: four half-rounds are enough for a strong cipher (Luby and Rackoff, 1988). */
 const ROUNDS = 2;

@@ -1,4 +1,5 @@
-import { type DeviceBatchMode, formatSize, type WaitMode } from "../../mod.ts";
+import { formatSize } from "../../core/base/units.ts";
+import type { DeviceBatchMode, WaitMode } from "../../mod.ts";
 import { CliError, failed, misuse } from "../failure.ts";
 import { ExitCode } from "../exit_codes.ts";
 import type { Api, LoadOptions } from "./options.ts";

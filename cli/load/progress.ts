@@ -1,4 +1,4 @@
-import { formatCount } from "../../mod.ts";
+import { formatCount } from "../../core/base/units.ts";
 import type { LiveView } from "./sampler.ts";
 import type { LoadOptions } from "./options.ts";
 import { formatRate } from "./text.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { parseDurationMs, parseSize } from "../../mod.ts";
+import { parseDurationMs, parseSize } from "../../core/base/units.ts";
 import { misuse } from "../failure.ts";
 
 /** Option values as the parser hands them over: strings by camel-cased name, missing ones absent. */

@@ -1,4 +1,5 @@
-import { newQueueStats, type QueueStats } from "../../mod.ts";
+import { newQueueStats } from "../../drivers/driver.ts";
+import type { QueueStats } from "../../mod.ts";
 import type { CliError } from "../failure.ts";
 import { type DepthSnapshot, mergeDepths } from "./depth.ts";
 import type { LoadOutcome } from "./engine.ts";

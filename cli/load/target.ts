@@ -1,15 +1,7 @@
-import {
-  type BlockDevice,
-  describeUse,
-  formatSize,
-  inspectTarget,
-  openDevice,
-  type OpenOptions,
-  pathOfTarget,
-  StorageError,
-  type TargetReport,
-} from "../../mod.ts";
-import { isOnDisk } from "../driver.ts";
+import { formatSize } from "../../core/base/units.ts";
+import { describeUse, inspectTarget, pathOfTarget, type TargetReport } from "../../drivers/probe.ts";
+import { type BlockDevice, type DeviceOptions, openDevice, StorageError } from "../../mod.ts";
+import { hasOption, isOnDisk } from "../driver.ts";
 import { failed } from "../failure.ts";
 import { type LoadOptions, writes } from "./options.ts";
 import type { TargetFacts } from "./plan.ts";
@@ -122,11 +114,11 @@ function inspect(target: string, driver: string): TargetReport | null {
  * file it has no effect.
  */
 async function openClaimed(target: string, options: LoadOptions): Promise<BlockDevice> {
-  const open: OpenOptions = {
+  const open: DeviceOptions = {
     driver: options.driver,
     direct: options.direct,
     queueDepth: options.ioDepth,
-    registered: false,
+    ...hasOption(options.driver, "registered") ? { registered: false } : {},
     readOnly: !writes(options.mode),
     exclusive: writes(options.mode),
     blkio: options.blkio,

@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
-import { errnoName, formatCount, formatNanoseconds, formatSize } from "../../mod.ts";
+import { formatCount, formatNanoseconds, formatSize } from "../../core/base/units.ts";
+import { errnoName } from "../../mod.ts";
 import type { RunContext } from "./context.ts";
 import type { LatencySummary } from "./latency.ts";
 import { isRandom, type LoadOptions } from "./options.ts";

@@ -1,10 +1,10 @@
 import { subscribe } from "node:diagnostics_channel";
-import { TRACE_EVENTS, TRACE_PREFIX } from "../../mod.ts";
+import { TRACE_PREFIX, traceEvents } from "../../mod.ts";
 import { writeNotice } from "../terminal.ts";
 
 /** Prints every trace event of this Worker to standard error, one line each, from now on. */
 export function printTrace(jobIndex: number): void {
-  for (const event of TRACE_EVENTS) {
+  for (const event of traceEvents()) {
     const name = event.slice(TRACE_PREFIX.length);
     subscribe(event, (message) => writeNotice(traceLine(jobIndex, name, message)));
   }

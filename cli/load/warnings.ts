@@ -1,4 +1,5 @@
-import { errnoName, formatSize } from "../../mod.ts";
+import { formatSize } from "../../core/base/units.ts";
+import { errnoName } from "../../mod.ts";
 import { counted } from "../words.ts";
 import { type LoadOptions, writes } from "./options.ts";
 import type { LoadResult } from "./result.ts";

@@ -8,7 +8,7 @@ import {
   nvmeList,
   nvmeSmart,
   nvmeUnbind,
-} from "../../mod.ts";
+} from "../../drivers/nvme_tools.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { outputIsTerminal, writeNotice, writeOutput } from "../terminal.ts";
 import { diagnosisText } from "./doctor_text.ts";

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import type { Diagnosis } from "../../mod.ts";
+import type { Diagnosis } from "../../drivers/nvme_tools.ts";
 
 /** Width of the labels on the left. */
 const LABEL_WIDTH = 11;

@@ -1,4 +1,4 @@
-import { formatSize } from "../../mod.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { counted } from "../words.ts";
 import type { Dataset, Panel } from "./dataset.ts";
 import type { GraphGroup } from "./graphs.ts";

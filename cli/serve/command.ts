@@ -1,4 +1,6 @@
-import { type BlockDevice, formatSize, serveVhostUserBlk } from "../../mod.ts";
+import { formatSize } from "../../core/base/units.ts";
+import { serveVhostUserBlk } from "../../devices/serve/mod.ts";
+import type { BlockDevice } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { failed, throwAll } from "../failure.ts";
 import { checkServedTarget } from "../load/target.ts";

@@ -1,4 +1,5 @@
-import { type BlockDevice, openDevice, type ServeBlkOptions, StorageError } from "../../mod.ts";
+import type { ServeBlkOptions } from "../../devices/serve/mod.ts";
+import { type BlockDevice, openDevice, StorageError } from "../../mod.ts";
 import type { ServePlan } from "./options.ts";
 
 /** Opens the disk of a plan. The one that is opened first claims a block device, so that nobody mounts it meanwhile. */

@@ -1,4 +1,5 @@
-import type { BlkStats, QueueStats } from "../../mod.ts";
+import type { BlkStats } from "../../devices/serve/mod.ts";
+import type { QueueStats } from "../../mod.ts";
 import type { ServePlan } from "./options.ts";
 
 /** Sent to a Worker that serves queues. */

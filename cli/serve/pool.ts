@@ -1,4 +1,4 @@
-import { type VringPort, workerIsGone } from "../../mod.ts";
+import { type VringPort, workerIsGone } from "../../devices/serve/mod.ts";
 import { failed } from "../failure.ts";
 import type { FromServeWorker, ServeCounters, ToServeWorker } from "./messages.ts";
 import type { ServePlan } from "./options.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type BlkStats, type BlockDevice, serveBlkQueues, type VringPort } from "../../mod.ts";
+import { type BlkStats, serveBlkQueues, type VringPort } from "../../devices/serve/mod.ts";
+import type { BlockDevice } from "../../mod.ts";
 import { openServed, serveOptionsOf } from "./device.ts";
 import type { FromServeWorker, ToServeWorker } from "./messages.ts";
 import type { ServePlan } from "./options.ts";

@@ -1,4 +1,4 @@
-import { formatSize } from "../../mod.ts";
+import { formatSize } from "../../core/base/units.ts";
 import { misuse } from "../failure.ts";
 import { type LoadMode, type LoadOptions, parseLoadOptions, type RawOptions } from "../load/options.ts";
 

@@ -1,4 +1,4 @@
-import { Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
 import { COMPARED_AXES, type CompareName } from "../compare/names.ts";
 import { shuffled } from "../shuffle.ts";
 import type { LoadOptions } from "../load/options.ts";

@@ -1,4 +1,4 @@
-import { formatCount } from "../../mod.ts";
+import { formatCount } from "../../core/base/units.ts";
 import type { LoadOptions } from "../load/options.ts";
 
 /** How far a sweep is and how long it will take, from the time that its runs took so far. */

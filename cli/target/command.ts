@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NO_LOADER_VARIABLES } from "../../core/base/loader_variables.ts";
-import { errnoName, formatNanoseconds, formatSize } from "../../mod.ts";
+import { formatNanoseconds, formatSize } from "../../core/base/units.ts";
+import { errnoName } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { failed } from "../failure.ts";
 import { InterruptWatch } from "../signals.ts";

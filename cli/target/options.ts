@@ -1,4 +1,5 @@
-import { errnoName, parseDurationMs } from "../../mod.ts";
+import { parseDurationMs } from "../../core/base/units.ts";
+import { errnoName } from "../../mod.ts";
 import { misuse } from "../failure.ts";
 import { choice, integer, positive, type RawOptions, size, text } from "../load/raw_options.ts";
 

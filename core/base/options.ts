@@ -84,12 +84,12 @@ export class OptionTable<T extends object> {
 
   /**
    * The options that are given, in an object of its own: each was read once and has been checked. Undefined, for an
-   * option or for all of them, means left out; null does not.
+   * option or for all of them, means left out; null does not. What is `known` has been read before.
    *
    * Throws TypeError for what is no object of options, for options that are unknown and for values of a wrong type,
    * RangeError for values that make no sense.
    */
-  read(options: unknown, action: string = this.#action): T {
+  read(options: unknown, action: string = this.#action, known: Partial<T> = {}): T {
     if (options === undefined) return {} as T;
     if (typeof options !== "object" || options === null) throw this.#noOptions(options, action);
     const chosen: Record<string, unknown> = {};
@@ -98,15 +98,24 @@ export class OptionTable<T extends object> {
       const { names } = this;
       for (let index = 0; index < names.length; index++) {
         const name = names[index]!;
-        const value = (options as Record<string, unknown>)[name];
+        const value = name in known ? known[name] : (options as Record<string, unknown>)[name];
         if (value !== undefined) chosen[name] = value;
       }
     } catch (cause) {
-      if (cause instanceof Refusal) throw cause;
-      throw new TypeError(`Cannot ${action} options that throw when they are read: wanted plain values`, { cause });
+      throw this.#unreadable(cause, action);
     }
     for (const name in chosen) this.check(name as keyof T & string, chosen[name], action);
     return chosen as T;
+  }
+
+  /** The value of one option, unchecked: for what decides which table the others are read by. */
+  peek(name: keyof T & string, options: unknown, action: string = this.#action): unknown {
+    if (typeof options !== "object" || options === null) return undefined;
+    try {
+      return (options as Record<string, unknown>)[name];
+    } catch (cause) {
+      throw this.#unreadable(cause, action);
+    }
   }
 
   /** Throws as `read` does for the value of one option. */
@@ -116,6 +125,11 @@ export class OptionTable<T extends object> {
     if (rightType && (rule.isInRange?.(value as never) ?? true)) return;
     const message = `Cannot ${action} ${name} ${shown(value)}: wanted ${rule.wanted}`;
     throw rightType ? new RangeError(message) : new TypeError(message);
+  }
+
+  #unreadable(cause: unknown, action: string): TypeError {
+    if (cause instanceof Refusal) return cause;
+    return new TypeError(`Cannot ${action} options that throw when they are read: wanted plain values`, { cause });
   }
 
   #refuseUnknown(options: object, action: string): void {

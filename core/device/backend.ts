@@ -65,37 +65,12 @@ export interface Backend {
   close(drainMs: number): Promise<void>;
 }
 
-/** Options that every driver understands. */
+/** What every driver's `open` is given, whatever options it has of its own. */
 export interface OpenOptions extends FileOptions {
-  /** Which driver; the default is what a `driver:` prefix of the target says, else `io_uring`. */
-  readonly driver?: string;
   /** When queued requests are submitted. Default `"auto"`. */
   readonly batch?: BatchMode;
   /** How completions are waited for. Default `"event"`. */
   readonly wait?: WaitMode;
   /** Most requests of this Worker with the kernel at once, 1 to 32,768. Default 1,024. */
   readonly queueDepth?: number;
-  /**
-   * Requests after which a plugged section submits early, 1 to 32. Only of the driver linux_aio, where the default is
-   * 32; the others submit early when their queue is full.
-   */
-  readonly maxBatch?: number;
-  /** Register files and buffers with the kernel where it allows. Default true. */
-  readonly registered?: boolean;
-  /** How the event loop is woken: by Node's pipe handle where the runtime has it, or through documented API only. */
-  readonly wakeup?: "auto" | "socketpair";
-  /**
-   * Keep the processor's tick going while requests are in flight, by a timer of a millisecond that nobody waits for: on
-   * a virtual machine that spares up to a fifth of the time of a read at depth 1 (docs/io_uring.md, "The tick"). Default
-   * true; false for a server behind the driver blkio unless `wait` is `"block"`; without effect where a sandbox forbids
-   * timers (timerfd_create(2)). Not of the drivers nvme and memory.
-   */
-  readonly keepTick?: boolean;
-  /**
-   * Properties of libblkio by name, such as `{ "queue-size": 256 }`, each set in the state that it wants. Only of the
-   * driver blkio; docs/blkio.md has the list.
-   */
-  readonly blkio?: Readonly<Record<string, string | number | boolean>>;
-  /** Milliseconds `close` waits for I/O in flight; Infinity is for ever. Default 5,000. */
-  readonly drainMs?: number;
 }

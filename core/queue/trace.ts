@@ -27,7 +27,8 @@ export interface QueueEvents {
   readonly cleanupState: Channel;
 }
 
-function queueEvents(prefix: string): QueueEvents {
+/** Events of a queue under names that begin with `prefix`; a driver announces them with {@link eventNames}. */
+export function queueEvents(prefix: string): QueueEvents {
   const event = (name: string) => channel(`${TRACE_PREFIX}${prefix}_${name}`);
   return {
     unplugFn: event("unplug_fn"),
@@ -72,7 +73,7 @@ export const NVME_EVENTS: NvmeEvents = {
   asyncEvent: channel(`${TRACE_PREFIX}nvme_async_event`),
 };
 
-/** Every event by name, for `--trace` and for subscribers that want all of them. */
-export const TRACE_EVENTS: readonly string[] = [LURING_EVENTS, LAIO_EVENTS, BLKIO_EVENTS, NVME_EVENTS]
-  .flatMap((events) => Object.values<Channel>({ ...events }))
-  .map((each) => String(each.name));
+/** The full names of the channels of some events, as a driver announces them. */
+export function eventNames(events: object): string[] {
+  return Object.values<Channel>({ ...events }).map(({ name }) => String(name));
+}

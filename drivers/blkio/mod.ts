@@ -1,6 +1,6 @@
 import { type DeferCall, deferCallFor } from "../../core/plug/batching.ts";
 import type { BlockLimits, TargetInfo } from "../../core/base/block.ts";
-import type { Backend, OpenOptions } from "../../core/device/backend.ts";
+import type { Backend } from "../../core/device/backend.ts";
 import { BouncePool } from "../../core/device/bounce.ts";
 import { DEFERRED_SUBMITS, type DeferredSubmit } from "../../core/queue/deferred_submit.ts";
 import { drained, undrainedError } from "../../core/device/quiesce.ts";
@@ -20,17 +20,18 @@ import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { WaitSet } from "../../ffi/wait_set.ts";
 import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { RegionMemorySource } from "./memory.ts";
+import type { BlkioOpenOptions } from "./options.ts";
 import { planProperties } from "./properties.ts";
 import { BlkioQueue } from "./queue.ts";
 import { openSession, type Session } from "./session.ts";
-import { parseBlkioTarget } from "./target.ts";
+import { parseBlkioTarget } from "./address.ts";
 import { QueueWatch } from "./watch.ts";
 
 /**
  * Opens `DRIVER:ADDRESS` through libblkio. Throws StorageError, and RangeError or TypeError for a target or properties
  * that make no sense.
  */
-export function openBlkio(target: string, options: OpenOptions): Backend {
+export function openBlkio(target: string, options: BlkioOpenOptions): Backend {
   const address = parseBlkioTarget(target);
   const { driver, path } = address;
   const plan = planProperties(options);
@@ -67,7 +68,7 @@ class BlkioDevice implements Backend, QueueOwner {
   readonly #submit: DeferredSubmit;
   #closing: Promise<void> | null = null;
 
-  constructor(target: string, session: Session, options: OpenOptions) {
+  constructor(target: string, session: Session, options: BlkioOpenOptions) {
     const { batch = "auto", wait = "event", queueDepth = DEFAULT_QUEUE_DEPTH } = options;
     this.target = `blkio:${target}`;
     this.#session = session;
@@ -208,7 +209,7 @@ class BlkioDevice implements Backend, QueueOwner {
   }
 
   /** libblkio's completion descriptor in the event loop; a copy, because closing the wake-up closes its descriptor. */
-  #openWakeup({ wakeup = "auto" }: OpenOptions): Wakeup | null {
+  #openWakeup({ wakeup = "auto" }: BlkioOpenOptions): Wakeup | null {
     const way = wakeup === "auto" ? this.#wrapCompletionFd() : null;
     if (way === null) {
       this.notes.push("No event wakes the event loop up: it looks for completions once a turn while I/O is in flight");

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { OpenOptions } from "../../core/device/backend.ts";
 import { Errno } from "../../core/base/errno.ts";
 import type { StorageError } from "../../core/base/errors.ts";
 import { type Blkio, blkioError, BlkioFailure, type BlkioState } from "../../ffi/libblkio/mod.ts";
+import type { BlkioOpenOptions } from "./options.ts";
 
 /** Properties that can be set, and in which state. Some drivers lack some of them. */
 const SETTABLE: Readonly<Record<string, BlkioState>> = {
@@ -33,7 +33,7 @@ const GIVEN: Readonly<Record<string, string>> = {
 /** What the user asked for, taken apart. */
 export interface PropertyPlan {
   /** The options, with what `direct` and `read-only` among the properties say. */
-  readonly options: OpenOptions;
+  readonly options: BlkioOpenOptions;
   /** Properties to set, names and values as text. */
   readonly settings: readonly (readonly [name: string, value: string])[];
 }
@@ -42,7 +42,7 @@ export interface PropertyPlan {
  * Takes the properties of `options.blkio` apart. Throws a RangeError for those that target and options decide, and a
  * TypeError for values that are neither text, number nor boolean.
  */
-export function planProperties(options: OpenOptions): PropertyPlan {
+export function planProperties(options: BlkioOpenOptions): PropertyPlan {
   const { blkio = {} } = options;
   let { direct, readOnly } = options;
   const settings: [string, string][] = [];

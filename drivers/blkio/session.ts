@@ -14,7 +14,8 @@ import type { RegionNeeds } from "./memory.ts";
 import { applyProperties, type PropertyPlan, setProperty } from "./properties.ts";
 import type { Disk } from "./disk.ts";
 import { ServerLink } from "./server_link.ts";
-import { assertSocket, type BlkioTarget, VHOST_USER } from "./target.ts";
+import type { BlkioTarget } from "./address.ts";
+import { assertSocket, VHOST_USER } from "./target.ts";
 
 /** Regions that libblkio maps for itself. */
 const OWN_REGIONS = 1;

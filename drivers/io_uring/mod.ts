@@ -1,4 +1,4 @@
-import type { Backend, OpenOptions } from "../../core/device/backend.ts";
+import type { Backend } from "../../core/device/backend.ts";
 import { FileDevice } from "../../core/device/file_device.ts";
 import { DESCRIPTORS_SHORT, idleQueues } from "../../core/queue/idle_queues.ts";
 import type { OwnedMemory } from "../../core/base/memory.ts";
@@ -10,6 +10,7 @@ import { FileTarget } from "../../ffi/target.ts";
 import type { IoUringQueue } from "./queue.ts";
 import { registerMemory, unregisterMemory } from "./registered.ts";
 import type { QueueFile } from "./sqe.ts";
+import type { IoUringOpenOptions } from "./options.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
 /**
@@ -19,7 +20,7 @@ import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts"
 const REGISTERED_AFTER = 1024;
 
 /** Opens `path` on this Worker's ring. Throws StorageError. */
-export function openIoUring(path: string, options: OpenOptions): Backend {
+export function openIoUring(path: string, options: IoUringOpenOptions): Backend {
   using stack = new DisposableStack();
   const file = idleQueues.retry(DESCRIPTORS_SHORT, () => FileTarget.open(path, options));
   stack.defer(() => file.close());
@@ -42,7 +43,7 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
   readonly #shared: SharedQueue;
   readonly #memories = new Set<OwnedMemory>();
 
-  constructor(file: FileTarget, shared: SharedQueue, options: OpenOptions) {
+  constructor(file: FileTarget, shared: SharedQueue, options: IoUringOpenOptions) {
     const { queue, completionLoop, completionFd, ring, bounce } = shared;
     super({ file, queue, completionLoop, completionFd, registrar: ring, memory: pageMemory, bounce }, options);
     this.#shared = shared;

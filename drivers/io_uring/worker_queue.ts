@@ -1,5 +1,4 @@
 import type { WaitMode } from "../../core/base/block.ts";
-import type { OpenOptions } from "../../core/device/backend.ts";
 import { BouncePool } from "../../core/device/bounce.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
@@ -18,6 +17,7 @@ import { pageMemory } from "../../ffi/memory.ts";
 import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { openEventWakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
+import type { IoUringOpenOptions } from "./options.ts";
 import { IoUringQueue } from "./queue.ts";
 import { registerMemory, unregisterMemory } from "./registered.ts";
 import { WakeChain } from "./wake_chain.ts";
@@ -69,7 +69,7 @@ const entries = new SharedTable<Entry>(idleQueues, {
 });
 
 /** Returns this Worker's queue for the options, made where there is none. Pair with {@link releaseQueue}. */
-export function acquireQueue(options: OpenOptions): SharedQueue {
+export function acquireQueue(options: IoUringOpenOptions): SharedQueue {
   const key: QueueKey = {
     wait: options.wait ?? "event",
     queueDepth: options.queueDepth ?? DEFAULT_QUEUE_DEPTH,

@@ -1,4 +1,4 @@
-import type { Backend, OpenOptions } from "../../core/device/backend.ts";
+import type { Backend } from "../../core/device/backend.ts";
 import { FileDevice } from "../../core/device/file_device.ts";
 import { DESCRIPTORS_SHORT, idleQueues } from "../../core/queue/idle_queues.ts";
 import { type IoRequest, Opcode } from "../../core/request/request.ts";
@@ -8,10 +8,11 @@ import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
 import type { AioFile } from "./iocb.ts";
 import { type AioQueue, MAX_BATCH } from "./queue.ts";
+import type { LinuxAioOpenOptions } from "./options.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
 /** Opens `path` on this Worker's AIO context. Throws StorageError. */
-export function openLinuxAio(path: string, options: OpenOptions): Backend {
+export function openLinuxAio(path: string, options: LinuxAioOpenOptions): Backend {
   using stack = new DisposableStack();
   const file = idleQueues.retry(DESCRIPTORS_SHORT, () => FileTarget.open(path, options));
   stack.defer(() => file.close());
@@ -38,7 +39,7 @@ class AioDevice extends FileDevice<AioFile, AioQueue> implements AioFile {
   protected readonly kernelQueue = "context";
   readonly #shared: SharedQueue;
 
-  constructor(file: FileTarget, shared: SharedQueue, options: OpenOptions) {
+  constructor(file: FileTarget, shared: SharedQueue, options: LinuxAioOpenOptions) {
     const { queue, completionLoop, completionFd, context, bounce } = shared;
     super({ file, queue, completionLoop, completionFd, registrar: context, memory: pageMemory, bounce }, options);
     this.#shared = shared;

@@ -1,5 +1,4 @@
 import type { WaitMode } from "../../core/base/block.ts";
-import type { OpenOptions } from "../../core/device/backend.ts";
 import { BouncePool } from "../../core/device/bounce.ts";
 import { idleQueues } from "../../core/queue/idle_queues.ts";
 import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES } from "../../core/base/limits.ts";
@@ -15,6 +14,7 @@ import { pageMemory } from "../../ffi/memory.ts";
 import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { openEventWakeup, threadWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
+import type { LinuxAioOpenOptions } from "./options.ts";
 import { AioQueue } from "./queue.ts";
 
 /** What tells two contexts of one Worker apart. */
@@ -50,7 +50,7 @@ const contexts = new SharedTable<SharedQueue>(idleQueues, {
 });
 
 /** Returns this Worker's queue for the options, made where there is none. Pair with {@link releaseQueue}. */
-export function acquireQueue(options: OpenOptions): SharedQueue {
+export function acquireQueue(options: LinuxAioOpenOptions): SharedQueue {
   const key: QueueKey = {
     wait: options.wait ?? "event",
     queueDepth: options.queueDepth ?? DEFAULT_QUEUE_DEPTH,

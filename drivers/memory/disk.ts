@@ -20,15 +20,6 @@ export interface MemoryDiskOptions {
   readonly faults?: readonly MemoryFault[];
 }
 
-/** Options of `openDevice` for the memory driver. */
-export interface MemoryOptions {
-  /**
-   * The disk to open, which outlives the device; or how to make a new one. Default: a new one without faults. Only for the
-   * driver `memory`.
-   */
-  readonly memory?: MemoryDisk | MemoryDiskOptions;
-}
-
 /** How {@link MemoryDisk.powerLoss} leaves the disk behind. */
 export interface PowerLossOptions {
   /**
@@ -59,7 +50,8 @@ let modelOf: (disk: MemoryDisk) => DiskModel;
  *
  * @example
  * ```ts
- * import { MemoryDisk, openDevice } from "../../mod.ts";
+ * import { openDevice } from "../../mod.ts";
+ * import { MemoryDisk } from "../testing.ts";
  *
  * const disk = new MemoryDisk("64MiB", { faults: [{ kind: "error", ops: ["write"], offset: 4096, length: 512 }] });
  * await using device = await openDevice("memory:log", { memory: disk });

@@ -9,9 +9,10 @@ import { DEFAULT_QUEUE_DEPTH, MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/ba
 import type { MemorySource } from "../../core/base/memory.ts";
 import type { IoRequest } from "../../core/request/request.ts";
 import type { QueueStats } from "../../core/queue/stats.ts";
-import { MemoryDisk, type MemoryOptions, modelOf } from "./disk.ts";
+import { MemoryDisk, modelOf } from "./disk.ts";
 import type { DiskModel } from "./disk_model.ts";
 import { heapMemory } from "./heap_memory.ts";
+import type { MemoryOptions } from "./options.ts";
 import { MemoryQueue } from "./queue.ts";
 
 /**

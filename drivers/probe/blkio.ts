@@ -1,11 +1,12 @@
 import { Blkio, BlkioFailure, LIBBLKIO, LIBBLKIO_SYMBOLS, requireVersion } from "../../ffi/libblkio/mod.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
-import { BLKIO_DRIVERS } from "../blkio/target.ts";
+import { BLKIO_DRIVERS } from "../blkio/address.ts";
+import type { ProbeContext } from "../descriptor.ts";
 import { libraryVerdict } from "./library_verdict.ts";
 import { type DriverReport, NO_DETAILS } from "./report.ts";
 
 /** Finds out whether libblkio is there, new enough, and which of its drivers it has here. Connects to nothing. */
-export function probeBlkio(_kernel: string, touchUring: boolean): DriverReport {
+export function probeBlkio({ touchUring }: ProbeContext): DriverReport {
   const blank = {
     driver: "blkio",
     reason: "",

@@ -8,6 +8,7 @@ import { LIBURING, LIBURING_SYMBOLS } from "../../ffi/liburing/symbols.ts";
 import { loadLibrary } from "../../ffi/loader.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { eventFdWakeup } from "../../ffi/wakeup.ts";
+import type { ProbeContext } from "../descriptor.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "../io_uring/worker_queue.ts";
 import { libraryVerdict } from "./library_verdict.ts";
 import { type DriverReport, NO_DETAILS, type UringFeatures } from "./report.ts";
@@ -32,8 +33,8 @@ const OPERATIONS = [
 /** Flags of io_uring_setup(2) that the driver asks for, for the report. */
 const SETUP_FLAGS = ["COOP_TASKRUN", "TASKRUN_FLAG", "SINGLE_ISSUER", "DEFER_TASKRUN"] as const;
 
-/** Finds out whether the io_uring driver works here. With `touch` false no io_uring system call is made. */
-export function probeIoUring(kernel: string, touch: boolean): DriverReport {
+/** Finds out whether the io_uring driver works here. With `touchUring` false no io_uring system call is made. */
+export function probeIoUring({ kernel, touchUring }: ProbeContext): DriverReport {
   const evidence = uringEvidence(kernel, lockedMemoryLimit().soft, systemFiles);
   const { rights, lockedMemory } = evidence;
   const blank = {
@@ -53,7 +54,7 @@ export function probeIoUring(kernel: string, touch: boolean): DriverReport {
     return { ...blank, state: "fails", ...libraryVerdict(error, LIBURING) };
   }
   const found = { ...blank, library: { name: LIBURING.name, foundAs } };
-  if (!touch) {
+  if (!touchUring) {
     const objection = sysctlObjection(rights);
     if (objection !== null) {
       return { ...found, state: "fails", reason: `Cannot use io_uring: ${objection.cause}`, remedy: objection.remedy };

@@ -1,7 +1,7 @@
 /** Which blocks are chosen how often: orders without repetition, Zipf's law, Pareto. Counts, with fixed seeds. */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
 import { ParetoRanks, ZipfRanks } from "../../cli/load/distributions.ts";
 import { MappedOffsets, type OffsetSource, RankedOffsets, type RankSource } from "../../cli/load/offsets.ts";
 import { BlockPermutation } from "../../cli/load/permutation.ts";

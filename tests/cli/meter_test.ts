@@ -1,6 +1,6 @@
 /** The clock and counters of one job: the window, errors, and no garbage. */
 import assert from "node:assert/strict";
-import { newQueueStats } from "../../mod.ts";
+import { newQueueStats } from "../../drivers/driver.ts";
 import { Meter } from "../../cli/load/meter.ts";
 import { type JobPlan, planJobs } from "../../cli/load/plan.ts";
 import type { RawOptions } from "../../cli/load/options.ts";

@@ -1,7 +1,7 @@
 /** Where I/Os go: always whole blocks inside the range. */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
 import { type OffsetSource, RandomOffsets, SequentialOffsets } from "../../cli/load/offsets.ts";
 import { Pattern } from "../../cli/load/pattern.ts";
 import { planJobs, planRange, type TargetFacts } from "../../cli/load/plan.ts";

@@ -1,7 +1,7 @@
 /** What comes out of a run: fio's layout, the text for people, files that appear whole. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { newQueueStats } from "../../mod.ts";
+import { newQueueStats } from "../../drivers/driver.ts";
 import { toFioJson } from "../../cli/load/fio_json.ts";
 import { LatencyCounts } from "../../cli/load/latency.ts";
 import type { JobResult } from "../../cli/load/meter.ts";

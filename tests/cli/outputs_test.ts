@@ -1,7 +1,7 @@
 /** Where results go: never onto what the command reads or overwrites, and whole whatever stands in the way. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { hangupIsIgnored } from "../../mod.ts";
+import { hangupIsIgnored } from "../../drivers/probe.ts";
 import { runChild } from "../support/child.ts";
 import "../support/libraries.ts";
 import { refusal, runCli, TempFolder } from "./support.ts";

@@ -6,7 +6,7 @@ import { ExitCode } from "../../cli/exit_codes.ts";
 import { detailsOf } from "../../cli/load/target.ts";
 import { probeText } from "../../cli/probe_text.ts";
 import { listenAt } from "../../ffi/unix_socket.ts";
-import { type DriverReport, inspectTarget, probe } from "../../mod.ts";
+import { type DriverReport, inspectTarget, probe } from "../../drivers/probe.ts";
 import { buildLauncher, canForbidUring } from "../support/forbid_uring.ts";
 import { testWhen } from "../support/skip.ts";
 import { type CliResult, finished, refusal, runCli, TempFolder } from "./support.ts";

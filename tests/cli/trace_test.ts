@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { traceLine } from "../../cli/load/trace.ts";
-import { closeIdleQueues, openDevice, plugged, TRACE_EVENTS, TRACE_PREFIX } from "../../mod.ts";
+import { closeIdleQueues, openDevice, plugged, TRACE_PREFIX, traceEvents } from "../../mod.ts";
 
 Deno.test("a section of reads is traced by QEMU's names, from the deferred call to the completions", async () => {
   const lines: string[] = [];
-  const listeners = TRACE_EVENTS.map((event) => {
+  const listeners = traceEvents().map((event) => {
     const listener = (message: unknown) => void lines.push(traceLine(0, event.slice(TRACE_PREFIX.length), message));
     subscribe(event, listener);
     return () => unsubscribe(event, listener);
@@ -40,7 +40,7 @@ Deno.test("nothing is traced while nobody subscribes, and a request costs no mes
   await device.read(new Uint8Array(16), 0);
   let messages = 0;
   const listener = () => void messages++;
-  const event = TRACE_EVENTS.find((name) => name.endsWith("luring_process_completion"))!;
+  const event = traceEvents().find((name) => name.endsWith("luring_process_completion"))!;
   subscribe(event, listener);
   await device.read(new Uint8Array(16), 0);
   unsubscribe(event, listener);

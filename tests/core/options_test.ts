@@ -1,7 +1,8 @@
 /** Options of public functions: what is unknown, of a wrong type or without sense is refused, and each is read once. */
 import assert from "node:assert/strict";
 import { FLAG, FUNCTION, integer, oneOf, OptionTable } from "../../core/base/options.ts";
-import { BlockDevice, type DeviceOptions, MemoryDisk, openDevice } from "../../mod.ts";
+import { MemoryDisk } from "../../drivers/testing.ts";
+import { BlockDevice, type DeviceOptions, openDevice } from "../../mod.ts";
 import { ManualBackend } from "../support/manual_backend.ts";
 import { TempDir } from "../support/temp_file.ts";
 

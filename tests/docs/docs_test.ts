@@ -17,12 +17,16 @@ import { MAX_BATCH } from "../../drivers/linux_aio/queue.ts";
 import { URING_CONSTANTS } from "../../ffi/liburing/mod.ts";
 import { DRIVER_NAMES, openDevice, TRACE_PREFIX } from "../../mod.ts";
 import { NEEDS } from "../../tools/setup/needs.ts";
-import { CORE_FOR_ALL } from "../../tools/lint/rooms.ts";
+import { CORE_FOR_ALL, ENTRY_POINTS } from "../../tools/lint/rooms.ts";
 import { testWhen } from "../support/skip.ts";
 import { anchors, type CodeBlock, codeBlocks, codeWords, links, section, tableRows } from "./markdown.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PAGES = ["README.md", "CHANGELOG.md", ...files("docs", /\.md$/)];
+
+function toFileUrl(path: string): string {
+  return new URL(`../../${path}`, import.meta.url).href;
+}
 
 function read(path: string): string {
   return Deno.readTextFileSync(join(ROOT, path));
@@ -105,7 +109,9 @@ function examples(): { name: string; block: CodeBlock }[] {
 Deno.test("the examples of the documentation type-check, and run with --allow-ffi alone", async () => {
   const folder = Deno.makeTempDirSync({ prefix: "plugio-docs-" });
   try {
-    const imports = { "@plugio/plugio": new URL("../../mod.ts", import.meta.url).href };
+    const imports = Object.fromEntries(
+      Object.entries(ENTRY_POINTS).map(([name, path]) => [`@plugio/plugio${name}`, toFileUrl(path)]),
+    );
     const compilerOptions = { noUncheckedIndexedAccess: true };
     Deno.writeTextFileSync(join(folder, "deno.json"), JSON.stringify({ imports, compilerOptions }));
     const names = examples().map(({ name, block }) => {
@@ -219,8 +225,14 @@ Deno.test("docs/io_uring.md has a row for each option of openDevice", () => {
     const [, body = ""] = new RegExp(`export interface ${name} [^]*?\\{([^]*?)\n\\}`).exec(read(path)) ?? [];
     return [...body.matchAll(/readonly (\w+)\?:/g)].map(([, field]) => field!);
   };
-  const [driver, ...others] = fieldsOf("core/device/backend.ts", "OpenOptions");
-  const fields = [driver, ...fieldsOf("core/base/block.ts", "FileOptions"), ...others];
+  const fields = [
+    ...fieldsOf("drivers/registry.ts", "DeviceOptions"),
+    ...fieldsOf("core/base/block.ts", "FileOptions"),
+    ...fieldsOf("core/device/backend.ts", "OpenOptions"),
+    ...fieldsOf("drivers/registry.ts", "CommonOptions").filter((name) => name !== "batch"),
+    ...fieldsOf("drivers/io_uring/options.ts", "IoUringOptions"),
+    ...fieldsOf("core/queue/wait_options.ts", "WaitOptions"),
+  ];
   const rows = tableRows(section(read("docs/io_uring.md"), "## Options"));
   assert.deepEqual(rows.map(([first]) => codeWords(first!)[0]).filter((word) => word !== undefined), fields);
 });

@@ -1,6 +1,7 @@
 /** Numbers and buffers of the caller's: each is looked at once, before any arithmetic, and what is refused changes nothing. */
 import assert from "node:assert/strict";
-import { BlockDevice, MemoryDisk, Opcode, openDevice } from "../../mod.ts";
+import { MemoryDisk } from "../../drivers/testing.ts";
+import { BlockDevice, Opcode, openDevice } from "../../mod.ts";
 import { ManualBackend } from "../support/manual_backend.ts";
 import { pattern } from "../support/temp_file.ts";
 

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { Errno } from "../../core/base/errno.ts";
 import { uringEvidence } from "../../drivers/probe/uring_evidence.ts";
 import { sysctlObjection, type UringEvidence, uringVerdict } from "../../drivers/probe/uring_verdict.ts";
-import { DRIVER_NAMES, inspectTarget, probe, type ProbeReport, StorageError } from "../../mod.ts";
+import { inspectTarget, probe, type ProbeReport } from "../../drivers/probe.ts";
+import { DRIVER_NAMES, StorageError } from "../../mod.ts";
 import { buildLauncher, canForbidUring, commandWorks, type Refusal } from "../support/forbid_uring.ts";
 import { hasLibblkio } from "../support/libraries.ts";
 import { testWhen } from "../support/skip.ts";
@@ -19,7 +20,8 @@ const isRoot = Deno.uid() === 0;
 
 /** Prints the report of a process of its own; `then` is more of the script. */
 function script(options: string, then = ""): string {
-  return `import { openDevice, probe } from "${new URL("mod.ts", ROOT)}";
+  return `import { openDevice } from "${new URL("mod.ts", ROOT)}";
+    import { probe } from "${new URL("drivers/probe.ts", ROOT)}";
     const report = await probe(${options});
     let notes = [];
     ${then}

@@ -1,7 +1,8 @@
 /** Abort signals that many requests share: one listener for each device, gone with the last request. */
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
-import { BlockDevice, MemoryDisk, openDevice, StorageError } from "../../mod.ts";
+import { MemoryDisk } from "../../drivers/testing.ts";
+import { BlockDevice, openDevice, StorageError } from "../../mod.ts";
 import { ManualBackend } from "../support/manual_backend.ts";
 
 /** Counts what is done to signals while it is open. */

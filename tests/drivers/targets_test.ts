@@ -4,7 +4,9 @@ import { pathToFileURL } from "node:url";
 import { StorageError } from "../../core/base/errors.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { explainSetupFailure, setupRemedy } from "../../drivers/io_uring/explain.ts";
-import { inspectTarget, openDevice, pathOfTarget, printable } from "../../mod.ts";
+import { printable } from "../../core/base/shown.ts";
+import { inspectTarget, pathOfTarget } from "../../drivers/probe.ts";
+import { openDevice } from "../../mod.ts";
 import { TempDir } from "../support/temp_file.ts";
 
 Deno.test("a file: URL is the file that it leads to, whatever its name", async () => {

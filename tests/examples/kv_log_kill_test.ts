@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { KvLog } from "../../examples/kv_log/mod.ts";
-import { Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
 import { directWorks, loadLibraries, pattern, TempFolder } from "./support.ts";
 
 await loadLibraries();

@@ -4,7 +4,7 @@
  * @module
  */
 import { errnoName } from "../../core/base/errno.ts";
-import { Random } from "../../mod.ts";
+import { Random } from "../../core/base/random.ts";
 import type { Fault } from "./controls.ts";
 import { FORWARDED } from "./forwarder.ts";
 import type { Answer } from "./player.ts";

@@ -5,7 +5,8 @@
  * @module
  */
 import { join } from "node:path";
-import { closeIdleQueues, type DeviceOptions, openDevice, serveVhostUserBlk } from "../../mod.ts";
+import { serveVhostUserBlk } from "../../devices/serve/mod.ts";
+import { closeIdleQueues, type DeviceOptions, openDevice } from "../../mod.ts";
 import { errnoName } from "../../core/base/errno.ts";
 import { hasHungUp } from "../../ffi/libc/descriptor.ts";
 import { BlkStatus } from "../../devices/virtio_blk/mod.ts";

@@ -7,7 +7,8 @@
  * @module
  */
 import { join } from "node:path";
-import { type BlockDevice, type DeviceBatchMode, openDevice, type ServedBlk, serveVhostUserBlk } from "../../mod.ts";
+import { type ServedBlk, serveVhostUserBlk } from "../../devices/serve/mod.ts";
+import { type BlockDevice, type DeviceBatchMode, openDevice } from "../../mod.ts";
 import { Guest } from "./guest.ts";
 import { TempDir } from "../support/temp_file.ts";
 

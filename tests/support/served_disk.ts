@@ -4,7 +4,8 @@
  * @module
  */
 import { join } from "node:path";
-import type { OpenOptions, ServeBlkOptions } from "../../mod.ts";
+import type { ServeBlkOptions } from "../../devices/serve/mod.ts";
+import type { DeviceOptions } from "../../mod.ts";
 import { TempDir } from "./temp_file.ts";
 
 /** What the Worker is to serve. Plain data. */
@@ -12,7 +13,7 @@ export interface ServedDiskPlan {
   /** What `openDevice` takes. */
   readonly target: string;
   /** How the server opens it. */
-  readonly open: OpenOptions;
+  readonly open: DeviceOptions;
   /** How it is served. */
   readonly serve: Omit<ServeBlkOptions, "log">;
   /** Path of the socket. */
@@ -38,7 +39,11 @@ export class ServedDisk implements AsyncDisposable {
   }
 
   /** Starts a server of `target` and waits until it listens. */
-  static async start(target: string, open: OpenOptions = {}, serve: ServedDiskPlan["serve"] = {}): Promise<ServedDisk> {
+  static async start(
+    target: string,
+    open: DeviceOptions = {},
+    serve: ServedDiskPlan["serve"] = {},
+  ): Promise<ServedDisk> {
     const dir = new TempDir();
     const socket = join(dir.path, "disk.sock");
     const worker = new Worker(new URL("./children/served_disk.ts", import.meta.url), { type: "module" });

@@ -1,10 +1,13 @@
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { ENTRY_POINTS } from "../../tools/lint/rooms.ts";
 import { Scratch } from "../support/scratch.ts";
 
 Deno.test("the gate passes a sound tree, names every check and fails on each kind of damage", async () => {
   using scratch = new Scratch();
   scratch.write("LICENSE", "MIT\n");
-  scratch.write("mod.ts", "/** The answer. */\nexport const a: number = 1;\n");
+  for (const path of Object.values(ENTRY_POINTS)) {
+    scratch.write(path, "/** The answer. */\nexport const a: number = 1;\n");
+  }
   await scratch.deno(["fmt"]);
   const sound = await scratch.deno(["task", "-q", "ok"]);
   strictEqual(sound.code, 0, sound.stdout);

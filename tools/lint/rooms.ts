@@ -7,8 +7,31 @@
 
 import { dirname, join } from "node:path/posix";
 
+/** The entry points by what follows the package's name: `exports` of deno.json. */
+export const ENTRY_POINTS: Readonly<Record<string, string>> = {
+  "": "mod.ts",
+  "/driver": "drivers/driver.ts",
+  "/serve": "devices/serve/mod.ts",
+  "/probe": "drivers/probe.ts",
+  "/nvme": "drivers/nvme_tools.ts",
+  "/testing": "drivers/testing.ts",
+  "/cli": "cli.ts",
+};
+
+/** Name of the package. */
+const PACKAGE = "@plugio/plugio";
+
 /** Files at the top of drivers/, or folders, that put the drivers together; a driver cannot import them. */
-export const DRIVER_SHARED: readonly string[] = ["registry", "probe", "nvme_tools"];
+export const DRIVER_SHARED: readonly string[] = [
+  "descriptor",
+  "built_in",
+  "target_driver",
+  "registry",
+  "driver",
+  "probe",
+  "nvme_tools",
+  "testing",
+];
 
 /** The library folder of ffi/ that a driver may use, where it uses one. */
 export const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
@@ -48,6 +71,8 @@ export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
 export interface Room {
   readonly kind: RoomKind;
   readonly part: string;
+  /** Whether users import the file. */
+  readonly isEntryPoint: boolean;
 }
 
 /** The rooms of the house. `ffi` is its shared part, `ffi-lib` one library's folder. */
@@ -56,6 +81,7 @@ export type RoomKind =
   | "ffi"
   | "ffi-lib"
   | "driver"
+  | "descriptor"
   | "drivers"
   | "device"
   | "mod"
@@ -73,9 +99,14 @@ export interface ImportEdge {
 
 /** The room of a file, by its path from the project's root, or `undefined` if it stands outside the house. */
 export function roomOf(path: string): Room | undefined {
+  const place = placeOf(path);
+  return place && { ...place, isEntryPoint: Object.values(ENTRY_POINTS).includes(path) };
+}
+
+function placeOf(path: string): Omit<Room, "isEntryPoint"> | undefined {
   if (path === "mod.ts") return { kind: "mod", part: "" };
   if (path === "cli.ts") return { kind: "cli", part: "" };
-  const [top = "", next = ""] = path.split("/");
+  const [top = "", next = "", file = ""] = path.split("/");
   const part = next.replace(/\.ts$/, "");
   const isFolder = path.split("/").length > 2;
   switch (top) {
@@ -89,7 +120,8 @@ export function roomOf(path: string): Room | undefined {
     case "ffi":
       return isFolder && part !== "libc" ? { kind: "ffi-lib", part } : { kind: "ffi", part };
     case "drivers":
-      return DRIVER_SHARED.includes(part) ? { kind: "drivers", part } : { kind: "driver", part };
+      if (DRIVER_SHARED.includes(part)) return { kind: "drivers", part };
+      return file === "descriptor.ts" ? { kind: "descriptor", part } : { kind: "driver", part };
     case "devices":
       return { kind: "device", part };
     default:
@@ -117,7 +149,7 @@ export function forbidden(from: string, edge: ImportEdge): string | undefined {
 }
 
 function resolve(from: string, specifier: string): string | undefined {
-  if (specifier === "@plugio/plugio") return "mod.ts";
+  if (specifier.startsWith(PACKAGE)) return ENTRY_POINTS[specifier.slice(PACKAGE.length)];
   return /^\.\.?\//.test(specifier) ? join(dirname(from), specifier) : undefined;
 }
 
@@ -143,19 +175,23 @@ function mayImport(from: Room, to: Room, typeOnly: boolean): boolean {
     case "driver":
       return same || to.kind === "core" || to.kind === "ffi" ||
         (to.kind === "ffi-lib" && to.part === DRIVER_LIBRARY[from.part]);
+    case "descriptor":
+      // Puts a driver together: what opens a target, and what tries it.
+      return to.part === from.part && to.kind === "driver" || ["core", "ffi"].includes(to.kind) ||
+        (to.kind === "drivers" && ["descriptor", "probe"].includes(to.part));
     case "drivers":
-      return ["core", "ffi", "driver", "drivers"].includes(to.kind) ||
+      return ["core", "ffi", "driver", "descriptor", "drivers"].includes(to.kind) ||
         // The probe asks every library whether it is there.
         (from.part === "probe" && to.kind === "ffi-lib");
     case "device":
       return same || to.kind === "core" || to.kind === "ffi" ||
         (to.kind === "device" && (DEVICES_BELOW[from.part] ?? []).includes(to.part));
     case "mod":
-      return ["core", "drivers", "device"].includes(to.kind) || (typeOnly && to.kind === "ffi");
+      return ["core", "drivers"].includes(to.kind) || (typeOnly && to.kind === "ffi");
     case "cli":
-      return to.kind === "cli" || to.kind === "mod" || (to.kind === "core" && to.part === CORE_FOR_ALL);
+      return to.kind === "cli" || to.isEntryPoint || (to.kind === "core" && to.part === CORE_FOR_ALL);
     case "examples":
-      return to.kind === "mod" || to.kind === "examples";
+      return to.isEntryPoint || to.kind === "examples";
     case "tools":
       return ["tools", "core", "ffi"].includes(to.kind);
     case "bench":
@@ -172,11 +208,12 @@ function describe(room: Room): string {
     ffi: `shared ffi or core/${CORE_FOR_ALL}`,
     "ffi-lib": `its own folder, shared ffi or core/${CORE_FOR_ALL}`,
     driver: `core, shared ffi, its own folder or ${DRIVER_LIBRARY[room.part] ?? "no library"}`,
+    descriptor: "core, shared ffi, its driver, drivers/descriptor.ts or the probe",
     drivers: "core, shared ffi, the drivers, or from the probe any library",
     device: `core, shared ffi, its own folder or ${(DEVICES_BELOW[room.part] ?? []).join(", ") || "no other device"}`,
-    mod: "core, the drivers' shared files, devices, or types of shared ffi",
-    cli: `mod.ts, core/${CORE_FOR_ALL} or cli`,
-    examples: "mod.ts",
+    mod: "core, the drivers' shared files, or types of shared ffi",
+    cli: `an entry point, core/${CORE_FOR_ALL} or cli`,
+    examples: "an entry point",
     tools: "tools, core or shared ffi",
     bench: "anything but tools and tests",
     tests: "anything",

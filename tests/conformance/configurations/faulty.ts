@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { DeviceOptions, MemoryDisk } from "../../../mod.ts";
+import type { MemoryDisk } from "../../../drivers/testing.ts";
+import type { DeviceOptions } from "../../../mod.ts";
 import { failingNode, FuseDisk, fuseDisks } from "../../support/fuse_disk.ts";
 import { LoopDevice, loopDevices } from "../../support/loop_device.ts";
 import { ServedDisk } from "../../support/served_disk.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MemoryDisk, type MemoryDiskOptions } from "../../../mod.ts";
+import { MemoryDisk, type MemoryDiskOptions } from "../../../drivers/testing.ts";
 import { pattern } from "../../support/temp_file.ts";
 import { type Configuration, Disk, type MadeTarget, type Need, type TargetRequest } from "../configuration.ts";
 

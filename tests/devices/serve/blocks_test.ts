@@ -2,13 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { VIRTIO_BLK_CONFIG, VIRTIO_BLK_CONSTANTS as B } from "../../../devices/virtio_blk/layout.ts";
-import {
-  type BlockDevice,
-  openDevice,
-  type OpenOptions,
-  type ServeBlkOptions,
-  serveVhostUserBlk,
-} from "../../../mod.ts";
+import { type ServeBlkOptions, serveVhostUserBlk } from "../../../devices/serve/mod.ts";
+import { type BlockDevice, type DeviceOptions, openDevice } from "../../../mod.ts";
 import { flushRequest, ranges, readRequest, sendRequest, writeRequest } from "../../support/blk_requests.ts";
 import { LoopDevice, loopDevices } from "../../support/loop_device.ts";
 import { canMount, MountedFileSystem } from "../../support/mounted.ts";
@@ -47,7 +42,7 @@ class Served implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  static async start(path: string, open: OpenOptions = {}, options: ServeBlkOptions = {}): Promise<Served> {
+  static async start(path: string, open: DeviceOptions = {}, options: ServeBlkOptions = {}): Promise<Served> {
     const device = await openDevice(path, { direct: true, batch: "plug", ...open });
     const served = new Served(device, options, new AsyncDisposableStack());
     await served.client.negotiate(FEATURES, ALL_PROTOCOL);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { imageFormat } from "../../../devices/serve/image_format.ts";
-import { openDevice, type OpenOptions, type ServeBlkOptions, serveVhostUserBlk } from "../../../mod.ts";
+import { type ServeBlkOptions, serveVhostUserBlk } from "../../../devices/serve/mod.ts";
+import { type DeviceOptions, openDevice } from "../../../mod.ts";
 import { until } from "../vhost_user/rig.ts";
 import { guestReady } from "../../guest/ready.ts";
 import { closeFile, openFile } from "../../../ffi/libc/mod.ts";
@@ -37,7 +38,7 @@ const writes = (path: string) => qemu("qemu-io", "-f", "raw", "-c", "write 0 512
 const reads = (path: string) => qemu("qemu-io", "-f", "raw", "-r", "-c", "read 0 512", path);
 
 /** A file that is served in this process until it is disposed of. */
-async function serve(path: string, open: OpenOptions = {}, options: ServeBlkOptions = {}): Promise<AsyncDisposable> {
+async function serve(path: string, open: DeviceOptions = {}, options: ServeBlkOptions = {}): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const dir = stack.use(new TempDir());
   const device = stack.use(await openDevice(path, open));
@@ -46,7 +47,7 @@ async function serve(path: string, open: OpenOptions = {}, options: ServeBlkOpti
 }
 
 /** Asserts that it cannot be served, and why. */
-async function refused(path: string, why: RegExp, open: OpenOptions = {}, options: ServeBlkOptions = {}) {
+async function refused(path: string, why: RegExp, open: DeviceOptions = {}, options: ServeBlkOptions = {}) {
   await assert.rejects(() => serve(path, open, options), (error: Error) => {
     assert.match(error.message, why);
     assert.doesNotMatch(error.message, /\n/);

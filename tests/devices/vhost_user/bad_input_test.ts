@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { closeFile, newEventFd } from "../../../ffi/libc/mod.ts";
 import { MAX_PASSED_FDS, MAX_SOCKET_PATH_BYTES } from "../../../ffi/unix_socket.ts";
-import { serveVhostUserBlk } from "../../../mod.ts";
+import { serveVhostUserBlk } from "../../../devices/serve/mod.ts";
 import { MAX_GUEST_BYTES } from "../../../devices/vhost_user/session_memory.ts";
 import { u64Payload } from "../../../devices/vhost_user/payload.ts";
 import { messageNumber } from "../../../devices/vhost_user/wire.ts";

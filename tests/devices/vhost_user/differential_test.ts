@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { VIRTIO_BLK_CONFIG, VIRTIO_BLK_CONSTANTS as B } from "../../../devices/virtio_blk/layout.ts";
 import { PROTOCOL_FEATURES, ProtocolFeature } from "../../../devices/vhost_user/wire.ts";
-import { Random } from "../../../mod.ts";
+import { Random } from "../../../core/base/random.ts";
 import {
   flushRequest,
   type GuestRequest,

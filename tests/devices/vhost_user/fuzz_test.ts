@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { closeFile, newEventFd, signalEventFd } from "../../../ffi/libc/mod.ts";
-import { Random } from "../../../mod.ts";
+import { Random } from "../../../core/base/random.ts";
 import { MESSAGES } from "../../../devices/vhost_user/wire.ts";
 import { VIRTIO_BLK_CONSTANTS as B } from "../../../devices/virtio_blk/layout.ts";
 import { header, readRequest } from "../../support/blk_requests.ts";

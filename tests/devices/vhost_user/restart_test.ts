@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { closeFile } from "../../../ffi/libc/mod.ts";
-import { Random } from "../../../mod.ts";
+import { Random } from "../../../core/base/random.ts";
 import { BlkStatus } from "../../../devices/virtio_blk/mod.ts";
 import { inflightPayload, readInflight } from "../../../devices/vhost_user/payload.ts";
 import { writeRequest } from "../../support/blk_requests.ts";

@@ -1,14 +1,8 @@
 /** A disk that is served in this process, and what the tests look at. */
 import { join } from "node:path";
 import { listFolder } from "../../../ffi/libc/mod.ts";
-import {
-  type BlockDevice,
-  openDevice,
-  type OpenOptions,
-  type ServeBlkOptions,
-  type ServedBlk,
-  serveVhostUserBlk,
-} from "../../../mod.ts";
+import { type ServeBlkOptions, type ServedBlk, serveVhostUserBlk } from "../../../devices/serve/mod.ts";
+import { type BlockDevice, type DeviceOptions, openDevice } from "../../../mod.ts";
 import { PROTOCOL_FEATURES_BIT, ProtocolFeature } from "../../../devices/vhost_user/wire.ts";
 import { type ClientQueue, type QueueOptions, type SharedGuest, VhostClient } from "../../support/vhost_client.ts";
 import { VirtioDriver } from "../../support/virtio_driver.ts";
@@ -67,7 +61,7 @@ export class ServedRig implements AsyncDisposable {
   static async start(
     { bytes = 1 << 18, driver = "io_uring", direct = false, readOnly = false, ...options }:
       & ServeBlkOptions
-      & Pick<OpenOptions, "driver" | "direct" | "readOnly">
+      & Pick<DeviceOptions, "driver" | "direct" | "readOnly">
       & { readonly bytes?: number } = {},
   ): Promise<ServedRig> {
     const dir = new TempDir();

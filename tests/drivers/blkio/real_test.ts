@@ -1,6 +1,6 @@
 /** The blkio driver on the real library: files through its io_uring driver, and a real vhost-user server. */
 import assert from "node:assert/strict";
-import { openDevice, type OpenOptions, plugged, StorageError } from "../../../mod.ts";
+import { type DeviceOptions, openDevice, plugged, StorageError } from "../../../mod.ts";
 import { hasLibblkio } from "../../support/libraries.ts";
 import { testWhen } from "../../support/skip.ts";
 import { hasStorageDaemon, StorageDaemon } from "../../support/storage_daemon.ts";
@@ -263,7 +263,7 @@ for (const wait of ["event", "block"] as const) {
 }
 
 /** What opening says, with the kind of the error in front. */
-async function refusal(target: string, options: OpenOptions = {}): Promise<string> {
+async function refusal(target: string, options: DeviceOptions = {}): Promise<string> {
   const error = await openDevice(target, options).then((disk) => disk.close(), (reason: unknown) => reason);
   if (error instanceof StorageError) return `${error.kind}: ${error.message}`;
   return String(error);
@@ -276,7 +276,7 @@ testWhen(
     using dir = new TempDir();
     const file = dir.file("disk.bin", 65536);
     const uring = `blkio:io_uring:${file}`;
-    const cases: [RegExp, string, OpenOptions?][] = [
+    const cases: [RegExp, string, DeviceOptions?][] = [
       [
         /^RangeError: .*wanted blkio:io_uring:PATH, blkio:nvme-io_uring:PATH, .*virtio-blk-vfio-pci:PCI$/,
         "blkio:nope:x",

@@ -1,10 +1,10 @@
 /** One scenario in a process of its own, on a file of 8 MiB of the pattern: `scenario.ts NAME PATH [DRIVER]`. */
-import { type BlockDevice, openDevice, type OpenOptions } from "../../../mod.ts";
+import { type BlockDevice, type DeviceOptions, openDevice } from "../../../mod.ts";
 
 const [name, path, driver = "io_uring"] = Deno.args as [string, string, string?];
 const say = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(text + "\n"));
 
-const open = (options: OpenOptions = {}): Promise<BlockDevice> => openDevice(path, { driver, ...options });
+const open = (options: DeviceOptions = {}): Promise<BlockDevice> => openDevice(path, { driver, ...options });
 
 function collect(): void {
   const { gc } = globalThis as unknown as { gc(): void };

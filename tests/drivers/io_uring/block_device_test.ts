@@ -1,6 +1,6 @@
 /** What a file system and a block device show beyond their contents. Contents are in tests/conformance. */
 import assert from "node:assert/strict";
-import { closeIdleQueues, openDevice, type OpenOptions, StorageError } from "../../../mod.ts";
+import { closeIdleQueues, type DeviceOptions, openDevice, StorageError } from "../../../mod.ts";
 import { listFolder, statFile } from "../../../ffi/libc/mod.ts";
 import { FileTarget } from "../../../ffi/target.ts";
 import "../../support/libraries.ts";
@@ -83,14 +83,14 @@ Deno.test("opening and closing many times leaves no descriptor behind", async ()
   using dir = new TempDir();
   const path = dir.file("data.bin", 4096);
   const descriptors = () => listFolder("/proc/self/fd", 10_000).length;
-  const cycle = async (options: OpenOptions) => {
+  const cycle = async (options: DeviceOptions) => {
     const device = await openDevice(path, options);
     await device.read(device.allocate(1, 512)[0]!, 0);
     await device.close();
     // Each cycle makes a queue and takes it down.
     await closeIdleQueues();
   };
-  const kinds: OpenOptions[] = [{}, { wakeup: "socketpair" }, { wait: "block" }, { registered: false }];
+  const kinds: DeviceOptions[] = [{}, { wakeup: "socketpair" }, { wait: "block" }, { registered: false }];
   for (const options of kinds) await cycle(options);
   await new Promise((resolve) => setTimeout(resolve, 10));
   const before = descriptors();

@@ -1,7 +1,7 @@
 /** Discard, write zeroes and flush on files, tmpfs and a loop device: what AIO has no operation for. */
 import assert from "node:assert/strict";
 import { listFolder } from "../../../ffi/libc/mod.ts";
-import { type BlockDevice, closeIdleQueues, openDevice, type OpenOptions } from "../../../mod.ts";
+import { type BlockDevice, closeIdleQueues, type DeviceOptions, openDevice } from "../../../mod.ts";
 import { LOOP_BYTES, LoopDevice, loopDevices } from "../../support/loop_device.ts";
 import { HAS_TMPFS, TmpfsFile } from "../../support/tmpfs.ts";
 import "../../support/libraries.ts";
@@ -29,7 +29,7 @@ async function checkRanges(device: BlockDevice): Promise<void> {
   assert.equal(device.stats.errors, 0);
 }
 
-for (const options of [{}, { direct: true }, { wait: "block", direct: true }] as OpenOptions[]) {
+for (const options of [{}, { direct: true }, { wait: "block", direct: true }] as DeviceOptions[]) {
   Deno.test(`discard and write zeroes of a file change their range alone with ${JSON.stringify(options)}`, async () => {
     using dir = new TempDir();
     await using device = await openDevice(`linux_aio:${dir.file("data.bin", LOOP_BYTES)}`, options);
@@ -94,14 +94,14 @@ Deno.test("opening and closing many times leaves no descriptor behind", async ()
   using dir = new TempDir();
   const path = dir.file("data.bin", 4096);
   const descriptors = () => listFolder("/proc/self/fd", 10_000).length;
-  const cycle = async (options: OpenOptions) => {
+  const cycle = async (options: DeviceOptions) => {
     const device = await openDevice(`linux_aio:${path}`, { direct: true, ...options });
     await device.read(device.allocate(1, 512)[0]!, 0);
     await device.close();
     // Each cycle makes a queue and takes it down.
     await closeIdleQueues();
   };
-  const kinds: OpenOptions[] = [{}, { wakeup: "socketpair" }, { wait: "block" }];
+  const kinds: DeviceOptions[] = [{}, { wakeup: "socketpair" }, { wait: "block" }];
   for (const options of kinds) await cycle(options);
   const before = descriptors();
   for (let turn = 0; turn < 5; turn++) await Promise.all(kinds.map(cycle));

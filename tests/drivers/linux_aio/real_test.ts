@@ -4,8 +4,8 @@ import { readSystemFile } from "../../../ffi/sysfs.ts";
 import {
   type BlockDevice,
   closeIdleQueues,
+  type DeviceOptions,
   openDevice,
-  type OpenOptions,
   plug,
   plugged,
   StorageError,
@@ -17,7 +17,7 @@ import { pattern, patternAt, TempDir } from "../../support/temp_file.ts";
 const FILE_BYTES = 1 << 20;
 
 /** Configurations that the same reads and writes go through. */
-const CONFIGURATIONS: readonly OpenOptions[] = [
+const CONFIGURATIONS: readonly DeviceOptions[] = [
   {},
   { direct: true },
   { wait: "poll" },
@@ -36,7 +36,7 @@ const CONFIGURATIONS: readonly OpenOptions[] = [
 ];
 
 /** A patterned file, open through linux_aio; both gone on dispose. */
-async function openPatterned(options: OpenOptions = {}, byteLength = FILE_BYTES): Promise<
+async function openPatterned(options: DeviceOptions = {}, byteLength = FILE_BYTES): Promise<
   AsyncDisposable & { readonly device: BlockDevice; readonly path: string }
 > {
   const dir = new TempDir();
@@ -181,7 +181,7 @@ Deno.test("use after close is an error of kind closed; closing twice is one clos
 });
 
 Deno.test("close with I/O in flight waits for it, in every wait mode", async () => {
-  for (const options of [{}, { wait: "poll" }, { wait: "block" }, { wakeup: "socketpair" }] as OpenOptions[]) {
+  for (const options of [{}, { wait: "poll" }, { wait: "block" }, { wakeup: "socketpair" }] as DeviceOptions[]) {
     using dir = new TempDir();
     const device = await openDevice(`linux_aio:${dir.file("data.bin", FILE_BYTES)}`, { ...options, direct: true });
     const buffers = device.allocate(64, 4096);

@@ -1,13 +1,7 @@
 /** The memory driver's own: faults, their choice, power loss, options. What every driver does is in tests/conformance. */
 import assert from "node:assert/strict";
-import {
-  type DeviceOptions,
-  MemoryDisk,
-  type MemoryDiskOptions,
-  type MemoryFault,
-  openDevice,
-  StorageError,
-} from "../../../mod.ts";
+import { MemoryDisk, type MemoryDiskOptions, type MemoryFault } from "../../../drivers/testing.ts";
+import { type DeviceOptions, openDevice, StorageError } from "../../../mod.ts";
 
 const SECTOR_BYTES = 512;
 

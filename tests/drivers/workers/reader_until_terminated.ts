@@ -1,5 +1,6 @@
 /** Opens a target and reads: once, or for ever, until this Worker is terminated; serves it too, if told so. */
-import { type DeviceOptions, openDevice, serveVhostUserBlk } from "../../../mod.ts";
+import { serveVhostUserBlk } from "../../../devices/serve/mod.ts";
+import { type DeviceOptions, openDevice } from "../../../mod.ts";
 
 /** What the Worker is told. */
 export interface ReaderTask {

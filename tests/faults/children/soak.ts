@@ -5,7 +5,9 @@
  */
 import { join } from "node:path";
 import { listSystemFolder, readSystemFile } from "../../../ffi/sysfs.ts";
-import { closeIdleQueues, type DeviceOptions, openDevice, Random, serveVhostUserBlk } from "../../../mod.ts";
+import { Random } from "../../../core/base/random.ts";
+import { serveVhostUserBlk } from "../../../devices/serve/mod.ts";
+import { closeIdleQueues, type DeviceOptions, openDevice } from "../../../mod.ts";
 import { ALL_PROTOCOL, FEATURES } from "../../devices/vhost_user/rig.ts";
 import type { ReaderTask } from "../../drivers/workers/reader_until_terminated.ts";
 import { readRequest } from "../../support/blk_requests.ts";

@@ -8,15 +8,9 @@
  * @module
  */
 import process from "node:process";
-import {
-  type BlockDevice,
-  type IoRequest,
-  monotonicMs,
-  openDevice,
-  type OpenOptions,
-  plugged,
-  Random,
-} from "../../../mod.ts";
+import { Random } from "../../../core/base/random.ts";
+import { monotonicMs } from "../../../drivers/driver.ts";
+import { type BlockDevice, type DeviceOptions, type IoRequest, openDevice, plugged } from "../../../mod.ts";
 import { readSystemFile } from "../../../ffi/sysfs.ts";
 import type { Contender, ContestPlan, ContestRow, ContestStyle } from "../contest.ts";
 
@@ -107,7 +101,7 @@ async function contest(
     await using stack = new AsyncDisposableStack();
     const entries: { contender: Contender; runner: Runner; iops: number[]; counts: number[] }[] = [];
     for (const contender of contenders) {
-      const options = { direct: true, readOnly: true, ...contender.options } as OpenOptions;
+      const options = { direct: true, readOnly: true, ...contender.options } as DeviceOptions;
       const device = stack.use(await openDevice(contender.target, options));
       const runner = new Runner(device, depth, style);
       await runner.round(reads);

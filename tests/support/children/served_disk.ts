@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type BlockDevice, openDevice, type ServedBlk, serveVhostUserBlk } from "../../../mod.ts";
+import { type ServedBlk, serveVhostUserBlk } from "../../../devices/serve/mod.ts";
+import { type BlockDevice, openDevice } from "../../../mod.ts";
 import "../libraries.ts";
 import type { FromServedDisk, ServedDiskPlan } from "../served_disk.ts";
 

@@ -1,7 +1,8 @@
 /** What runs in the guest, as tests: the driver on an emulated controller. Needs its address in PLUGIO_TEST_ADDRESS. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { type BlockDevice, openDevice, plug, Random } from "../../../../mod.ts";
+import { Random } from "../../../../core/base/random.ts";
+import { type BlockDevice, openDevice, plug } from "../../../../mod.ts";
 import { Errno } from "../../../../core/base/errno.ts";
 import { StorageError } from "../../../../core/base/errors.ts";
 import "../../../support/libraries.ts";

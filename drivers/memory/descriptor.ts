@@ -1,0 +1,10 @@
+import type { DriverDescriptor } from "../descriptor.ts";
+import { MEMORY_OPTIONS, type MemoryOptions } from "./options.ts";
+
+/** The driver memory. */
+export const memory: DriverDescriptor<MemoryOptions> = {
+  name: "memory",
+  example: "memory:64MiB",
+  options: MEMORY_OPTIONS,
+  open: async (address, options) => (await import("./mod.ts")).openMemory(address, options),
+};

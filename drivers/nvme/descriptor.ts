@@ -1,0 +1,11 @@
+import { eventNames, NVME_EVENTS } from "../../core/queue/trace.ts";
+import type { DriverDescriptor } from "../descriptor.ts";
+
+/** The driver nvme. */
+export const nvme: DriverDescriptor = {
+  name: "nvme",
+  example: "nvme:0000:01:00.0/1",
+  traceEvents: eventNames(NVME_EVENTS),
+  open: async (address, options) => await (await import("./mod.ts")).openNvme(address, options),
+  probe: async () => (await import("../probe/nvme.ts")).probeNvme(),
+};
