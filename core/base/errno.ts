@@ -237,3 +237,8 @@ export function describeErrno(errno: number): string {
   const text = ERRNO_TEXTS[errno];
   return text === undefined ? name : `${name} (${text})`;
 }
+
+/** True for −errno of a submission that may succeed when it is tried again: the same entries may be taken later. */
+export function isPassing(result: number): boolean {
+  return result === -Errno.EBUSY || result === -Errno.EAGAIN || result === -Errno.EINTR;
+}

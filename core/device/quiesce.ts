@@ -1,9 +1,9 @@
 import { startDeadline } from "../base/deadline.ts";
 import { StorageError } from "../base/errors.ts";
-import type { QueueOwner } from "../queue/request_queue.ts";
+import type { QueueOwner } from "../queue/queue_owner.ts";
 
 /** Waits for the completions that are owed to `owner`, for at most `drainMs`; false when some are still missing. */
-export function drained(owner: QueueOwner, drainMs: number): Promise<boolean> {
+export function drained(owner: Pick<QueueOwner, "active" | "onIdle">, drainMs: number): Promise<boolean> {
   if (owner.active === 0) return Promise.resolve(true);
   return new Promise((resolve) => {
     const timer = startDeadline(() => finish(false), drainMs);

@@ -1,5 +1,5 @@
 import { plug, unplug } from "../plug/plug.ts";
-import { type IoRequest, RequestState } from "../request/request.ts";
+import { type IoRequest, RequestState, unhold } from "../request/request.ts";
 
 /**
  * Requests whose result is known and whose callback is owed. Two lists swap roles, so that callbacks that finish
@@ -47,7 +47,7 @@ export class CompletedList {
     try {
       unplug();
     } catch (error) {
-      // Somebody else's deferred call: it must not keep the queue from submitting what is left.
+      // A deferred call of another queue: it must not keep the queue from submitting what is left.
       reportError(error);
     }
     return count;
@@ -59,8 +59,7 @@ export class CompletedList {
  * of the Worker: it must not keep other completions from being delivered.
  */
 export function completeRequest(request: IoRequest): void {
-  if (request.region !== null) request.region.holds--;
-  else if (request.iovecs !== null) request.iovecs.hold(-1);
+  unhold(request);
   request.state = RequestState.idle;
   try {
     request.onComplete(request, request.result);

@@ -2,10 +2,10 @@ import { PollBudget } from "./poll_budget.ts";
 import { soon } from "../plug/batching.ts";
 import type { WaitMode } from "../base/block.ts";
 import { BLOCKED_BUDGET_US, FAIRNESS_BUDGET_US } from "../base/limits.ts";
-import { Shares } from "./completion_budget.ts";
+import { CompletionBudget } from "./completion_budget.ts";
 
 /** What a queue offers to its completion loop. */
-export interface CompletionSource {
+export interface DeliveryQueue {
   /** True when completions can be reaped right now. Cheap: a load of the ring's tail. */
   ready(): boolean;
   /** Reaps completions and delivers at most `limit`; returns how many. Never nests. What is left stays `ready`. */
@@ -54,11 +54,11 @@ const LOOKS_PER_POLL = 16;
  * FAIRNESS_BUDGET_US without a macrotask (BLOCKED_BUDGET_US where the Worker blocks), the next delivery is a macrotask.
  */
 export class CompletionLoop {
-  readonly #queue: CompletionSource;
+  readonly #queue: DeliveryQueue;
   readonly #wait: WaitMode;
   readonly #budgetUs: number;
   readonly #budget = new PollBudget();
-  readonly #shares = new Shares();
+  readonly #delivery = new CompletionBudget();
   #hold: LoopHold | null;
   #held = false;
   #armed = false;
@@ -80,7 +80,7 @@ export class CompletionLoop {
   };
 
   /** Makes the completion loop of `queue`; `hold` may be null for a queue that only blocks. */
-  constructor(queue: CompletionSource, wait: WaitMode, hold: LoopHold | null) {
+  constructor(queue: DeliveryQueue, wait: WaitMode, hold: LoopHold | null) {
     this.#queue = queue;
     this.#wait = wait;
     this.#budgetUs = wait === "block" ? BLOCKED_BUDGET_US : FAIRNESS_BUDGET_US;
@@ -123,7 +123,7 @@ export class CompletionLoop {
   poll(): number {
     for (let look = 1;; look++) {
       const count = this.#queue.poll();
-      if (this.settle() || count > 0 || look === LOOKS_PER_POLL) return count;
+      if (this.rearm() || count > 0 || look === LOOKS_PER_POLL) return count;
     }
   }
 
@@ -131,7 +131,7 @@ export class CompletionLoop {
    * To be called after a pass of a caller that waits in its own way: from then on completions fire the event, whoever
    * waits for it, and what is there already is delivered by the event loop. False when that is so.
    */
-  settle(): boolean {
+  rearm(): boolean {
     if (this.#queue.active() === 0) {
       this.#release();
     } else if (!this.#running) {
@@ -156,15 +156,15 @@ export class CompletionLoop {
     try {
       const slept = !queue.ready() && queue.active() > 0 && this.#waitForOne();
       if (slept) woken = true;
-      if (woken) this.#shares.begin(queue.active());
+      if (woken) this.#delivery.begin(queue.active());
       let limit: number;
       do {
-        limit = this.#shares.next();
+        limit = this.#delivery.next();
         const delivered = queue.reap(limit);
         this.#chargeBudget(delivered, slept);
         // Ready without anything to deliver, or blocked for nothing: once more, but not before others had their turn.
         if (delivered === 0 && (this.#wait === "block" || queue.ready())) this.#yieldDue = true;
-        // After a share its owners have their turn: what they submit goes out with the next one.
+        // After a part its owners have their turn: what they submit goes out with the next one.
       } while (limit === Infinity && !woken && !this.#yieldDue && queue.ready());
     } finally {
       this.#running = false;

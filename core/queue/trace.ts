@@ -50,12 +50,13 @@ export const LAIO_EVENTS: QueueEvents = queueEvents("laio");
 /** Events of the blkio driver. */
 export const BLKIO_EVENTS: QueueEvents = queueEvents("blkio");
 
+/** Events of the memory driver. */
+export const MEMORY_EVENTS: QueueEvents = queueEvents("memory");
+
 /** Events of the nvme driver. */
-export interface NvmeEvents {
+export interface NvmeEvents extends Pick<QueueEvents, "unplugFn" | "processCompletion" | "resubmitShort"> {
   /** `{ qid, count, inflight }`: a submission doorbell was written for `count` commands. */
   readonly kick: Channel;
-  /** `{ request, result }`: one request was delivered. */
-  readonly completeCommand: Channel;
   /** `{ qid, cid, status }`: a completion named no command in flight. */
   readonly strayCompletion: Channel;
   /** `{ address, reason }`: the controller is reset because something went wrong. */
@@ -66,8 +67,10 @@ export interface NvmeEvents {
 
 /** Events of the nvme driver, under QEMU's names where it has the event. */
 export const NVME_EVENTS: NvmeEvents = {
+  unplugFn: channel(`${TRACE_PREFIX}nvme_unplug_fn`),
   kick: channel(`${TRACE_PREFIX}nvme_kick`),
-  completeCommand: channel(`${TRACE_PREFIX}nvme_complete_command`),
+  processCompletion: channel(`${TRACE_PREFIX}nvme_complete_command`),
+  resubmitShort: channel(`${TRACE_PREFIX}nvme_resubmit_short_read`),
   strayCompletion: channel(`${TRACE_PREFIX}nvme_stray_completion`),
   reset: channel(`${TRACE_PREFIX}nvme_reset`),
   asyncEvent: channel(`${TRACE_PREFIX}nvme_async_event`),

@@ -80,6 +80,8 @@ export class IoRequest {
   state: number = RequestState.idle;
   /** Bytes transferred so far, over all continuations of short I/O; written by the driver. */
   done: number = 0;
+  /** Bytes that the attempt under way is about; written by the driver. */
+  attemptBytes: number = 0;
   /** Bytes transferred or −errno, once finished; written by the driver. */
   result: number = 0;
   /** True once a driver has tried a second way of doing the operation; written by the driver. */
@@ -114,13 +116,23 @@ export function beginRequest(request: IoRequest, owner: unknown): void {
   request.cancelled = false;
   request.flushing = false;
   request.owner = owner;
-  if (request.region !== null) request.region.holds++;
-  else if (request.iovecs !== null) request.iovecs.hold(1);
+  hold(request);
 }
 
 /** Takes back a request that `beginRequest` began and nobody has worked on: it is idle, and holds nothing. */
 export function withdrawRequest(request: IoRequest): void {
   request.state = RequestState.idle;
+  unhold(request);
+}
+
+/** Counts a request on the memory that it points to, which is not unmapped meanwhile. */
+export function hold(request: IoRequest): void {
+  if (request.region !== null) request.region.holds++;
+  else if (request.iovecs !== null) request.iovecs.hold(1);
+}
+
+/** Undoes {@link hold}. */
+export function unhold(request: IoRequest): void {
   if (request.region !== null) request.region.holds--;
   else if (request.iovecs !== null) request.iovecs.hold(-1);
 }

@@ -1,28 +1,25 @@
-import { type DeferCall, deferCallFor } from "../../core/plug/batching.ts";
-import type { BlockLimits, TargetInfo } from "../../core/base/block.ts";
 import type { Backend } from "../../core/device/backend.ts";
 import { BouncePool } from "../../core/device/bounce.ts";
-import { DEFERRED_SUBMITS, type DeferredSubmit } from "../../core/queue/deferred_submit.ts";
-import { drained, undrainedError } from "../../core/device/quiesce.ts";
+import { QueueDevice, type QueueDeviceParts } from "../../core/device/queue_device.ts";
 import { StorageError } from "../../core/base/errors.ts";
-import { BOUNCE_POOL_BYTES, DEFAULT_DRAIN_MS, DEFAULT_QUEUE_DEPTH, MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
+import { BOUNCE_POOL_BYTES, DEFAULT_QUEUE_DEPTH } from "../../core/base/limits.ts";
 import type { OwnedMemory } from "../../core/base/memory.ts";
-import { CompletionLoop } from "../../core/queue/completion_loop.ts";
-import type { IoRequest } from "../../core/request/request.ts";
-import type { QueueOwner } from "../../core/queue/request_queue.ts";
-import type { QueueStats } from "../../core/queue/stats.ts";
 import { tearDown } from "../../core/base/teardown.ts";
+import { CompletionLoop } from "../../core/queue/completion_loop.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/queue/keep_tick.ts";
+import { RequestQueue } from "../../core/queue/request_queue.ts";
 import { BLKIO_EVENTS } from "../../core/queue/trace.ts";
+import type { IoRequest } from "../../core/request/request.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
 import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { WaitSet } from "../../ffi/wait_set.ts";
 import { eventFdWakeup, type Wakeup } from "../../ffi/wakeup.ts";
+import { attemptLimitsOf } from "./disk.ts";
+import { BlkioEngine } from "./engine.ts";
 import { RegionMemorySource } from "./memory.ts";
 import type { BlkioOpenOptions } from "./options.ts";
 import { planProperties } from "./properties.ts";
-import { BlkioQueue } from "./queue.ts";
 import { openSession, type Session } from "./session.ts";
 import { parseBlkioTarget } from "./address.ts";
 import { QueueWatch } from "./watch.ts";
@@ -37,92 +34,100 @@ export function openBlkio(target: string, options: BlkioOpenOptions): Backend {
   const plan = planProperties(options);
   using stack = new DisposableStack();
   const session = stack.use(openSession(address, plan));
-  const device = new BlkioDevice(`${driver}:${path}`, session, plan.options);
+  const device = new BlkioDevice(openParts(`blkio:${driver}:${path}`, session, plan.options, stack), plan.options);
   stack.move();
   return device;
 }
 
-/** One open target: an instance of libblkio and a queue of its own. */
-class BlkioDevice implements Backend, QueueOwner {
-  readonly driver = "blkio";
-  readonly target: string;
-  readonly info: TargetInfo;
-  readonly limits: BlockLimits;
-  readonly stats: QueueStats;
-  readonly registrar: unknown = this;
+/** What a device is made of, besides the parts that all devices have. */
+interface BlkioParts extends QueueDeviceParts {
+  readonly session: Session;
+  readonly engine: BlkioEngine;
   readonly memory: RegionMemorySource;
-  readonly bounce: BouncePool;
-  readonly completionFd: number;
-  readonly notes: string[] = [];
-  readonly granularity: number;
-  active = 0;
-  onIdle: (() => void) | null = null;
-  readonly #session: Session;
-  readonly #queue: BlkioQueue;
-  readonly #completionLoop: CompletionLoop;
-  readonly #watch: QueueWatch;
-  readonly #wakeup: Wakeup | null;
-  readonly #waitSet: WaitSet | null;
-  readonly #timer: Timer | null;
-  readonly #defer: DeferCall;
-  readonly #submit: DeferredSubmit;
-  #closing: Promise<void> | null = null;
+  readonly wakeup: Wakeup | null;
+  readonly waitSet: WaitSet | null;
+  readonly timer: Timer | null;
+}
 
-  constructor(target: string, session: Session, options: BlkioOpenOptions) {
-    const { batch = "auto", wait = "event", queueDepth = DEFAULT_QUEUE_DEPTH } = options;
-    this.target = `blkio:${target}`;
-    this.#session = session;
-    this.info = session.info;
-    this.granularity = session.info.alignment.offset;
-    const { disk, link, maxIovecs, file } = session;
-    using stack = new DisposableStack();
-    this.#waitSet = wait === "block" && session.info.kind === "remote" ? stack.use(waitSetOf(session)) : null;
-    // With a server on the other side the event loop loses by it: the two are then kept on two processors.
-    const usual = wait === "block" || session.info.kind !== "remote";
-    this.#timer = options.keepTick ?? usual ? stack.use(timerIfAllowed(KEEP_TICK_MS)) : null;
-    this.#queue = new BlkioQueue(session.queue, disk, {
-      maxInflight: queueDepth,
-      lazy: wait === "block",
-      // A server or a device has to run first; libblkio's own io_uring may read from the page cache at once.
-      answersInSubmit: file !== null,
-      link,
-      sleeper: this.#waitSet,
-    });
-    if (this.#timer !== null) this.#queue.onWait = keepTick(this.#timer, monotonicMs);
-    this.stats = this.#queue.stats;
-    this.limits = { maxInflight: queueDepth, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs };
-    this.memory = new RegionMemorySource(session.blkio, this.target, session.needs, () => this.#queue.checkLink());
-    this.bounce = new BouncePool({
-      source: this.memory,
-      unregister: (memory) => this.memory.unmap(memory),
+/** Makes the parts of a device; `stack` gives back what was opened where one of them fails. */
+function openParts(target: string, session: Session, options: BlkioOpenOptions, stack: DisposableStack): BlkioParts {
+  const { wait = "event", queueDepth = DEFAULT_QUEUE_DEPTH } = options;
+  const { info, disk, link, maxIovecs, file } = session;
+  const waitSet = wait === "block" && info.kind === "remote" ? stack.use(waitSetOf(session)) : null;
+  // With a server on the other side the event loop loses by it: the two are then kept on two processors.
+  const usual = wait === "block" || info.kind !== "remote";
+  const timer = options.keepTick ?? usual ? stack.use(timerIfAllowed(KEEP_TICK_MS)) : null;
+  const engine = new BlkioEngine(session.queue, disk, { link, sleeper: waitSet });
+  const queue = new RequestQueue(engine, {
+    maxInflight: queueDepth,
+    events: BLKIO_EVENTS,
+    lazy: wait === "block",
+    // A server or a device has to run first; libblkio's own io_uring may read from the page cache at once.
+    answersInSubmit: file !== null,
+  });
+  if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
+  const completionLoop = new CompletionLoop(queue, wait, null);
+  const wakeup = wait === "block" || options.wakeup === "socketpair" ? null : wrapCompletionFd(session, () => {
+    queue.stats.wakeups++;
+    completionLoop.woken();
+  });
+  if (wakeup !== null) completionLoop.setHold(stack.use(wakeup));
+  else engine.withoutEvent();
+  queue.observe(completionLoop);
+  const memory = new RegionMemorySource(session.blkio, target, session.needs, () => engine.checkLink());
+  return {
+    target,
+    info,
+    session,
+    engine,
+    queue,
+    completionLoop,
+    completionFd: wait === "event" && wakeup !== null ? session.queue.completionFd : -1,
+    registrar: queue,
+    memory,
+    bounce: new BouncePool({
+      source: memory,
+      unregister: (region) => memory.unmap(region),
       // One device, and regions are few: no more than it may have at once, and not taken from a server each second.
       queueBytes: BOUNCE_POOL_BYTES,
       keptBytes: BOUNCE_POOL_BYTES,
-    });
-    this.#defer = deferCallFor(batch);
-    this.#submit = DEFERRED_SUBMITS[batch];
-    this.#wakeup = wait === "block" ? null : this.#openWakeup(options);
-    if (this.#wakeup !== null) stack.use(this.#wakeup);
-    else this.#queue.withoutEvent();
-    this.completionFd = wait === "event" && this.#wakeup !== null ? session.queue.completionFd : -1;
-    this.#completionLoop = new CompletionLoop(this.#queue, wait, this.#wakeup);
-    this.#queue.observe(this.#completionLoop);
-    this.#watch = new QueueWatch(this.#queue, () => this.stats.wakeups, () => this.#missed());
-    if (session.info.kind === "remote" && link === null) {
-      this.notes.push("The server's socket was not found: if the server dies, requests in flight wait for ever");
+    }),
+    attemptLimits: attemptLimitsOf(disk),
+    maxIovecs,
+    wakeup,
+    waitSet,
+    timer,
+  };
+}
+
+/** One open target: an instance of libblkio and a queue of its own. */
+class BlkioDevice extends QueueDevice {
+  readonly driver = "blkio";
+  protected readonly kernelQueue = "instance";
+  readonly #parts: BlkioParts;
+  readonly #session: Session;
+  readonly #watch: QueueWatch;
+
+  constructor(parts: BlkioParts, options: BlkioOpenOptions) {
+    super(parts, options);
+    const { session, engine, wakeup } = parts;
+    const { wait = "event" } = options;
+    this.#parts = parts;
+    this.#session = session;
+    this.#watch = new QueueWatch(engine, () => this.stats.wakeups, () => this.#missed());
+    if (wakeup === null && wait !== "block") {
+      this.noted.push("No event wakes the event loop up: it looks for completions once a turn while I/O is in flight");
+    }
+    if (session.info.kind === "remote" && session.link === null) {
+      this.noted.push("The server's socket was not found: if the server dies, requests in flight wait for ever");
     }
     if (BLKIO_EVENTS.initState.hasSubscribers) {
       BLKIO_EVENTS.initState.publish({ driver: session.blkio.driver, needsRegions: session.needs.regions });
     }
-    stack.move();
-  }
-
-  get broken(): boolean {
-    return this.#queue.broken;
   }
 
   explain(request: IoRequest): { readonly detail: string } | undefined {
-    const message = this.#queue.takeMessage(request);
+    const message = this.#parts.engine.takeMessage(request);
     if (message !== undefined) return { detail: `libblkio says "${message}"` };
     if (!this.broken || this.#session.link === null) return undefined;
     return { detail: "the server has closed the connection, or died" };
@@ -147,92 +152,62 @@ class BlkioDevice implements Backend, QueueOwner {
     });
   }
 
-  enqueue(request: IoRequest): void {
-    this.#queue.enqueue(request, this);
+  override enqueue(request: IoRequest): void {
+    super.enqueue(request);
     this.#watch.touch();
-    this.#defer(this.#submit, this.#queue);
   }
 
-  cancel(request: IoRequest): void {
-    this.#queue.cancel(request);
-  }
-
-  register(): void {
-    // Memory of this device is mapped when it is made.
-  }
+  /** Memory of this device is mapped when it is made. */
+  register(): void {}
 
   unregister(memory: OwnedMemory): void {
-    this.memory.unmap(memory);
+    this.#parts.memory.unmap(memory);
   }
 
-  run(done: () => boolean, minCompletions: number): void {
-    try {
-      this.#queue.run(done, minCompletions);
-    } finally {
-      // Also after an exception of `done`: with nothing in flight the process may end.
-      this.#completionLoop.settle();
-    }
-  }
-
-  poll(): number {
-    let count = this.#completionLoop.poll();
-    // Who only polls gives no timer a chance, and so not the watch either.
+  override poll(): number {
+    let count = super.poll();
+    // A caller that only polls gives no timer a chance, and so not the watch either.
     if (count === 0 && this.active > 0 && this.#watch.isDue()) {
       this.#watch.look();
-      count = this.#completionLoop.poll();
+      count = super.poll();
     }
     return count;
   }
 
-  close(drainMs: number = DEFAULT_DRAIN_MS): Promise<void> {
-    return this.#closing ??= this.#close(drainMs);
+  protected leak(): void {
+    this.#watch.stop();
   }
 
-  async #close(drainMs: number): Promise<void> {
-    if (this.active > 0) this.#queue.submit();
-    if (!await drained(this, drainMs)) {
-      this.#watch.stop();
-      throw undrainedError(this.target, this.active, drainMs, "instance");
-    }
+  protected release(): void {
+    const { memory, wakeup, waitSet, timer } = this.#parts;
     this.#watch.stop();
-    this.#queue.stop();
-    this.#completionLoop.stop();
+    this.queue.stop();
+    this.completionLoop.stop();
     tearDown(
       () => this.bounce.dispose(),
-      () => this.memory.unmapAll(),
-      () => this.#wakeup?.[Symbol.dispose](),
-      () => this.#waitSet?.[Symbol.dispose](),
-      () => this.#timer?.[Symbol.dispose](),
+      () => memory.unmapAll(),
+      () => wakeup?.[Symbol.dispose](),
+      () => waitSet?.[Symbol.dispose](),
+      () => timer?.[Symbol.dispose](),
       () => this.#session[Symbol.dispose](),
     );
     if (BLKIO_EVENTS.cleanupState.hasSubscribers) BLKIO_EVENTS.cleanupState.publish({});
   }
 
-  /** libblkio's completion descriptor in the event loop; a copy, because closing the wake-up closes its descriptor. */
-  #openWakeup({ wakeup = "auto" }: BlkioOpenOptions): Wakeup | null {
-    const way = wakeup === "auto" ? this.#wrapCompletionFd() : null;
-    if (way === null) {
-      this.notes.push("No event wakes the event loop up: it looks for completions once a turn while I/O is in flight");
-    }
-    return way;
-  }
-
-  #wrapCompletionFd(): Wakeup | null {
-    const fd = duplicateFile(this.#session.queue.completionFd, "completion descriptor");
-    const wakeup = eventFdWakeup(fd, () => {
-      this.stats.wakeups++;
-      this.#completionLoop.woken();
-    });
-    if (wakeup === null) closeFile(fd, "completion descriptor");
-    return wakeup;
-  }
-
   #missed(): void {
     if (this.#watch.missedEvents === 1) {
-      this.notes.push("Completions came without an event: they are looked for ten times a second");
+      this.noted.push("Completions came without an event: they are looked for ten times a second");
     }
-    this.#completionLoop.woken();
+    this.completionLoop.woken();
   }
+}
+
+/** libblkio's completion descriptor in the event loop; a copy, because closing the wake-up closes its descriptor. */
+function wrapCompletionFd({ queue }: Session, onWake: () => void): Wakeup | null {
+  const fd = duplicateFile(queue.completionFd, "completion descriptor");
+  const wakeup = eventFdWakeup(fd, onWake);
+  if (wakeup === null) closeFile(fd, "completion descriptor");
+  return wakeup;
 }
 
 /** What a thread sleeps for that does nothing else: completions, and the end of the server. */

@@ -1,4 +1,4 @@
-import { WATCH_MS } from "./queue.ts";
+import { WATCH_MS } from "./engine.ts";
 
 /** What a watch looks at. */
 export interface WatchedQueue {

@@ -7,7 +7,6 @@ import { tearDown } from "../../core/base/teardown.ts";
 import { URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
-import type { IoUringQueue } from "./queue.ts";
 import { registerMemory, unregisterMemory } from "./registered.ts";
 import type { QueueFile } from "./sqe.ts";
 import type { IoUringOpenOptions } from "./options.ts";
@@ -32,7 +31,7 @@ export function openIoUring(path: string, options: IoUringOpenOptions): Backend 
 }
 
 /** One open file or block device on the ring of its Worker. */
-class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements QueueFile {
+class IoUringDevice extends FileDevice implements QueueFile {
   readonly driver = "io_uring";
   fileRef: number;
   fileFlags = 0;
@@ -59,7 +58,7 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
 
   register(memory: OwnedMemory): void {
     const note = registerMemory(this.#shared.ring, memory);
-    if (note !== null) this.notes.push(note);
+    if (note !== null) this.noted.push(note);
     if (memory.registeredWith === this.registrar) this.#memories.add(memory);
   }
 
@@ -69,7 +68,7 @@ class IoUringDevice extends FileDevice<QueueFile, IoUringQueue> implements Queue
 
   #registerFile(): void {
     const index = this.#shared.ring.addFile(this.fileRef);
-    if (index < 0) return void this.notes.push("The file is not registered: used by descriptor instead");
+    if (index < 0) return void this.noted.push("The file is not registered: used by descriptor instead");
     this.#shared.endsWithDevices = true;
     this.fileRef = index;
     this.fileFlags = U.IOSQE_FIXED_FILE.value;

@@ -1,9 +1,8 @@
 import { addHigh, addLow } from "../../core/base/memory.ts";
 import { wordIndex } from "../../core/base/layout.ts";
-import { MAX_TRANSFER_BYTES } from "../../core/base/limits.ts";
 import type { RangeTarget } from "../../core/request/range_fallback.ts";
 import { type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
-import type { QueueOwner } from "../../core/queue/request_queue.ts";
+import type { QueueOwner } from "../../core/queue/queue_owner.ts";
 import { fallocateMode } from "../../ffi/fallocate.ts";
 import { LIBC_CONSTANTS as C } from "../../ffi/libc/mod.ts";
 import {
@@ -79,19 +78,19 @@ export function writeRequestSqe(
   sqes[base + OFFSET] = offset;
   sqes[base + OFFSET + 1] = offset / TWO_32;
   sqes[base + OPERATION_FLAGS] = 0;
-  if (request.iovecs === null && request.flags === 0 && request.done === 0 && request.length <= MAX_TRANSFER_BYTES) {
+  if (request.iovecs === null && request.flags === 0 && request.done === 0) {
     const registered = request.registeredIndex;
     sqes[base] = TRANSFER_CODES[request.op * 2 + (registered >> 31) + 1]! | (target.fileFlags << FLAGS_SHIFT);
     sqes[base + ADDRESS] = request.addressLow;
     sqes[base + ADDRESS + 1] = request.addressHigh;
-    sqes[base + LENGTH] = request.length;
+    sqes[base + LENGTH] = request.attemptBytes;
     sqes[base + BUFFER_INDEX] = registered < 0 ? 0 : registered;
   } else {
     writeUnusual(sqes, base, request, target);
   }
 }
 
-/** Durable writes, continuations, vectors, and what is longer than one entry can say. */
+/** Durable writes, continuations and vectors. */
 function writeUnusual(sqes: Int32Array, base: number, request: IoRequest, target: SqeTarget): void {
   if ((request.flags & RequestFlag.fua) !== 0 && request.op === Opcode.write) sqes[base + OPERATION_FLAGS] = DSYNC;
   if (request.iovecs !== null) return writeVector(sqes, base, request, target);
@@ -100,7 +99,7 @@ function writeUnusual(sqes: Int32Array, base: number, request: IoRequest, target
   sqes[base] = code | (target.fileFlags << FLAGS_SHIFT);
   sqes[base + ADDRESS] = addLow(addressLow, done);
   sqes[base + ADDRESS + 1] = addHigh(addressLow, addressHigh, done);
-  sqes[base + LENGTH] = Math.min(request.length - done, MAX_TRANSFER_BYTES);
+  sqes[base + LENGTH] = request.attemptBytes;
   sqes[base + BUFFER_INDEX] = Math.max(registeredIndex, 0);
 }
 

@@ -11,11 +11,6 @@ const { doSubmit, doSubmitDone } = LURING_EVENTS;
 /** Immediate attempts after EINTR or EAGAIN before the queue waits for an event. */
 const SUBMIT_ATTEMPTS = 8;
 
-/** True for the answers of io_uring_enter(2) that pass: the same entries may be taken later. */
-export function isRefusal(result: number): boolean {
-  return result === -Errno.EBUSY || result === -Errno.EAGAIN || result === -Errno.EINTR;
-}
-
 /**
  * The submission half of a ring: entries written and not yet taken by the kernel, and the system call that hands
  * them over. Knows the tail; the kernel's head needs no look, because `enter` tells how many entries it took.
@@ -82,13 +77,13 @@ export class SubmissionQueue {
   }
 
   /** Enters once and asks for completions: 0 or more, or −errno (EBUSY for an answer of 0) when the kernel refuses. */
-  enterOnce(minComplete: number): number {
+  submitAndWait(minComplete: number): number {
     const result = this.enter(minComplete, true);
     return result === 0 && this.#queued > 0 ? -Errno.EBUSY : result;
   }
 
   /** Enters until every queued entry is taken: 0, or −errno (EBUSY for an answer of 0) when the kernel refuses. */
-  enterAll(): number {
+  submitAll(): number {
     let attempts = 0;
     while (this.#queued > 0) {
       const result = this.enter(0, false);

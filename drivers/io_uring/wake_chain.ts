@@ -4,7 +4,7 @@ import { closeFile, newEventFd } from "../../ffi/libc/mod.ts";
 import type { Ring } from "../../ffi/liburing/mod.ts";
 import { AlignedMemory } from "../../ffi/memory.ts";
 import { socketpairWakeup, type Wakeup } from "../../ffi/wakeup.ts";
-import type { IoUringQueue } from "./queue.ts";
+import type { IoUringEngine } from "./engine.ts";
 import { writeWakeChain } from "./sqe.ts";
 
 /**
@@ -12,15 +12,15 @@ import { writeWakeChain } from "./sqe.ts";
  * to a socket that the event loop reads through documented API. Two linked entries per wake-up.
  */
 export class WakeChain implements Disposable {
-  readonly #queue: IoUringQueue;
+  readonly #engine: IoUringEngine;
   readonly #eventFd: number;
   readonly #wakeup: Wakeup & { readonly sendFd: number };
   readonly #memory: OwnedMemory;
   #outstanding = false;
 
   /** Sets the chain up for `ring`; `onWake` runs as a macrotask. */
-  constructor(ring: Ring, queue: IoUringQueue, onWake: () => void) {
-    this.#queue = queue;
+  constructor(ring: Ring, engine: IoUringEngine, onWake: () => void) {
+    this.#engine = engine;
     using stack = new DisposableStack();
     // Blocking: a nonblocking eventfd would answer the ring's READ with EAGAIN instead of letting it wait.
     this.#eventFd = stack.adopt(newEventFd({ nonblocking: false }), (fd) => closeFile(fd, "eventfd"));
@@ -30,20 +30,20 @@ export class WakeChain implements Disposable {
       onWake();
     }));
     ring.registerEventFd(this.#eventFd);
-    queue.onOwnTakenBack = () => void (this.#outstanding = false);
+    engine.onOwnTakenBack = () => void (this.#outstanding = false);
     stack.move();
   }
 
   /** Puts the chain behind the next completion, unless it is there already; true once the kernel has it. */
   arm(): boolean {
     if (!this.#outstanding) this.#add();
-    return this.#outstanding && this.#queue.snapshot().queued === 0;
+    return this.#outstanding && this.#engine.queued === 0;
   }
 
   #add(): void {
     // Before the attempt: where the kernel refuses the chain for good, the queue takes it back during it.
     this.#outstanding = true;
-    const added = this.#queue.addPair((sqes, at, next) =>
+    const added = this.#engine.addPair((sqes, at, next) =>
       writeWakeChain(sqes, at, next, {
         eventFd: this.#eventFd,
         sendFd: this.#wakeup.sendFd,

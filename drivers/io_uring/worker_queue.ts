@@ -7,6 +7,7 @@ import { CompletionLoop } from "../../core/queue/completion_loop.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/queue/keep_tick.ts";
 import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES, MAX_QUEUE_DEPTH } from "../../core/base/limits.ts";
 import { pause } from "../../core/base/pause.ts";
+import { RequestQueue } from "../../core/queue/request_queue.ts";
 import { SharedTable } from "../../core/queue/shared_table.ts";
 import { newQueueStats } from "../../core/queue/stats.ts";
 import { tearDown } from "../../core/base/teardown.ts";
@@ -18,7 +19,7 @@ import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { openEventWakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import type { IoUringOpenOptions } from "./options.ts";
-import { IoUringQueue } from "./queue.ts";
+import { IoUringEngine, maxInflightOf } from "./engine.ts";
 import { registerMemory, unregisterMemory } from "./registered.ts";
 import { WakeChain } from "./wake_chain.ts";
 
@@ -46,7 +47,7 @@ export interface SharedQueue {
   /** The ring itself. */
   readonly ring: Ring;
   /** Its requests. */
-  readonly queue: IoUringQueue;
+  readonly queue: RequestQueue;
   /** Its deliveries. */
   readonly completionLoop: CompletionLoop;
   /** The eventfd that its completions signal; −1 where there is none. */
@@ -98,15 +99,20 @@ function openQueue(key: QueueKey): Entry {
   if (event !== null) stack.use(event.wakeup);
   const chained = key.wait !== "block" && event === null;
   const ring = stack.use(openRing(key, chained));
-  const queue = new IoUringQueue(ring, key.queueDepth, key.wait === "block");
+  const engine = new IoUringEngine(ring);
+  const queue = new RequestQueue(engine, {
+    maxInflight: maxInflightOf(ring, key.queueDepth),
+    events: LURING_EVENTS,
+    lazy: key.wait === "block",
+  });
   const completionLoop = new CompletionLoop(queue, key.wait, null);
   queue.observe(completionLoop);
   onWake = () => {
     queue.stats.wakeups++;
     completionLoop.woken();
   };
-  const chain = chained ? stack.use(new WakeChain(ring, queue, () => onWake())) : null;
-  if (chain !== null) queue.gate.replaceBy(chain);
+  const chain = chained ? stack.use(new WakeChain(ring, engine, () => onWake())) : null;
+  if (chain !== null) engine.gate.replaceBy(chain);
   if (event !== null) ring.registerEventFd(event.fd);
   const wakeup = chain ?? event?.wakeup ?? null;
   if (wakeup !== null) completionLoop.setHold(wakeup);

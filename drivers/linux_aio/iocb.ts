@@ -1,9 +1,8 @@
 import { wordIndex } from "../../core/base/layout.ts";
-import { MAX_TRANSFER_BYTES } from "../../core/base/limits.ts";
 import { addHigh, addLow } from "../../core/base/memory.ts";
 import { isUnknownOperation, type RangeTarget } from "../../core/request/range_fallback.ts";
 import { type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
-import type { QueueOwner } from "../../core/queue/request_queue.ts";
+import type { QueueOwner } from "../../core/queue/queue_owner.ts";
 import { LIBC_CONSTANTS as C } from "../../ffi/libc/mod.ts";
 import { IOCB, IOCB_WORDS, LIBAIO_CONSTANTS as A } from "../../ffi/libaio/mod.ts";
 
@@ -14,9 +13,9 @@ export interface AioFile extends RangeTarget, QueueOwner {
   /** Requests after which a section submits early; the queue has a limit of its own. */
   readonly maxBatch: number;
   /** How flushes go: as an entry (Linux 4.18), or by fdatasync(2) on this thread; falls back at run time. */
-  flushWay: "entry" | "call";
+  flushMethod: "entry" | "call";
   /** How durable writes go: by a flag of the write (Linux 4.13), or as a write and a flush; falls back at run time. */
-  fuaWay: "flag" | "flush";
+  fuaMethod: "flag" | "flush";
   /** Carries a request out that has no entry, on this thread: 0 or −errno. */
   perform(request: IoRequest): number;
 }
@@ -40,7 +39,7 @@ const VECTOR_TRANSFERS: readonly number[] = [A.IOCB_CMD_PREADV.value, A.IOCB_CMD
 /** True for requests that the kernel takes as entries; the others are carried out on this thread. */
 export function hasEntry(request: IoRequest, file: AioFile): boolean {
   if (request.op <= Opcode.write && !request.flushing) return true;
-  return (request.op === Opcode.flush || request.flushing) && file.flushWay === "entry";
+  return (request.op === Opcode.flush || request.flushing) && file.flushMethod === "entry";
 }
 
 /**
@@ -53,12 +52,12 @@ export function writeIocb(iocbs: Int32Array, at: number, request: IoRequest, fil
   iocbs[base + DATA + 1] = generation;
   iocbs[base + FD] = file.fd;
   if (request.op <= Opcode.write && request.iovecs === null && request.flags === 0 && request.done === 0) {
-    const { offset, length } = request;
+    const { offset } = request;
     iocbs[base + RW_FLAGS] = 0;
     iocbs[base + OPCODE] = request.op;
     iocbs[base + BUFFER] = request.addressLow;
     iocbs[base + BUFFER + 1] = request.addressHigh;
-    iocbs[base + BYTE_LENGTH] = length < MAX_TRANSFER_BYTES ? length : MAX_TRANSFER_BYTES;
+    iocbs[base + BYTE_LENGTH] = request.attemptBytes;
     iocbs[base + BYTE_LENGTH + 1] = 0;
     iocbs[base + OFFSET] = offset;
     iocbs[base + OFFSET + 1] = offset / TWO_32;
@@ -73,7 +72,7 @@ export function writeIocb(iocbs: Int32Array, at: number, request: IoRequest, fil
 function writeUnusual(iocbs: Int32Array, base: number, request: IoRequest, file: AioFile): void {
   const { op, done, addressLow, addressHigh, iovecs } = request;
   const offset = request.offset + done;
-  iocbs[base + RW_FLAGS] = isDurable(request) && file.fuaWay === "flag" ? DSYNC : 0;
+  iocbs[base + RW_FLAGS] = isDurable(request) && file.fuaMethod === "flag" ? DSYNC : 0;
   iocbs[base + OFFSET] = offset;
   iocbs[base + OFFSET + 1] = offset / TWO_32;
   iocbs[base + BYTE_LENGTH + 1] = 0;
@@ -87,7 +86,7 @@ function writeUnusual(iocbs: Int32Array, base: number, request: IoRequest, file:
     iocbs[base + OPCODE] = TRANSFERS[op]!;
     iocbs[base + BUFFER] = addLow(addressLow, done);
     iocbs[base + BUFFER + 1] = addHigh(addressLow, addressHigh, done);
-    iocbs[base + BYTE_LENGTH] = Math.min(request.length - done, MAX_TRANSFER_BYTES);
+    iocbs[base + BYTE_LENGTH] = request.attemptBytes;
   }
 }
 
@@ -118,21 +117,21 @@ export function generationOf(iocbs: Int32Array, at: number): number {
 }
 
 /**
- * Switches a flush or a durable write to its second way when the kernel or the file system does not know the first;
+ * Switches a flush or a durable write to its fallback when the kernel or the file system does not know the first;
  * true when the request is to be submitted again.
  */
 export function fallBackDurably(request: IoRequest, errno: number, file: AioFile): boolean {
   const flushes = request.op === Opcode.flush || request.flushing;
   if (request.fellBack || !isUnknownOperation(errno) || !(flushes || isDurable(request))) return false;
   request.fellBack = true;
-  if (flushes) file.flushWay = "call";
-  else file.fuaWay = "flush";
+  if (flushes) file.flushMethod = "call";
+  else file.fuaMethod = "flush";
   return true;
 }
 
 /** Turns a durable write whose data the kernel has into the flush that it still needs; false when it needs none. */
 export function beginFlush(request: IoRequest, file: AioFile): boolean {
-  if (request.flushing || !isDurable(request) || file.fuaWay === "flag" || request.result < 0) return false;
+  if (request.flushing || !isDurable(request) || file.fuaMethod === "flag" || request.result < 0) return false;
   request.flushing = true;
   request.fellBack = false;
   return true;

@@ -7,7 +7,7 @@ import { allocateRange, discardRange, syncData } from "../../ffi/libc/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
 import type { AioFile } from "./iocb.ts";
-import { type AioQueue, MAX_BATCH } from "./queue.ts";
+import { MAX_BATCH } from "./engine.ts";
 import type { LinuxAioOpenOptions } from "./options.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
@@ -29,13 +29,13 @@ function bufferedNote(path: string): string {
 }
 
 /** One open file or block device on the context of its Worker. */
-class AioDevice extends FileDevice<AioFile, AioQueue> implements AioFile {
+class AioDevice extends FileDevice implements AioFile {
   readonly driver = "linux_aio";
   readonly fd: number;
   readonly maxBatch: number;
   discardMethod: "command" | "punch";
-  flushWay: "entry" | "call" = "entry";
-  fuaWay: "flag" | "flush" = "flag";
+  flushMethod: "entry" | "call" = "entry";
+  fuaMethod: "flag" | "flush" = "flag";
   protected readonly kernelQueue = "context";
   readonly #shared: SharedQueue;
 
@@ -46,7 +46,13 @@ class AioDevice extends FileDevice<AioFile, AioQueue> implements AioFile {
     this.fd = file.fd;
     this.maxBatch = options.maxBatch ?? MAX_BATCH;
     this.discardMethod = this.isDevice ? "command" : "punch";
-    if (!file.info.direct) this.notes.push(bufferedNote(file.path));
+    if (!file.info.direct) this.noted.push(bufferedNote(file.path));
+  }
+
+  /** Submits a batch that is full, also inside a section. */
+  override enqueue(request: IoRequest): void {
+    super.enqueue(request);
+    if (this.#shared.engine.isBatchFull(this.maxBatch)) this.queue.commit();
   }
 
   /** AIO knows no registered memory. */

@@ -4,6 +4,7 @@ import { idleQueues } from "../../core/queue/idle_queues.ts";
 import { DEFAULT_QUEUE_DEPTH, IDLE_BOUNCE_BYTES } from "../../core/base/limits.ts";
 import { CompletionLoop } from "../../core/queue/completion_loop.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/queue/keep_tick.ts";
+import { RequestQueue } from "../../core/queue/request_queue.ts";
 import { SharedTable } from "../../core/queue/shared_table.ts";
 import { newQueueStats } from "../../core/queue/stats.ts";
 import { tearDownInTurn } from "../../core/base/teardown.ts";
@@ -15,7 +16,7 @@ import { type Timer, timerIfAllowed } from "../../ffi/timer.ts";
 import { openEventWakeup, threadWakeup, type Wakeup } from "../../ffi/wakeup.ts";
 import { explainSetupFailure } from "./explain.ts";
 import type { LinuxAioOpenOptions } from "./options.ts";
-import { AioQueue } from "./queue.ts";
+import { AioEngine } from "./engine.ts";
 
 /** What tells two contexts of one Worker apart. */
 interface QueueKey {
@@ -30,7 +31,9 @@ export interface SharedQueue {
   /** The context itself. */
   readonly context: AioContext;
   /** Its requests. */
-  readonly queue: AioQueue;
+  readonly queue: RequestQueue;
+  /** Its entries. */
+  readonly engine: AioEngine;
   /** Its deliveries. */
   readonly completionLoop: CompletionLoop;
   /** How it wakes the event loop up, or null for one that only blocks. */
@@ -92,7 +95,8 @@ function openQueue(key: QueueKey): SharedQueue {
   const timer = key.keepTick ? stack.use(timerIfAllowed(KEEP_TICK_MS)) : null;
   // Last of what can fail: taking a context down is not for a stack, which cannot wait for it.
   const context = openContext(key.queueDepth, event?.fd ?? -1);
-  const queue = new AioQueue(context);
+  const engine = new AioEngine(context);
+  const queue = new RequestQueue(engine, { maxInflight: context.capacity, events: LAIO_EVENTS });
   if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
   const completionLoop = new CompletionLoop(queue, key.wait, wakeup);
   queue.observe(completionLoop);
@@ -109,6 +113,7 @@ function openQueue(key: QueueKey): SharedQueue {
   return {
     context,
     queue,
+    engine,
     completionLoop,
     wakeup,
     completionFd,

@@ -1,3 +1,4 @@
+import { eventNames, MEMORY_EVENTS } from "../../core/queue/trace.ts";
 import type { DriverDescriptor } from "../descriptor.ts";
 import { MEMORY_OPTIONS, type MemoryOptions } from "./options.ts";
 
@@ -6,5 +7,6 @@ export const memory: DriverDescriptor<MemoryOptions> = {
   name: "memory",
   example: "memory:64MiB",
   options: MEMORY_OPTIONS,
+  traceEvents: eventNames(MEMORY_EVENTS),
   open: async (address, options) => (await import("./mod.ts")).openMemory(address, options),
 };

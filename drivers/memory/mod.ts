@@ -1,19 +1,17 @@
-import { type DeferCall, deferCallFor } from "../../core/plug/batching.ts";
-import type { BlockLimits, TargetInfo } from "../../core/base/block.ts";
 import type { Backend, OpenOptions } from "../../core/device/backend.ts";
 import { BouncePool } from "../../core/device/bounce.ts";
-import { startDeadline } from "../../core/base/deadline.ts";
+import { QueueDevice } from "../../core/device/queue_device.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
-import { DEFAULT_QUEUE_DEPTH, MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
-import type { MemorySource } from "../../core/base/memory.ts";
-import type { IoRequest } from "../../core/request/request.ts";
-import type { QueueStats } from "../../core/queue/stats.ts";
+import { DEFAULT_QUEUE_DEPTH } from "../../core/base/limits.ts";
+import { CompletionLoop } from "../../core/queue/completion_loop.ts";
+import { RequestQueue } from "../../core/queue/request_queue.ts";
+import { MEMORY_EVENTS } from "../../core/queue/trace.ts";
 import { MemoryDisk, modelOf } from "./disk.ts";
-import type { DiskModel } from "./disk_model.ts";
-import { heapMemory } from "./heap_memory.ts";
 import type { MemoryOptions } from "./options.ts";
-import { MemoryQueue } from "./queue.ts";
+import type { DiskModel } from "./disk_model.ts";
+import { MemoryEngine } from "./engine.ts";
+import { heapMemory } from "./heap_memory.ts";
 
 /**
  * Opens a memory disk. `target` is a size for a new disk, or any name where `options.memory` is a disk. Throws
@@ -25,48 +23,37 @@ export function openMemory(target: string, options: OpenOptions & MemoryOptions)
   return new MemoryDevice(target, modelOf(disk), queueDepth, options);
 }
 
-/** What a device defers when it has enqueued a request: one stable function, so that the plug drops repeats. */
-function submitQueue(queue: MemoryQueue): void {
-  queue.submit();
-}
-
 /** One open device on a memory disk. */
-class MemoryDevice implements Backend {
+class MemoryDevice extends QueueDevice {
   readonly driver = "memory";
-  readonly target: string;
-  readonly info: TargetInfo;
-  readonly limits: BlockLimits;
-  readonly stats: QueueStats;
-  readonly registrar: unknown = this;
-  readonly memory: MemorySource = heapMemory;
-  readonly bounce = new BouncePool({ source: heapMemory });
-  readonly notes: readonly string[] = [];
+  protected readonly kernelQueue = "queue";
   readonly #disk: DiskModel;
-  readonly #queue: MemoryQueue;
-  readonly #defer: DeferCall;
+  readonly #engine: MemoryEngine;
 
   constructor(target: string, disk: DiskModel, maxInflight: number, options: OpenOptions) {
-    const { batch = "auto", wait = "event", direct = false, readOnly = false, truncate = false } = options;
-    this.target = `memory:${target}`;
-    this.#disk = disk;
-    this.#queue = new MemoryQueue(disk, maxInflight, wait);
-    this.#defer = deferCallFor(batch);
-    this.stats = this.#queue.stats;
+    const { wait = "event", direct = false, readOnly = false, truncate = false } = options;
+    const engine = new MemoryEngine(disk);
+    const queue = new RequestQueue(engine, { maxInflight, events: MEMORY_EVENTS });
+    // Nothing to hold the event loop open with: timers do it for what is delayed, and what is lost never comes.
+    const completionLoop = new CompletionLoop(queue, wait, null);
+    queue.observe(completionLoop);
+    engine.onWake = () => completionLoop.woken();
     const align = direct ? disk.blockSize : 1;
-    this.info = {
-      kind: "memory",
-      blockSize: direct || !disk.growable ? disk.blockSize : 1,
-      alignment: { memory: align, offset: align },
-      readOnly,
-      direct,
-    };
-    this.limits = { maxInflight, maxTransferBytes: MAX_OFFSET_BYTES, maxIovecs: MAX_IOVECS };
+    const blockSize = direct || !disk.growable ? disk.blockSize : 1;
+    super({
+      target: `memory:${target}`,
+      info: { kind: "memory", blockSize, alignment: { memory: align, offset: align }, readOnly, direct },
+      queue,
+      completionLoop,
+      completionFd: -1,
+      registrar: queue,
+      memory: heapMemory,
+      bounce: new BouncePool({ source: heapMemory }),
+    }, options);
+    this.#disk = disk;
+    this.#engine = engine;
     if (truncate && disk.growable) disk.resize(0);
-    disk.devices.add(this.#queue);
-  }
-
-  get broken(): boolean {
-    return this.#queue.broken;
+    disk.devices.add(engine);
   }
 
   size(): number {
@@ -82,53 +69,19 @@ class MemoryDevice implements Backend {
     this.#disk.resize(byteLength);
   }
 
-  enqueue(request: IoRequest): void {
-    this.#queue.enqueue(request, this);
-    this.#defer(submitQueue, this.#queue);
-  }
-
-  cancel(request: IoRequest): void {
-    this.#queue.cancel(request);
-  }
-
   /** Nothing to tell a kernel. */
   register(): void {}
 
   unregister(): void {}
 
-  run(done: () => boolean, minCompletions: number): void {
-    this.#queue.run(done, minCompletions);
+  protected release(): void {
+    this.#disk.devices.delete(this.#engine);
+    this.bounce.dispose();
+    this.queue.stop();
+    this.completionLoop.stop();
   }
 
-  poll(): number {
-    return this.#queue.look();
-  }
-
-  async close(drainMs: number): Promise<void> {
-    const drained = await this.#drain(drainMs);
-    this.#disk.devices.delete(this.#queue);
-    if (drained) {
-      this.bounce.dispose();
-      return this.#queue.stop();
-    }
-    throw new StorageError({
-      kind: "undrained",
-      op: "close",
-      target: this.target,
-      detail: `${this.#queue.active()} requests in flight after ${drainMs} ms; their memory is left behind`,
-    });
-  }
-
-  #drain(drainMs: number): Promise<boolean> {
-    const queue = this.#queue;
-    if (queue.active() === 0) return Promise.resolve(true);
-    queue.submit();
-    return new Promise((resolve) => {
-      const timer = startDeadline(() => resolve(false), drainMs);
-      queue.onIdle = () => {
-        clearTimeout(timer);
-        resolve(true);
-      };
-    });
+  protected leak(): void {
+    this.#disk.devices.delete(this.#engine);
   }
 }

@@ -1,28 +1,29 @@
-import { type DeferCall, deferCallFor } from "../../core/plug/batching.ts";
-import type { BouncePool } from "../../core/device/bounce.ts";
-import type { BlockLimits, TargetInfo } from "../../core/base/block.ts";
 import type { Backend, OpenOptions } from "../../core/device/backend.ts";
-import { drained } from "../../core/device/quiesce.ts";
+import { QueueDevice } from "../../core/device/queue_device.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
-import { DEFAULT_DRAIN_MS, MAX_IOVECS, MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
-import type { MemorySource } from "../../core/base/memory.ts";
+import { MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
 import type { IoRequest } from "../../core/request/request.ts";
-import type { QueueStats } from "../../core/queue/stats.ts";
 import { tearDownInTurn } from "../../core/base/teardown.ts";
 import { parseNvmeAddress } from "./address.ts";
 import { MAX_COMMAND_BLOCKS, MAX_RANGE_BLOCKS } from "./commands.ts";
 import { type NvmeEnvironment, realEnvironment } from "./environment.ts";
 import type { NamespaceIdentity } from "./identify.ts";
-import { commandMaxBytes, type NamespaceTarget } from "./namespace.ts";
+import { commandMaxBytes, type FormatLimits, type NamespaceTarget } from "./namespace.ts";
 import { MAX_COMMAND_BYTES } from "./prp.ts";
-import type { NvmeQueue } from "./queue.ts";
 import { MAX_QUEUE_DEPTH, type SharedQueue } from "./shared_queue.ts";
 import { NvmeStatusError } from "./status.ts";
 import { acquireController, type OpenController, releaseController } from "./worker_controllers.ts";
 
 /** Block sizes that the driver serves, as logarithms: 512 and 4096 bytes. */
 const BLOCK_SHIFTS: readonly number[] = [9, 12];
+
+/** What the fields of a command and the memory of one slot allow. */
+const FORMAT_LIMITS: FormatLimits = {
+  commandBytes: MAX_COMMAND_BYTES,
+  commandBlocks: MAX_COMMAND_BLOCKS,
+  rangeBlocks: MAX_RANGE_BLOCKS,
+};
 
 /** Opens a namespace of the controller at a PCI address, `0000:01:00.0/1`. Rejects with StorageError or RangeError. */
 export async function openNvme(
@@ -90,103 +91,65 @@ function checkNamespace(target: string, namespace: NamespaceIdentity, options: O
   }
 }
 
-/** What a device defers when it has enqueued a request: one stable function, so that the plug drops repeats. */
-function submit(queue: NvmeQueue): void {
-  queue.submit();
-}
-
 /** One open namespace. */
-class NvmeDevice implements Backend, NamespaceTarget {
+class NvmeDevice extends QueueDevice implements NamespaceTarget {
   readonly driver = "nvme";
-  readonly target: string;
-  readonly info: TargetInfo;
-  readonly limits: BlockLimits;
-  readonly stats: QueueStats;
-  readonly registrar: unknown;
-  readonly memory: MemorySource;
-  readonly bounce: BouncePool;
   readonly nsid: number;
   readonly blockShift: number;
-  readonly sizeBytes: number;
-  readonly maxBytes: readonly number[];
-  active = 0;
-  onIdle: (() => void) | null = null;
+  readonly #sizeBytes: number;
+  protected readonly kernelQueue = "queue pair";
   readonly #owner: OpenController;
   readonly #shared: SharedQueue;
   readonly #options: OpenOptions;
-  readonly #defer: DeferCall;
-  #closing: Promise<void> | null = null;
 
   constructor(owner: OpenController, shared: SharedQueue, namespace: NamespaceIdentity, options: OpenOptions) {
-    const { controller } = owner;
+    const { controller, bounce } = owner;
+    const { queue, completionLoop, interrupt } = shared;
+    const { nsid, blockShift, blockCount } = namespace;
+    const blockSize = 2 ** blockShift;
+    const sizeBytes = blockCount * blockSize;
+    const { readOnly = false, wait = "event" } = options;
+    super({
+      target: `${controller.port.address}/${nsid}`,
+      // The kernel gives the VFIO group of a controller to one owner.
+      info: {
+        kind: "block device",
+        blockSize,
+        alignment: { memory: blockSize, offset: blockSize },
+        readOnly,
+        direct: true,
+        singleOwner: true,
+      },
+      queue,
+      completionLoop,
+      completionFd: wait === "event" ? interrupt.completionFd : -1,
+      registrar: controller,
+      memory: controller.dma,
+      bounce,
+      attemptLimits: { sizeBytes, maxBytes: commandMaxBytes(controller.identity.limits, FORMAT_LIMITS, blockShift) },
+    }, options);
     this.#owner = owner;
     this.#shared = shared;
     this.#options = options;
-    this.#defer = deferCallFor(options.batch ?? "auto");
-    this.nsid = namespace.nsid;
-    this.blockShift = namespace.blockShift;
-    this.sizeBytes = namespace.blockCount * 2 ** namespace.blockShift;
-    this.target = `${controller.port.address}/${namespace.nsid}`;
-    const blockSize = 2 ** namespace.blockShift;
-    this.info = {
-      kind: "block device",
-      blockSize,
-      alignment: { memory: blockSize, offset: blockSize },
-      readOnly: options.readOnly ?? false,
-      direct: true,
-      // The kernel gives the VFIO group of a controller to one owner.
-      singleOwner: true,
-    };
-    const format = {
-      commandBytes: MAX_COMMAND_BYTES,
-      commandBlocks: MAX_COMMAND_BLOCKS,
-      rangeBlocks: MAX_RANGE_BLOCKS,
-    };
-    this.maxBytes = commandMaxBytes(controller.identity.limits, format, namespace.blockShift);
-    this.memory = controller.dma;
-    this.bounce = owner.bounce;
-    this.registrar = controller;
-    this.stats = shared.queue.stats;
-    this.limits = {
-      maxInflight: shared.queue.maxInflight,
-      maxTransferBytes: MAX_OFFSET_BYTES,
-      maxIovecs: MAX_IOVECS,
-    };
+    this.nsid = nsid;
+    this.blockShift = blockShift;
+    this.#sizeBytes = sizeBytes;
   }
 
-  get notes(): readonly string[] {
+  override get notes(): readonly string[] {
     const { resets, lastReset, wasGivenBack } = this.#owner.controller;
     const reset = `The controller was reset ${resets} times, the last time because ${lastReset}`;
     const givenBack = "The kernel asked for the controller and got it: it was unplugged or taken from vfio-pci";
     return [...resets > 0 ? [reset] : [], ...wasGivenBack ? [givenBack] : []];
   }
 
-  get broken(): boolean {
-    return this.#shared.queue.broken;
-  }
-
-  get completionFd(): number {
-    const { wait = "event" } = this.#options;
-    return wait === "event" ? this.#shared.interrupt.completionFd : -1;
-  }
-
   size(): number {
-    return this.sizeBytes;
+    return this.#sizeBytes;
   }
 
   resize(): void {
     const detail = "wanted a regular file";
     throw new StorageError({ kind: "unsupported", op: "resize", target: this.target, detail });
-  }
-
-  enqueue(request: IoRequest): void {
-    const { queue } = this.#shared;
-    queue.enqueue(request, this);
-    this.#defer(submit, queue);
-  }
-
-  cancel(request: IoRequest): void {
-    this.#shared.queue.cancel(request);
   }
 
   explain({ deviceStatus }: IoRequest): { readonly detail: string; readonly cause: Error } | undefined {
@@ -200,38 +163,20 @@ class NvmeDevice implements Backend, NamespaceTarget {
 
   unregister(): void {}
 
-  run(done: () => boolean, minCompletions: number): void {
-    try {
-      this.#shared.queue.run(done, minCompletions, this.#options.wait === "poll");
-    } finally {
-      // Also after an exception of `done`: with nothing in flight the process may end.
-      this.#shared.completionLoop.settle();
-    }
+  /** A reset ends what the device does not: each request completes, and nothing writes to memory afterwards. */
+  protected override async quiesce(drainMs: number): Promise<boolean> {
+    if (await super.quiesce(drainMs)) return true;
+    this.#owner.controller.requestReset(`${this.active} requests were in flight ${drainMs} ms after close`);
+    return await super.quiesce(Infinity);
   }
 
-  poll(): number {
-    return this.#shared.completionLoop.poll();
-  }
-
-  close(drainMs: number = DEFAULT_DRAIN_MS): Promise<void> {
-    return this.#closing ??= this.#close(drainMs);
-  }
-
-  async #close(drainMs: number): Promise<void> {
-    const { controller } = this.#owner;
-    if (!await this.#drain(drainMs)) {
-      // A reset ends what the device does not: each request completes, and nothing writes to memory afterwards.
-      controller.requestReset(`${this.active} requests were in flight ${drainMs} ms after close`);
-      await this.#drain(Infinity);
-    }
-    await tearDownInTurn(
+  protected release(): Promise<void> {
+    return tearDownInTurn(
       () => this.#owner.releaseQueue(this.#shared, this.#options),
-      () => releaseController(controller.port.address, this.#owner),
+      () => releaseController(this.#owner.controller.port.address, this.#owner),
     );
   }
 
-  #drain(drainMs: number): Promise<boolean> {
-    if (this.active > 0) this.#shared.queue.submit();
-    return drained(this, drainMs);
-  }
+  /** Nothing is ever left behind: a reset ends what is in flight. */
+  protected leak(): void {}
 }

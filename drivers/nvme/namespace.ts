@@ -1,19 +1,12 @@
+import type { QueueOwner } from "../../core/queue/queue_owner.ts";
 import { Opcode, OPCODE_NAMES } from "../../core/request/request.ts";
 
-/** One namespace as the queue sees it: what a command needs to know, and who counts its requests. */
-export interface NamespaceTarget {
+/** One namespace as its engine sees it: what a command needs to know. */
+export interface NamespaceTarget extends QueueOwner {
   /** Namespace identifier. */
   readonly nsid: number;
   /** Logarithm of the block size in bytes. */
   readonly blockShift: number;
-  /** Size in bytes. */
-  readonly sizeBytes: number;
-  /** Most bytes of one command by opcode; 0 for what the controller cannot do. */
-  readonly maxBytes: readonly number[];
-  /** Requests of this device that are not complete. */
-  active: number;
-  /** Called when `active` falls to 0, or null. */
-  onIdle: (() => void) | null;
 }
 
 /** Limits of a controller, from which those of a namespace follow. Bytes, or blocks where it says so; 0 means none. */

@@ -73,6 +73,11 @@ export class QueuePair {
     return at;
   }
 
+  /** Commands that the controller has not been told of. */
+  get pushed(): number {
+    return this.#pushed;
+  }
+
   /** Tells the controller of everything that was pushed: one store. Returns the number of commands, 0 for none. */
   kick(): number {
     const count = this.#pushed;

@@ -2,12 +2,14 @@ import type { WaitMode } from "../../core/base/block.ts";
 import type { OpenOptions } from "../../core/device/backend.ts";
 import { pause } from "../../core/base/pause.ts";
 import { CompletionLoop } from "../../core/queue/completion_loop.ts";
+import { RequestQueue } from "../../core/queue/request_queue.ts";
+import { NVME_EVENTS } from "../../core/queue/trace.ts";
 import { tearDown } from "../../core/base/teardown.ts";
 import type { NvmeController } from "./controller.ts";
 import type { Interrupt, NvmeEnvironment } from "./environment.ts";
 import type { ControllerQueue, QueueHost } from "./host.ts";
 import { PrpBuilder } from "./prp.ts";
-import { NvmeQueue } from "./queue.ts";
+import { maxInflightOf, NvmeEngine } from "./engine.ts";
 import { QueuePair } from "./queue_pair.ts";
 import { DEFAULT_ENTRIES } from "./sizes.ts";
 import type { Steps } from "./task.ts";
@@ -32,7 +34,9 @@ export class SharedQueue implements ControllerQueue, QueueHost {
   readonly pair: QueuePair;
   readonly interrupt: Interrupt;
   /** The requests. */
-  readonly queue: NvmeQueue;
+  readonly queue: RequestQueue;
+  /** Their commands. */
+  readonly engine: NvmeEngine;
   /** The deliveries. */
   readonly completionLoop: CompletionLoop;
   readonly #controller: NvmeController;
@@ -61,7 +65,8 @@ export class SharedQueue implements ControllerQueue, QueueHost {
       (pair) => pair.dispose(),
     );
     const prp = stack.adopt(new PrpBuilder(dma, entries - 1), (builder) => builder.dispose());
-    this.queue = new NvmeQueue(this.pair, prp, this);
+    this.engine = new NvmeEngine(this.pair, prp, this, wait === "poll");
+    this.queue = new RequestQueue(this.engine, { maxInflight: maxInflightOf(this.pair), events: NVME_EVENTS });
     this.interrupt = stack.use(environment.openInterrupt(wait === "block" ? null : () => this.#woken()));
     this.completionLoop = new CompletionLoop(this.queue, wait, this.interrupt.hold);
     this.queue.observe({
@@ -88,36 +93,37 @@ export class SharedQueue implements ControllerQueue, QueueHost {
       shared.dispose();
       throw error;
     }
-    watchdog.add(shared.queue);
+    watchdog.add(shared.engine);
     return shared;
   }
 
   /** Stops looking after the queue and tells the controller that it is gone. */
   *close(): Steps<void> {
-    this.#watchdog.remove(this.queue);
+    this.#watchdog.remove(this.engine);
+    this.queue.stop();
     this.completionLoop.stop();
     yield* this.#controller.detach(this);
   }
 
   /** Gives memory and eventfd back; the controller must not know the queues any more. */
   dispose(): void {
-    tearDown(() => this.queue.dispose(), () => this.interrupt[Symbol.dispose]());
+    tearDown(() => this.engine.dispose(), () => this.interrupt[Symbol.dispose]());
   }
 
   suspend(): void {
-    this.queue.suspend();
+    this.engine.suspend();
   }
 
   endInflight(errno: number): void {
-    this.queue.endInflight(errno);
+    this.engine.endInflight(errno);
   }
 
   resume(): void {
-    this.queue.resume();
+    this.engine.resume();
   }
 
   fail(errno: number): void {
-    this.queue.fail(errno);
+    this.engine.fail(errno);
   }
 
   abort(qid: number, cid: number): void {

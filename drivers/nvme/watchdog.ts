@@ -1,6 +1,6 @@
 import type { NvmeController } from "./controller.ts";
 import type { NvmeTiming } from "./environment.ts";
-import type { NvmeQueue } from "./queue.ts";
+import type { NvmeEngine } from "./engine.ts";
 import { GONE, isFatal, isReady } from "./registers.ts";
 
 /**
@@ -10,7 +10,7 @@ import { GONE, isFatal, isReady } from "./registers.ts";
 export class Watchdog {
   readonly #controller: NvmeController;
   readonly #timing: NvmeTiming;
-  readonly #queues = new Set<NvmeQueue>();
+  readonly #engines = new Set<NvmeEngine>();
   #timer: ReturnType<typeof setInterval> | null = null;
   #lastTickMs = 0;
 
@@ -20,15 +20,15 @@ export class Watchdog {
     this.#timing = timing;
   }
 
-  /** Looks after the commands of `queue` from now on. */
-  add(queue: NvmeQueue): void {
-    this.#queues.add(queue);
+  /** Looks after the commands of `engine` from now on. */
+  add(engine: NvmeEngine): void {
+    this.#engines.add(engine);
   }
 
-  /** Forgets `queue`. */
-  remove(queue: NvmeQueue): void {
-    this.#queues.delete(queue);
-    if (this.#queues.size === 0) this.#sleep();
+  /** Forgets `engine`. */
+  remove(engine: NvmeEngine): void {
+    this.#engines.delete(engine);
+    if (this.#engines.size === 0) this.#sleep();
   }
 
   /** To be called when a queue gets its first request. */
@@ -48,7 +48,7 @@ export class Watchdog {
   #tick(): void {
     this.#lastTickMs = performance.now();
     let active = 0;
-    for (const queue of this.#queues) active += queue.active();
+    for (const { queue } of this.#engines) active += queue.active();
     if (active === 0) return this.#sleep();
     const controller = this.#controller;
     controller.checkAskedBack();
@@ -57,19 +57,20 @@ export class Watchdog {
     if (csts === GONE) return controller.requestReset("the controller is gone");
     if (!isReady(csts)) return controller.requestReset("it is not ready any more (CSTS.RDY): somebody else reset it");
     if (isFatal(csts)) return controller.requestReset("it reported a fatal error (CSTS.CFS)");
-    for (const queue of this.#queues) this.#tickQueue(queue);
+    for (const engine of this.#engines) this.#tickEngine(engine);
   }
 
-  #tickQueue(queue: NvmeQueue): void {
+  #tickEngine(engine: NvmeEngine): void {
     const { commandMs, abortGraceMs, tickMs } = this.#timing;
     // One more: the first tick after a command may come at once.
     const abortAge = Math.ceil(commandMs / tickMs) + 1;
     const resetAge = abortAge + Math.ceil(abortGraceMs / tickMs);
     // An interrupt that got lost is no reason to abort what is complete.
+    const { queue, qid } = engine;
     if (queue.ready()) return queue.submit();
-    queue.tick(abortAge, resetAge, (cid, tooOld) => {
-      if (!tooOld) return this.#controller.abort(queue.qid, cid);
-      this.#controller.requestReset(`command ${cid} of queue ${queue.qid} did not complete within ${commandMs} ms`);
+    engine.tick(abortAge, resetAge, (cid, tooOld) => {
+      if (!tooOld) return this.#controller.abort(qid, cid);
+      this.#controller.requestReset(`command ${cid} of queue ${qid} did not complete within ${commandMs} ms`);
     });
   }
 

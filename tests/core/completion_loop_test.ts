@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { pause } from "../../core/base/pause.ts";
 import type { WaitMode } from "../../core/base/block.ts";
-import { CompletionLoop, type CompletionSource } from "../../core/queue/completion_loop.ts";
+import { CompletionLoop, type DeliveryQueue } from "../../core/queue/completion_loop.ts";
 
 /** A queue in the test's hands: `done` completions are ready, `owed` are to come. */
-class ManualQueue implements CompletionSource {
+class ManualQueue implements DeliveryQueue {
   readonly log: string[] = [];
   done = 0;
   owed = 0;
@@ -327,12 +327,12 @@ Deno.test("settling for a caller that waits in its own way lets the process go, 
   completionLoop.started();
   completionLoop.submitted();
   queue.owed = 0;
-  completionLoop.settle();
+  completionLoop.rearm();
   assert.deepEqual(log, ["ref", "arm", "disarm", "unref"]);
   completionLoop.started();
   queue.owed = 1;
   queue.done = 1;
-  completionLoop.settle();
+  completionLoop.rearm();
   await Promise.resolve();
   assert.deepEqual(log.slice(4), ["ref", "reap 1", "unref"]);
 });
@@ -345,7 +345,7 @@ Deno.test("settling arms the event also while a delivery is scheduled: a sleeper
   completionLoop.submitted();
   // The caller takes what is there before the microtask does, and sleeps for the other one.
   queue.reap();
-  completionLoop.settle();
+  completionLoop.rearm();
   assert.deepEqual(log, ["ref", "reap 1", "arm"]);
   await Promise.resolve();
   assert.equal(log.filter((line) => line === "arm").length, 1);
@@ -398,7 +398,7 @@ Deno.test("settling inside a pass leaves the rest to the pass", async () => {
   const { queue, completionLoop, log } = newLoop("event");
   queue.owed = 2;
   queue.done = 1;
-  queue.onReap = () => completionLoop.settle();
+  queue.onReap = () => completionLoop.rearm();
   completionLoop.started();
   completionLoop.submitted();
   await Promise.resolve();

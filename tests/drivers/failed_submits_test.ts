@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { DEFERRED_SUBMITS } from "../../core/queue/deferred_submit.ts";
 import { Errno, errnoName } from "../../core/base/errno.ts";
 import { plugCall } from "../../core/plug/plug.ts";
-import type { QueueOwner } from "../../core/queue/request_queue.ts";
+import type { QueueOwner } from "../../core/queue/queue_owner.ts";
 import type { RequestRig } from "../support/request_rig.ts";
 import { Rig as BlkioRig } from "./blkio/rig.ts";
 import { Rig as UringRig } from "./io_uring/queue_rig.ts";

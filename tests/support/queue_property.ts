@@ -9,7 +9,7 @@ import fc from "npm:fast-check@4.10.2";
 import { Errno } from "../../core/base/errno.ts";
 import { plug, unplug } from "../../core/plug/plug.ts";
 import { type IoRequest, Opcode } from "../../core/request/request.ts";
-import type { QueueOwner } from "../../core/queue/request_queue.ts";
+import type { QueueOwner } from "../../core/queue/queue_owner.ts";
 import type { RequestRig } from "./request_rig.ts";
 import { patternAt } from "./temp_file.ts";
 import { macrotask } from "./turns.ts";

@@ -8,7 +8,8 @@ import { DEFERRED_SUBMITS } from "../../core/queue/deferred_submit.ts";
 import { plugCall } from "../../core/plug/plug.ts";
 import type { CompletionLoop } from "../../core/queue/completion_loop.ts";
 import { IoRequest, Opcode } from "../../core/request/request.ts";
-import type { QueueOwner, RequestQueue } from "../../core/queue/request_queue.ts";
+import type { QueueOwner } from "../../core/queue/queue_owner.ts";
+import type { RequestQueue } from "../../core/queue/request_queue.ts";
 import type { HeapMemory } from "../../drivers/memory/heap_memory.ts";
 import { FakeMemorySource } from "./fake_memory.ts";
 
@@ -28,7 +29,7 @@ export interface QueueState {
 
 /** A queue under test on a fake kernel. */
 export abstract class RequestRig<Owner extends QueueOwner> implements Disposable {
-  abstract readonly queue: RequestQueue<Owner>;
+  abstract readonly queue: RequestQueue;
   abstract readonly completionLoop: CompletionLoop | null;
   /** The file of requests that name no other. */
   abstract readonly file: Owner;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Errno } from "../../../core/base/errno.ts";
 import { plug, plugged } from "../../../core/plug/plug.ts";
 import { type IoRequest, RequestFlag } from "../../../core/request/request.ts";
-import { WATCH_MS } from "../../../drivers/blkio/queue.ts";
+import { WATCH_MS } from "../../../drivers/blkio/engine.ts";
 import { QueueWatch } from "../../../drivers/blkio/watch.ts";
 import { BLKIO_CONSTANTS as B } from "../../../ffi/libblkio/mod.ts";
 import { macrotask, Rig } from "./rig.ts";
@@ -86,7 +86,7 @@ Deno.test("B5: the event is enabled before anybody waits, and disabled while com
 Deno.test("B5: completions that no event tells of are found by the watch, and counted", () => {
   using rig = new Rig({ pumped: true });
   rig.port.onEvent = null;
-  const watch = new QueueWatch(rig.queue, () => rig.queue.stats.wakeups, () => rig.completionLoop!.woken());
+  const watch = new QueueWatch(rig.engine, () => rig.queue.stats.wakeups, () => rig.completionLoop!.woken());
   rig.send(rig.request("read"));
   rig.port.complete();
   watch.look();
@@ -309,8 +309,8 @@ Deno.test("a failed request keeps libblkio's message until it is asked for, once
   rig.port.complete(-Errno.EIO);
   rig.queue.reap();
   assert.deepEqual(rig.results, [-Errno.EIO]);
-  assert.equal(rig.queue.takeMessage(request), "the disk is on fire");
-  assert.equal(rig.queue.takeMessage(request), undefined);
+  assert.equal(rig.engine.takeMessage(request), "the disk is on fire");
+  assert.equal(rig.engine.takeMessage(request), undefined);
 });
 
 Deno.test("EAGAIN of a request is submitted again, the caller is not told", () => {
@@ -353,9 +353,9 @@ Deno.test("a server that hangs up fails every request once, and nothing that com
   using rig = new Rig({ remote: true, pumped: true });
   rig.send(rig.request("read"));
   rig.send(rig.request("flush", 0, 0));
-  assert.equal(rig.queue.checkLink(), false);
+  assert.equal(rig.engine.checkLink(), false);
   rig.hungUp = true;
-  assert.equal(rig.queue.checkLink(), true);
+  assert.equal(rig.engine.checkLink(), true);
   await macrotask(1);
   assert.deepEqual(rig.results, [-Errno.ECONNRESET, -Errno.ECONNRESET]);
   rig.port.completeAll();

@@ -1,12 +1,15 @@
-/** A BlkioQueue on a scripted queue of libblkio, and everything that came back from it. */
+/** A queue over BlkioEngine on a scripted queue of libblkio, and everything that came back from it. */
 import assert from "node:assert/strict";
 import { DEFERRED_SUBMITS } from "../../../core/queue/deferred_submit.ts";
 import { plugCall } from "../../../core/plug/plug.ts";
 import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
 import { IoRequest, Opcode } from "../../../core/request/request.ts";
-import type { QueueOwner } from "../../../core/queue/request_queue.ts";
+import type { QueueOwner } from "../../../core/queue/queue_owner.ts";
+import { RequestQueue } from "../../../core/queue/request_queue.ts";
+import { BLKIO_EVENTS } from "../../../core/queue/trace.ts";
 import type { Disk } from "../../../drivers/blkio/disk.ts";
-import { BlkioQueue } from "../../../drivers/blkio/queue.ts";
+import { attemptLimitsOf } from "../../../drivers/blkio/disk.ts";
+import { BlkioEngine } from "../../../drivers/blkio/engine.ts";
 import { FakePort } from "../../support/fake_blkio.ts";
 import { FakeMemorySource } from "../../support/fake_memory.ts";
 
@@ -27,9 +30,10 @@ export interface RigOptions {
 /** A queue under test. */
 export class Rig implements Disposable {
   readonly port = new FakePort();
-  readonly queue: BlkioQueue;
+  readonly engine: BlkioEngine;
+  readonly queue: RequestQueue;
   readonly completionLoop: CompletionLoop | null;
-  readonly owner: QueueOwner = { active: 0, onIdle: null };
+  readonly owner: QueueOwner;
   readonly memory = new FakeMemorySource();
   /** Results in order of completion. */
   readonly results: number[] = [];
@@ -56,7 +60,9 @@ export class Rig implements Disposable {
         sleeps(this);
       },
     };
-    this.queue = new BlkioQueue(this.port, whole, { maxInflight, lazy: false, answersInSubmit, link, sleeper });
+    this.owner = { active: 0, onIdle: null, attemptLimits: attemptLimitsOf(whole) };
+    this.engine = new BlkioEngine(this.port, whole, { link, sleeper });
+    this.queue = new RequestQueue(this.engine, { maxInflight, events: BLKIO_EVENTS, answersInSubmit });
     this.completionLoop = pumped ? new CompletionLoop(this.queue, "event", null) : null;
     if (this.completionLoop === null) return;
     this.queue.observe(this.completionLoop);

@@ -229,7 +229,7 @@ Deno.test("a pair of entries of the queue's own goes out at once, wraps with the
   const places: [number, number][] = [];
   rig.sendReads(3);
   assert.equal(
-    rig.queue.addPair((sqes, at, next) => {
+    rig.engine.addPair((sqes, at, next) => {
       places.push([at, next]);
       for (const index of [at, next]) sqes.fill(-1, index * 16, index * 16 + 16);
     }),
@@ -239,5 +239,5 @@ Deno.test("a pair of entries of the queue's own goes out at once, wraps with the
   assert.equal(rig.ring.enters.at(-1)!.toSubmit, 2);
   rig.drain();
   using single = new Rig({ sqEntries: 1 });
-  assert.equal(single.queue.addPair(() => assert.fail("there is no room for two")), false);
+  assert.equal(single.engine.addPair(() => assert.fail("there is no room for two")), false);
 });

@@ -1,6 +1,8 @@
-/** An IoUringQueue on a fake kernel, and everything that came back from it. */
+/** A queue over IoUringEngine on a fake kernel, and everything that came back from it. */
 import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
-import { IoUringQueue } from "../../../drivers/io_uring/queue.ts";
+import { RequestQueue } from "../../../core/queue/request_queue.ts";
+import { LURING_EVENTS } from "../../../core/queue/trace.ts";
+import { IoUringEngine, maxInflightOf } from "../../../drivers/io_uring/engine.ts";
 import type { QueueFile } from "../../../drivers/io_uring/sqe.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
 import { FakeRing, type FakeRingOptions, type FakeSqe, fullResult } from "../../support/fake_ring.ts";
@@ -31,14 +33,20 @@ export interface RigOptions extends FakeRingOptions {
 /** A queue under test. */
 export class Rig extends RequestRig<QueueFile> {
   readonly ring: FakeRing;
-  readonly queue: IoUringQueue;
+  readonly engine: IoUringEngine;
+  readonly queue: RequestQueue;
   readonly completionLoop: CompletionLoop | null;
   readonly file: QueueFile = newFile(7);
 
   constructor({ maxInflight = 1024, lazy = false, pumped = false, ...ring }: RigOptions = {}) {
     super();
     this.ring = new FakeRing(ring);
-    this.queue = new IoUringQueue(this.ring, maxInflight, lazy);
+    this.engine = new IoUringEngine(this.ring);
+    this.queue = new RequestQueue(this.engine, {
+      maxInflight: maxInflightOf(this.ring, maxInflight),
+      events: LURING_EVENTS,
+      lazy,
+    });
     this.completionLoop = pumped ? new CompletionLoop(this.queue, lazy ? "block" : "event", null) : null;
     this.queue.disarm();
     if (this.completionLoop === null) return;
@@ -67,6 +75,7 @@ export function newFile(fileRef: number, isDevice = false): QueueFile {
     discardMethod: isDevice ? "command" : "punch",
     zeroMethod: "zero range",
     growTo: () => 0,
+    attemptLimits: null,
     active: 0,
     onIdle: null,
   };

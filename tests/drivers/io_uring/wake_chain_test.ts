@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Errno } from "../../../core/base/errno.ts";
 import { plugged } from "../../../core/plug/plug.ts";
 import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
-import type { IoUringQueue } from "../../../drivers/io_uring/queue.ts";
+import type { RequestQueue } from "../../../core/queue/request_queue.ts";
 import { WakeChain } from "../../../drivers/io_uring/wake_chain.ts";
 import { type Ring, URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
 import { signalSocket } from "../../ffi/signal_socket.ts";
@@ -15,7 +15,7 @@ import { newFile, Rig } from "./queue_rig.ts";
 /** A rig whose event loop is woken by a chain, as in a Worker without the pipe handle. */
 class ChainRig implements Disposable {
   readonly rig: Rig;
-  readonly queue: IoUringQueue;
+  readonly queue: RequestQueue;
   readonly completionLoop: CompletionLoop;
   readonly chain: WakeChain;
   #used = 0;
@@ -27,9 +27,9 @@ class ChainRig implements Disposable {
     this.queue = this.rig.queue;
     this.completionLoop = new CompletionLoop(this.queue, "event", null);
     this.queue.observe(this.completionLoop);
-    this.chain = new WakeChain(ring as unknown as Ring, this.queue, () => this.completionLoop.woken());
+    this.chain = new WakeChain(ring as unknown as Ring, this.rig.engine, () => this.completionLoop.woken());
     this.chain.ref();
-    this.queue.gate.replaceBy(this.chain);
+    this.rig.engine.gate.replaceBy(this.chain);
     // The kernel's half: a completion signals the eventfd, and a chain that reads it sends its byte.
     ring.onEvent = () => {
       this.#signalled = true;

@@ -40,7 +40,7 @@ for (const where of ["submit", "completion"] as const) {
     for (const iocb of [...rig.port.pending]) if (iocb.opcode === OP.flush) rig.complete(-Errno.EINVAL, iocb);
     rig.queue.reap();
     rig.queue.reap();
-    assert.equal(rig.file.flushWay, "call");
+    assert.equal(rig.file.flushMethod, "call");
     assert.deepEqual(rig.file.performed, [Opcode.flush, Opcode.flush, Opcode.flush]);
     assert.deepEqual(rig.results, [0, 0, 0]);
     const submits = rig.port.submits.length;
@@ -58,7 +58,7 @@ Deno.test("a flush that fails for another reason fails", () => {
   rig.send(rig.request("flush"));
   rig.complete(-Errno.EIO);
   rig.queue.reap();
-  assert.deepEqual([rig.results, rig.file.flushWay, rig.file.performed], [[-Errno.EIO], "entry", []]);
+  assert.deepEqual([rig.results, rig.file.flushMethod, rig.file.performed], [[-Errno.EIO], "entry", []]);
 });
 
 Deno.test("FUA marks writes with RWF_DSYNC, their continuations too, and never reads", () => {

@@ -1,8 +1,10 @@
-/** An AioQueue on a fake kernel, and everything that came back from it. */
+/** A queue over AioEngine on a fake kernel, and everything that came back from it. */
 import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
-import type { Opcode } from "../../../core/request/request.ts";
+import type { IoRequest, Opcode } from "../../../core/request/request.ts";
 import type { AioFile } from "../../../drivers/linux_aio/iocb.ts";
-import { AioQueue } from "../../../drivers/linux_aio/queue.ts";
+import { RequestQueue } from "../../../core/queue/request_queue.ts";
+import { LAIO_EVENTS } from "../../../core/queue/trace.ts";
+import { AioEngine } from "../../../drivers/linux_aio/engine.ts";
 import { LIBAIO_CONSTANTS as A } from "../../../ffi/libaio/mod.ts";
 import { FakeAio, type FakeAioOptions, type FakeIocb, fullResult } from "../../support/fake_aio.ts";
 import { RequestRig } from "../../support/request_rig.ts";
@@ -40,8 +42,9 @@ export function newFile(fd: number, { maxBatch = Infinity, isDevice = false } = 
     isDevice,
     discardMethod: isDevice ? "command" : "punch",
     zeroMethod: "zero range",
-    flushWay: "entry",
-    fuaWay: "flag",
+    flushMethod: "entry",
+    fuaMethod: "flag",
+    attemptLimits: null,
     active: 0,
     onIdle: null,
     performed: [],
@@ -62,14 +65,16 @@ export function newFile(fd: number, { maxBatch = Infinity, isDevice = false } = 
 /** A queue under test. */
 export class Rig extends RequestRig<AioFile> {
   readonly port: FakeAio;
-  readonly queue: AioQueue;
+  readonly engine: AioEngine;
+  readonly queue: RequestQueue;
   readonly completionLoop: CompletionLoop | null;
   readonly file: RigFile = newFile(7);
 
   constructor({ pumped = false, ...port }: RigOptions = {}) {
     super();
     this.port = new FakeAio(port);
-    this.queue = new AioQueue(this.port);
+    this.engine = new AioEngine(this.port);
+    this.queue = new RequestQueue(this.engine, { maxInflight: this.port.capacity, events: LAIO_EVENTS });
     this.completionLoop = pumped ? new CompletionLoop(this.queue, "event", null) : null;
     if (this.completionLoop === null) return;
     this.queue.observe(this.completionLoop);
@@ -81,6 +86,13 @@ export class Rig extends RequestRig<AioFile> {
   /** Completes one pending entry, by default the oldest and in full; does not reap. */
   complete(result?: number, iocb: FakeIocb = this.port.pending[0]!): void {
     this.port.complete(iocb, result ?? fullResult(iocb));
+  }
+
+  /** As the device does: a batch that is full goes out at once. */
+  override send(request: IoRequest, file: AioFile = this.file): IoRequest {
+    super.send(request, file);
+    if (this.engine.isBatchFull(file.maxBatch)) this.queue.commit();
+    return request;
   }
 
   protected completeAll(): void {

@@ -4,8 +4,7 @@ import { wordIndex } from "../../core/base/layout.ts";
 import { pause } from "../../core/base/pause.ts";
 import { fallBack, finishRange } from "../../core/request/range_fallback.ts";
 import type { IoRequest } from "../../core/request/request.ts";
-import { RequestQueue } from "../../core/queue/request_queue.ts";
-import { LAIO_EVENTS } from "../../core/queue/trace.ts";
+import type { Engine, EngineQueue } from "../../core/queue/engine.ts";
 import { type AioPort, EVENT_WORDS, IO_EVENT } from "../../ffi/libaio/mod.ts";
 import { type AioFile, beginFlush, fallBackDurably, hasEntry } from "./iocb.ts";
 import { AioSubmission } from "./submission.ts";
@@ -26,34 +25,38 @@ const RESULT = wordIndex(IO_EVENT, "result");
 const UNWAITED_PASSES = 256;
 
 /**
- * The requests of one Worker on one AIO context. What AIO has no operation for (discard, write zeroes, nop, flushes
+ * One AIO context: iocbs, the system call, events. What AIO has no operation for (discard, write zeroes, nop, flushes
  * where the kernel does not know them) is carried out on this thread at the next submit, after the entries.
  */
-export class AioQueue extends RequestQueue<AioFile> {
+export class AioEngine implements Engine {
+  readonly keepsEntries = false;
   readonly #port: AioPort;
-  readonly #submission: AioSubmission;
+  #queue!: EngineQueue;
+  #submission!: AioSubmission;
   readonly #calls = new Fifo<IoRequest>(16);
   #unwaitedPasses = 0;
   #armed = false;
-  /** Completions that `getEvents` has taken and nobody has collected. */
+  /** Completions that `getEvents` has taken and `reap` has not passed on. */
   #taken = 0;
 
-  /** Makes the queue of `port`, which it uses alone. */
+  /** Makes the engine of `port`, which it uses alone. */
   constructor(port: AioPort) {
-    super({ maxInflight: port.capacity, events: LAIO_EVENTS });
     this.#port = port;
-    this.#submission = new AioSubmission(port, this.inflight, this);
+  }
+
+  attach(queue: EngineQueue): void {
+    this.#queue = queue;
+    this.#submission = new AioSubmission(this.#port, queue.inflight, queue);
   }
 
   get queued(): number {
     return this.#submission.queued + this.#calls.size;
   }
 
-  /** Takes a request; one that fills the batch of its device or of the queue submits it, also inside a section. */
-  override enqueue(request: IoRequest, file: AioFile): void {
-    super.enqueue(request, file);
+  /** True when the batch of a device or of the queue is full, so that it is to go out now, also inside a section. */
+  isBatchFull(maxBatch: number): boolean {
     const { queued } = this.#submission;
-    if (queued >= MAX_BATCH || queued >= file.maxBatch || this.inflight.full) this.#submitBatch(queued);
+    return queued > 0 && (queued >= MAX_BATCH || queued >= maxBatch || this.#queue.inflight.full);
   }
 
   /** Completions signal from now on; false while requests are in flight that were told not to. */
@@ -69,71 +72,71 @@ export class AioQueue extends RequestQueue<AioFile> {
     this.#armed = false;
   }
 
-  protected prepare(request: IoRequest): boolean {
-    if (request.slot < 0) {
-      if (this.inflight.full) return false;
-      this.inflight.insert(request);
-    }
-    const file = request.owner as AioFile;
-    if (hasEntry(request, file)) this.#submission.push(request, file, this.inflight.generation(request.slot));
-    else this.#calls.push(request);
+  /** The kernel copies entries when it takes them: there is room for each request that has a slot. */
+  makeRoom(): boolean {
     return true;
+  }
+
+  prep(request: IoRequest): void {
+    const file = request.owner as AioFile;
+    if (!hasEntry(request, file)) return this.#calls.push(request);
+    this.#submission.push(request, file, this.#queue.inflight.generation(request.slot));
   }
 
   /**
    * A request that the kernel refuses fails alone, and the rest goes on: QEMU's loop ends there and leaves the rest
    * behind until something else submits.
    */
-  protected enterAll(): void {
-    while (this.#submission.queued > 0) {
+  commit(): number {
+    let refusal = 0;
+    while (refusal === 0 && this.#submission.queued > 0) {
       const result = this.#submission.enter();
       if (result > 0 || result === -Errno.EINTR) continue;
-      if (result === -Errno.EAGAIN || result === 0) {
-        this.refused(result === 0 ? Errno.EAGAIN : -result);
-        break;
-      }
-      if (result === -Errno.ENOSYS) return this.fail(-result);
-      const request = this.#submission.takeFirst();
-      if (request === null) continue;
-      this.#submission.forget(request.slot);
-      this.settle(request, result);
+      if (result === -Errno.ENOSYS) return result;
+      if (result === -Errno.EAGAIN || result === 0) refusal = -Errno.EAGAIN;
+      else this.#failFirst(result);
     }
     this.#performCalls();
+    return refusal;
   }
 
-  protected enterAndWait(minCompletions: number): void {
-    if (this.queued > 0 && !this.blocked) this.enterAll();
-    const expected = this.inflight.size - this.queued;
-    if (this.owesCallbacks) return;
-    if (expected > 0) return this.#wait(Math.min(minCompletions, expected));
-    if (!this.blocked) return;
+  /** A commit and a wait: AIO has no call that does both. */
+  getevents(min: number): number {
+    const queue = this.#queue;
+    if (min === 0) return this.#look();
+    queue.commit();
+    const expected = queue.inflight.size - this.queued;
+    if (queue.owesCallbacks) return 0;
+    if (expected > 0) return this.#wait(Math.min(min, expected));
+    if (!queue.refusals.blocked) return 0;
     // Nothing is in flight whose completion could end the refusal, and no timer fires while the Worker blocks.
     pause();
-    this.blocked = false;
+    queue.refusals.blocked = false;
+    return 0;
   }
 
-  /** Whoever polls may sleep for the signal next, in a way of its own: what is silent by now may not be waited for. */
-  protected enterOnce(): void {
+  /** A caller that polls may sleep for the signal next, in a way of its own: it would miss what is silent by now. */
+  #look(): number {
     this.#unwaitedPasses = 0;
     this.#submission.signals = true;
     if (this.#submission.silent > 0) this.#port.signal();
-    if (this.queued === 0) return;
-    // Whoever polls may give no timer a chance to end a refusal.
-    this.blocked = false;
-    this.enterAll();
+    // A caller that polls may give no timer a chance to end a refusal.
+    if (this.queued > 0) this.#queue.refusals.blocked = false;
+    this.#queue.commit();
+    return 0;
   }
 
-  protected available(): number {
+  available(): number {
     const { ring } = this.#port;
     if (ring !== null) {
       const there = Atomics.load(ring.words, ring.tailAt) - ring.words[ring.headAt]!;
       return this.#taken + (there < 0 ? there + ring.count : there);
     }
-    if (this.#taken === 0 && this.inflight.size > this.queued) this.#take(0);
+    if (this.#taken === 0 && this.#queue.inflight.size > this.queued) this.#take(0);
     return this.#taken;
   }
 
-  protected collect(): boolean {
+  reap(): boolean {
     const { ring } = this.#port;
     let seen = (ring === null ? this.available() : this.#taken) > 0;
     if (seen) this.#collectTaken();
@@ -152,20 +155,20 @@ export class AioQueue extends RequestQueue<AioFile> {
       }
     }
     if (!seen) return false;
-    this.stats.reapPasses++;
+    this.#queue.stats.reapPasses++;
     if (++this.#unwaitedPasses >= UNWAITED_PASSES && !this.#armed) this.#submission.signals = false;
     return true;
   }
 
   /** The kernel cannot cancel reads and writes of files and devices (io_cancel(2) answers EINVAL): only what it lacks. */
-  protected askToCancel(request: IoRequest): void {
+  cancel(request: IoRequest): void {
     const { slot } = request;
     if (!this.#submission.remove(slot) && !this.#calls.remove(request)) return;
     this.#submission.forget(slot);
-    this.finish(request, -Errno.ECANCELED);
+    this.#queue.finish(request, -Errno.ECANCELED);
   }
 
-  protected takeBack(visit: (request: IoRequest) => void): void {
+  takeBack(visit: (request: IoRequest) => void): void {
     while (this.#submission.queued > 0) {
       const request = this.#submission.takeFirst();
       if (request === null) continue;
@@ -175,7 +178,7 @@ export class AioQueue extends RequestQueue<AioFile> {
     for (let next = this.#calls.shift(); next !== null; next = this.#calls.shift()) visit(next);
   }
 
-  protected goesOn(request: IoRequest): boolean {
+  goesOn(request: IoRequest): boolean {
     const file = request.owner as AioFile;
     if (request.result < 0) {
       const errno = -request.result;
@@ -186,13 +189,17 @@ export class AioQueue extends RequestQueue<AioFile> {
     return false;
   }
 
-  #submitBatch(queued: number): void {
-    if (queued > 0 && !this.blocked) this.enterAll();
+  /** The kernel refuses the first entry for what it says. */
+  #failFirst(result: number): void {
+    const request = this.#submission.takeFirst();
+    if (request === null) return;
+    this.#submission.forget(request.slot);
+    this.#queue.handleResult(request, result);
   }
 
   #performCalls(): void {
     for (let next = this.#calls.shift(); next !== null; next = this.#calls.shift()) {
-      this.settle(next, (next.owner as AioFile).perform(next));
+      this.#queue.handleResult(next, (next.owner as AioFile).perform(next));
     }
   }
 
@@ -200,17 +207,17 @@ export class AioQueue extends RequestQueue<AioFile> {
    * Waits until `min` completions are there. Those that the ring shows already cost no system call. What a look without
    * the ring has taken is delivered first: the kernel may have no `min` left.
    */
-  #wait(min: number): void {
-    if (this.#taken > 0) return;
-    if (this.#port.ring !== null && this.available() >= min) return;
-    for (let attempt = 0; attempt < WAIT_ATTEMPTS; attempt++) if (this.#take(min) !== -Errno.EINTR) return;
+  #wait(min: number): number {
+    if (this.#taken > 0 || (this.#port.ring !== null && this.available() >= min)) return 0;
+    for (let attempt = 0; attempt < WAIT_ATTEMPTS; attempt++) if (this.#take(min) !== -Errno.EINTR) break;
+    return 0;
   }
 
   #take(min: number): number {
-    this.stats.ffiCalls++;
+    this.#queue.stats.ffiCalls++;
     const result = this.#port.getEvents(min);
     if (result > 0) this.#taken = result;
-    else if (result < 0 && result !== -Errno.EINTR) this.fail(-result);
+    else if (result < 0 && result !== -Errno.EINTR) this.#queue.fail(-result);
     return result;
   }
 
@@ -223,6 +230,6 @@ export class AioQueue extends RequestQueue<AioFile> {
   #completeEvent(words: Int32Array, at: number): void {
     const slot = words[at + DATA]!;
     this.#submission.forget(slot);
-    this.complete(slot, words[at + DATA + 1]!, words[at + RESULT]!);
+    this.#queue.complete(slot, words[at + DATA + 1]!, words[at + RESULT]!);
   }
 }
