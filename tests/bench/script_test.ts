@@ -12,6 +12,7 @@ const SCRIPTS = [
   "bench/serve_table.ts",
   "bench/blkio_table.ts",
   "bench/tick_table.ts",
+  "bench/import_table.ts",
   "tests/guest/letter_table.ts",
   "tests/model/main.ts",
 ];
