@@ -10,14 +10,15 @@ import { writeNotice, writeOutput } from "../terminal.ts";
 import { type FixtureFolder, fixturesRoot, listFolders, newFolder } from "./folders.ts";
 import type { FixtureKind, FixtureOptions, TargetOptions } from "./options.ts";
 
-const SCRIPT = fileURLToPath(new URL("./fixture.sh", import.meta.url));
+/** The script, which has to be a file of this machine: from a registry the module is served over https. */
+const SCRIPT_URL = new URL("./fixture.sh", import.meta.url);
 
 /** Milliseconds between looks at whether a stopped fixture has gone, and how many: the script's own patience and more. */
 const STOP_LOOK_MS = 100;
 const STOP_LOOKS = 200;
 
 /** What set-up unpacked for users without root. */
-const NATIVE_PROGRAMS = fileURLToPath(new URL("../../.native/bin", import.meta.url));
+const NATIVE_PROGRAMS_URL = new URL("../../.native/bin", import.meta.url);
 
 /** Makes a fixture and stays until it is to end, or looks after those that are there. Returns the exit code. */
 export async function runTarget(options: TargetOptions): Promise<ExitCode> {
@@ -25,6 +26,9 @@ export async function runTarget(options: TargetOptions): Promise<ExitCode> {
     throw failed(
       "Cannot use target with these permissions: it starts programs, wanted deno run -P=target cli.ts target",
     );
+  }
+  if (SCRIPT_URL.protocol !== "file:") {
+    throw failed(`Cannot use target from ${SCRIPT_URL.origin}: it runs a script that is a file, wanted a git clone`);
   }
   const root = fixturesRoot();
   switch (options.action) {
@@ -63,11 +67,14 @@ async function makeFixture(root: string, fixture: FixtureOptions): Promise<ExitC
   const folder = newFolder(root, fixture.kind);
   // In a session of its own, so that a kill of this process group leaves somebody to clean up.
   const child = new Deno.Command("setsid", {
-    args: ["sh", SCRIPT, ...scriptArguments(fixture, folder)],
+    args: ["sh", fileURLToPath(SCRIPT_URL), ...scriptArguments(fixture, folder)],
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
-    env: { PATH: `${NATIVE_PROGRAMS}:${Deno.env.get("PATH") ?? "/usr/bin:/bin"}`, ...NO_LOADER_VARIABLES },
+    env: {
+      PATH: `${fileURLToPath(NATIVE_PROGRAMS_URL)}:${Deno.env.get("PATH") ?? "/usr/bin:/bin"}`,
+      ...NO_LOADER_VARIABLES,
+    },
   }).spawn();
   const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const answer = await firstLine(lines);
@@ -189,7 +196,7 @@ async function endScript({ path }: FixtureFolder): Promise<void> {
 }
 
 async function cleanFolder(path: string): Promise<void> {
-  const { success, text } = await run("sh", [SCRIPT, "clean", path]);
+  const { success, text } = await run("sh", [fileURLToPath(SCRIPT_URL), "clean", path]);
   if (success && !exists(path)) return;
   throw failed(`Cannot remove ${path}: ${text.replace(/^failed /, "") || "it stays"}, wanted nobody to use the device`);
 }
