@@ -17,7 +17,7 @@ export interface LibrarySpec {
 }
 
 /** An opened library: its symbols, and the name under which it was found. */
-export interface LoadedLibrary<Symbols extends Deno.ForeignLibraryInterface> {
+interface LoadedLibrary<Symbols extends Deno.ForeignLibraryInterface> {
   /** Callable symbols. */
   readonly symbols: Deno.StaticForeignLibraryInterface<Symbols>;
   /** The name or path that opened. */

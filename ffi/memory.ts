@@ -1,3 +1,4 @@
+import { PAGE_BYTES } from "../core/base/sizes.ts";
 import type { MemorySource, OwnedMemory } from "../core/base/memory.ts";
 import { StorageError } from "../core/base/errors.ts";
 import { invariant } from "../core/base/invariant.ts";
@@ -7,14 +8,11 @@ import { newSharedFile } from "./shared_memory.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C } from "./libc/mod.ts";
 import { type ExitCall, ownMapping } from "./thread_exit.ts";
 
-/** Page size that alignments are rounded to; memory from mmap(2) starts on a page in any case. */
-export const PAGE_BYTES = 4096;
-
 /** Memory by its ArrayBuffer: how the address behind a view is found without asking V8 for a pointer per I/O. */
 const regions = new WeakMap<ArrayBufferLike, NativeMemory>();
 
 /** What kind of memory is mapped. */
-export interface MemoryOptions {
+interface MemoryOptions {
   /** Back it by a file in memory, whose descriptor other processes can map. Default false. */
   readonly shared?: boolean;
 }

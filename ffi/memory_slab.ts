@@ -1,4 +1,5 @@
-import { type AlignedMemory, NativeMemory, PAGE_BYTES } from "./memory.ts";
+import { PAGE_BYTES } from "../core/base/sizes.ts";
+import { type AlignedMemory, NativeMemory } from "./memory.ts";
 
 /**
  * One mapping that several allocations share, each whole pages with an ArrayBuffer of its own: for devices that can be

@@ -1,17 +1,15 @@
+import { PAGE_BYTES } from "../core/base/sizes.ts";
 import type { OwnedMemory } from "../core/base/memory.ts";
 import { StorageError } from "../core/base/errors.ts";
 import { invariant } from "../core/base/invariant.ts";
 import { closeFile, lastErrno, libc, LIBC_CONSTANTS as C, statFile, truncateFile } from "./libc/mod.ts";
 import { type ExitCall, ownDescriptor, ownMapping } from "./thread_exit.ts";
 
-/** Page size that a mapping starts at. */
-const PAGE_BYTES = 4096;
-
 /** Alignment in bytes that rings inside of the memory need: 64-bit words. */
 const WORD_BYTES = 8;
 
 /** Which part of a shared file is mapped. */
-export interface SharedRange {
+interface SharedRange {
   /** Descriptor of the memory file; it may be closed once it is mapped. */
   readonly fd: number;
   /** First byte in the file; a multiple of 8. */

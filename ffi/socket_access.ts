@@ -17,7 +17,7 @@ export interface SocketAccess {
 }
 
 /** The number of a group. Throws RangeError for a name that this machine does not know. */
-export function groupNumber(group: string | number): number {
+function groupNumber(group: string | number): number {
   if (typeof group === "number") return group;
   const entry = libc().getgrnam(cString(group));
   if (entry !== null) return new Deno.UnsafePointerView(entry).getUint32(GROUP.fields.number.offset);

@@ -1,3 +1,4 @@
+import { PAGE_BYTES } from "../core/base/sizes.ts";
 import { END, ENTRY_WORDS, exitCode } from "./exit_code.ts";
 import { LIBC, LIBC_SYMBOLS } from "./libc/symbols.ts";
 import { LIBC_CONSTANTS as C } from "./libc/layout.ts";
@@ -20,8 +21,6 @@ import { loadLibrary } from "./loader.ts";
  */
 
 type Symbols = Deno.StaticForeignLibraryInterface<typeof LIBC_SYMBOLS>;
-
-const PAGE_BYTES = 4096;
 
 /** Entries of the three tables: queues, descriptors, mappings. What exceeds them is lost when the Worker is terminated. */
 const QUEUE_ENTRIES = 256;

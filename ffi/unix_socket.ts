@@ -30,7 +30,7 @@ const FD_BYTES = 4;
 const CMSG_ALIGN_BYTES = 8;
 
 /** What one read of a socket brought. */
-export interface Received {
+interface Received {
   /** Bytes; 0 when the other side has closed. */
   readonly byteLength: number;
   /** Descriptors that came along; the caller owns them. */

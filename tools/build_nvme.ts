@@ -13,7 +13,7 @@ import { say } from "./say.ts";
 const NATIVE_DIR = fileURLToPath(new URL("../.native", import.meta.url));
 
 /** What came of a build. */
-export type BuildOutcome = { readonly path: string } | { readonly failure: string };
+type BuildOutcome = { readonly path: string } | { readonly failure: string };
 
 /** Builds `name` into `nativeDir/lib` with the system's cc, or with the one that set-up unpacked there. */
 export async function buildNative(name: NativeName, nativeDir: string = NATIVE_DIR): Promise<BuildOutcome> {

@@ -6,10 +6,10 @@
  */
 
 /** Rules of tools/lint_plugin.ts that can have exceptions. */
-export type ExceptionRule = "file-length" | "function-length" | "import-direction" | "ffi-only-in-ffi" | "honest-skip";
+type ExceptionRule = "file-length" | "function-length" | "import-direction" | "ffi-only-in-ffi" | "honest-skip";
 
 /** One file that may break one rule, and why. */
-export interface Exception {
+interface Exception {
   /** Path from the project's root. */
   readonly file: string;
   readonly rule: ExceptionRule;

@@ -9,7 +9,7 @@ import { ENTRY_POINTS } from "./lint/rooms.ts";
 import { print, writeAll } from "./say.ts";
 
 /** One check: a command of this Deno. */
-export interface Step {
+interface Step {
   readonly name: string;
   readonly args: readonly string[];
 }
@@ -20,12 +20,13 @@ const STEPS: readonly Step[] = [
   { name: "format (deno fmt --check)", args: ["fmt", "--check"] },
   { name: "lint, import directions, sizes (deno lint)", args: ["lint"] },
   { name: "words and exceptions (tools/text.ts)", args: ["run", "-q", "-P=tools", "tools/text.ts"] },
+  { name: "circles and exports (tools/graph.ts)", args: ["run", "-q", "-P=tools", "tools/graph.ts"] },
   { name: "public docs (deno doc --lint)", args: ["doc", DEV_LOCK, "--lint", ...Object.values(ENTRY_POINTS)] },
   { name: "packaging (deno publish --dry-run)", args: ["publish", DEV_LOCK, "--dry-run", "--allow-dirty"] },
 ];
 
 /** Runs the steps, as many at once as there are cores, and prints each as it ends; the names of the failed ones. */
-export async function runSteps(steps: readonly Step[], cwd?: string): Promise<string[]> {
+async function runSteps(steps: readonly Step[], cwd?: string): Promise<string[]> {
   const failed: string[] = [];
   const queue = [...steps];
   const worker = async () => {

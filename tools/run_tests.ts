@@ -25,7 +25,7 @@ const GUESTS = "--guests";
 const MISUSE = 2;
 
 /** What the last line says. */
-export interface Counts {
+interface Counts {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;

@@ -16,7 +16,7 @@ import { isOnPath, isPresent, type Places } from "./setup/present.ts";
 import { installOnSystem } from "./setup/system.ts";
 
 /** Makes a purpose's needs present; the exit code: 0 done, 1 something is still missing, 2 wrong use. */
-export async function setup(args: readonly string[], nativeDir: string): Promise<number> {
+async function setup(args: readonly string[], nativeDir: string): Promise<number> {
   const purpose = args[0] ?? "run";
   if (args.length > 1 || !isPurpose(purpose)) {
     say(`Cannot set up ${JSON.stringify(args.join(" "))}: expected one of ${PURPOSES.join(", ")}`);

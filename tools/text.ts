@@ -52,7 +52,7 @@ const RULES: readonly TextRule[] = [
 const SKIPPED = new Set([".git", ".native", "node_modules", "coverage"]);
 
 /** All findings below a folder, one line each. */
-export function findText(root: string): string[] {
+function findText(root: string): string[] {
   const findings: string[] = [];
   for (const path of walk(root, "")) {
     const rules = RULES.filter((rule) => rule.files.test(path));
@@ -69,7 +69,7 @@ export function findText(root: string): string[] {
 }
 
 /** Exceptions for files that no longer exist, or without a reason. */
-export function findStaleExceptions(root: string): string[] {
+function findStaleExceptions(root: string): string[] {
   return EXCEPTIONS.flatMap(({ file, rule, reason }) => {
     if (reason.trim() === "") return [`tools/exceptions.ts: Cannot except ${file} from ${rule}: expected a reason`];
     try {
@@ -81,7 +81,8 @@ export function findStaleExceptions(root: string): string[] {
   });
 }
 
-function* walk(root: string, below: string): Generator<string> {
+/** The paths of all files below a folder. */
+export function* walk(root: string, below: string): Generator<string> {
   for (const entry of Deno.readDirSync(join(root, below))) {
     const path = below === "" ? entry.name : `${below}/${entry.name}`;
     if (entry.isDirectory && !SKIPPED.has(entry.name)) yield* walk(root, path);

@@ -25,7 +25,7 @@ export interface Contender {
 }
 
 /** What a program printed. */
-export interface ProgramOutput {
+interface ProgramOutput {
   readonly ok: boolean;
   readonly stdout: string;
   /** The last line of standard error. */
@@ -63,7 +63,7 @@ export async function runProgram(
 }
 
 /** What a program measured that prints no fio JSON of its own. */
-export interface PlainResult {
+interface PlainResult {
   readonly name: string;
   readonly options: LoadOptions;
   readonly startedAt: Date;

@@ -20,7 +20,7 @@ function makeContender(name: CompareName): Contender {
 }
 
 /** The contenders of a run, each made once. */
-export type Contenders = ReadonlyMap<CompareName, Contender>;
+type Contenders = ReadonlyMap<CompareName, Contender>;
 
 /** Makes the named contenders and lets each look at the loads. Throws CliError for what one of them cannot express. */
 export function makeContenders(names: readonly CompareName[], loads: readonly LoadOptions[]): Contenders {

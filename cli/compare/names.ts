@@ -34,7 +34,7 @@ export function parseCompare(text: RawOptions[string]): CompareName[] {
 export const DEFAULT_ROUNDS = 5;
 
 /** Most rounds. */
-export const MAX_ROUNDS = 1000;
+const MAX_ROUNDS = 1000;
 
 /** Reads `--rounds`. Throws CliError for none, or for too many. */
 export function parseRounds(value: RawOptions[string]): number {

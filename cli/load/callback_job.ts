@@ -1,6 +1,7 @@
 import { type BlockDevice, type IoRequest, Opcode, plug, unplug } from "../../mod.ts";
 import type { Meter } from "./meter.ts";
-import type { Pattern, Workload, WriteSource } from "./pattern.ts";
+import type { Pattern, Workload } from "./pattern.ts";
+import type { WriteSource } from "./write_source.ts";
 import type { JobPlan } from "./plan.ts";
 
 /**
@@ -81,7 +82,7 @@ export class CallbackJob {
     meter.record(isWrite, result, index);
     // A broken device fails everything at once, for as long as it is asked.
     if (result < 0 && this.#device.broken) meter.running = false;
-    if (isWrite) this.#writes!.settle(index, result);
+    if (isWrite) this.#writes!.ended(index, result);
     this.#inFlight--;
     if (meter.running) this.#submit(request, index);
     else if (this.#inFlight === 0) this.#onDrained?.();

@@ -1,6 +1,7 @@
 import { type BlockDevice, type IoRequest, Opcode, plug, unplug } from "../../mod.ts";
 import type { Meter } from "./meter.ts";
-import type { Pattern, Workload, WriteSource } from "./pattern.ts";
+import type { Pattern, Workload } from "./pattern.ts";
+import type { WriteSource } from "./write_source.ts";
 import type { JobPlan } from "./plan.ts";
 
 /** A gap to the next start below this is waited for by looking at the clock: a sleep may last that much longer. */
@@ -102,7 +103,7 @@ export class OpenLoopJob {
     meter.record(isWrite, result, index);
     // A broken device fails everything at once, for as long as it is asked.
     if (result < 0 && this.#device.broken) meter.running = false;
-    if (isWrite) this.#writes!.settle(index, result);
+    if (isWrite) this.#writes!.ended(index, result);
     this.#free[this.#freeCount++] = index;
   }
 

@@ -2,7 +2,8 @@ import { DEVICE_BATCH_MODES, type DeviceBatchMode, DRIVER_NAMES, WAIT_MODES, typ
 import { chosenDriver, driverPrefix, hasOption, wantedAddress } from "../driver.ts";
 import { misuse } from "../failure.ts";
 import { choice, duration, integer, positive, type RawOptions, size, text } from "./raw_options.ts";
-import { checkWorkload, parseWorkloadOptions, type WorkloadOptions } from "./workload_options.ts";
+import { checkWorkload } from "./check_workload.ts";
+import { parseWorkloadOptions, type WorkloadOptions } from "./workload_options.ts";
 
 export type { RawOptions } from "./raw_options.ts";
 
@@ -31,7 +32,7 @@ export const MAX_IO_DEPTH = 32_768;
 export const MAX_JOBS = 256;
 
 /** Bytes of buffers over all Workers: a mistyped block size must not fill the machine. */
-export const MAX_BUFFER_BYTES = 4 * 1024 ** 3;
+const MAX_BUFFER_BYTES = 4 * 1024 ** 3;
 
 /** I/Os after which V8 has compiled what runs for each I/O; measured at depth 1 on a disk, where it takes longest. */
 export const WARM_RAMP_IOS = 50_000;

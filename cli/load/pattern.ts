@@ -2,6 +2,7 @@ import { Random } from "../../core/base/random.ts";
 import { ParetoRanks, ZipfRanks } from "./distributions.ts";
 import { MappedOffsets, type OffsetSource, RandomOffsets, RankedOffsets, SequentialOffsets } from "./offsets.ts";
 import type { JobPlan } from "./plan.ts";
+import type { WriteSource } from "./write_source.ts";
 import { UncontendedOffsets, VerifyLedger } from "./verify_ledger.ts";
 
 /** Which blocks a job touches in which order, and whether it reads or writes them. */
@@ -57,19 +58,11 @@ export class Workload {
   }
 }
 
-/** What fills the buffers of writes. */
-export interface WriteSource {
-  /** Prepares the buffer of slot `index` for the block at `offsetBytes`. Allocates nothing. */
-  stamp(index: number, offsetBytes: number): void;
-  /** The write of slot `index` ended: `result` is bytes or −errno. */
-  settle(index: number, result: number): void;
-}
-
 /**
  * Random bytes for the buffers of a writing job, and a number of its own in each block that is written: a device that
  * compresses or deduplicates finds nothing to save.
  */
-export class Payload implements WriteSource {
+class Payload implements WriteSource {
   readonly #words: readonly Uint32Array[];
   #sequence = 0;
 
@@ -84,7 +77,7 @@ export class Payload implements WriteSource {
     if (words.length > 0) words[0] = this.#sequence++;
   }
 
-  settle(): void {}
+  ended(): void {}
 }
 
 /** crypto.getRandomValues fills at most this many bytes a call. */

@@ -1,10 +1,9 @@
-import { type BlockDevice, StorageError } from "../../mod.ts";
+import type { BlockDevice } from "../../mod.ts";
+import { failureResult } from "./failure_result.ts";
 import type { Meter } from "./meter.ts";
-import type { Pattern, Workload, WriteSource } from "./pattern.ts";
+import type { Pattern, Workload } from "./pattern.ts";
+import type { WriteSource } from "./write_source.ts";
 import type { JobPlan } from "./plan.ts";
-
-/** Errno that a failure without one counts as: EIO. */
-export const EIO = 5;
 
 /** Keeps `ioDepth` loops going through the promise API, each awaiting one I/O after another. */
 export class PromiseJob {
@@ -52,13 +51,7 @@ export class PromiseJob {
         meter.startPass();
       }
       meter.record(isWrite, result, index);
-      if (isWrite) this.#writes!.settle(index, result);
+      if (isWrite) this.#writes!.ended(index, result);
     }
   }
-}
-
-/** −errno of an I/O that failed; what ends the whole job is thrown on. */
-export function failureResult(error: unknown): number {
-  if (!(error instanceof StorageError) || error.kind === "broken" || error.kind === "closed") throw error;
-  return -(error.errno || EIO);
 }

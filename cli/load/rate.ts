@@ -1,5 +1,5 @@
 /** Milliseconds after its time from which on the start of an I/O is late; a pass over clock and queue takes less. */
-export const LATE_AFTER_MS = 1;
+const LATE_AFTER_MS = 1;
 
 /** How a job kept its rate, in its window: what was due either started, in time or late, or never did. */
 export interface RateSummary {

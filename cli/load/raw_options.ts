@@ -10,7 +10,7 @@ import { misuse } from "../failure.ts";
 export type RawOptions = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 /** Longest run in milliseconds: a week, well below what a timer can count (2^31 ms). */
-export const MAX_RUN_MS = 7 * 24 * 3_600_000;
+const MAX_RUN_MS = 7 * 24 * 3_600_000;
 
 /** `rampTime` → `--ramp-time`, for messages. */
 export function optionName(key: string): string {

@@ -1,5 +1,5 @@
+import { Errno } from "../../core/base/errno.ts";
 import { type BlockDevice, errnoName, StorageError } from "../../mod.ts";
-import { EIO } from "./promise_job.ts";
 import type { SharedState } from "./shared_state.ts";
 import { type BlockFault, checkBlock } from "./verify_block.ts";
 import { type VerifyLedger, wordsOf } from "./verify_ledger.ts";
@@ -58,7 +58,7 @@ export async function readBack(
 /** −errno of an I/O that failed. */
 function resultOf(error: unknown): number {
   if (!(error instanceof StorageError)) throw error;
-  return -(error.errno || EIO);
+  return -(error.errno || Errno.EIO);
 }
 
 /** Nothing is known to be on the disk: said at the first block. */

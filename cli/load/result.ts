@@ -12,7 +12,7 @@ import type { Sample } from "./sampler.ts";
 import type { SteadyStateResult } from "./steady_state.ts";
 
 /** Smallest, largest and mean of the samples of a run. */
-export interface SampleSummary {
+interface SampleSummary {
   readonly min: number;
   readonly max: number;
   readonly mean: number;
@@ -32,7 +32,7 @@ export interface DirectionSummary {
 }
 
 /** One Worker's share. */
-export interface WorkerSummary {
+interface WorkerSummary {
   readonly jobIndex: number;
   readonly ios: number;
   readonly iops: number;

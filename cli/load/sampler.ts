@@ -4,7 +4,7 @@ import { type LiveCounts, Phase, type SharedState, Total } from "./shared_state.
 export const SAMPLE_MS = 500;
 
 /** Most samples of one run: what a reader of the JSON can take. Longer runs have fewer, longer ones. */
-export const MAX_SAMPLES = 100_000;
+const MAX_SAMPLES = 100_000;
 
 /** One interval of the time series, over all Workers. */
 export interface Sample {

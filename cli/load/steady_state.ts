@@ -3,7 +3,7 @@ import { duration, type RawOptions, text } from "./raw_options.ts";
 import type { Sample } from "./sampler.ts";
 
 /** What is looked at: each second's IOPS or bandwidth against their mean, or the slope of a line through them. */
-export type SteadyStateCriterion = "iops" | "iops_slope" | "bw" | "bw_slope";
+type SteadyStateCriterion = "iops" | "iops_slope" | "bw" | "bw_slope";
 
 const CRITERIA: readonly SteadyStateCriterion[] = ["iops", "iops_slope", "bw", "bw_slope"];
 

@@ -20,7 +20,7 @@ const LABEL_WIDTH = 10;
 type Style = "bold" | "dim" | "yellow" | "red" | "green";
 
 /** Everything that the report for people is made of. */
-export interface ReportParts {
+interface ReportParts {
   readonly options: LoadOptions;
   readonly result: LoadResult;
   readonly context: RunContext;

@@ -16,7 +16,7 @@ const SPARE_AT = 7;
 const PAYLOAD_AT = 8;
 
 /** What a block holds when it is as it was written. */
-export interface BlockIdentity {
+interface BlockIdentity {
   /** Tells the blocks of one job and run from all others. */
   readonly runId: number;
   readonly offsetBytes: number;
@@ -25,7 +25,7 @@ export interface BlockIdentity {
 }
 
 /** What is wrong with a block. */
-export type BlockFaultKind = "header" | "data" | "offset" | "generation" | "run" | "length" | "read" | "flush";
+type BlockFaultKind = "header" | "data" | "offset" | "generation" | "run" | "length" | "read" | "flush";
 
 /** One block that did not come back as it was written. */
 export interface BlockFault {

@@ -1,5 +1,5 @@
 import type { OffsetSource } from "./offsets.ts";
-import type { WriteSource } from "./pattern.ts";
+import type { WriteSource } from "./write_source.ts";
 import type { BlockRange } from "./plan.ts";
 import { stampBlock } from "./verify_block.ts";
 
@@ -38,7 +38,7 @@ export class VerifyLedger implements WriteSource {
     stampBlock(this.#words[index]!, this.#runId, offsetBytes, generation);
   }
 
-  settle(index: number, result: number): void {
+  ended(index: number, result: number): void {
     // After a write that failed or was cut short the block may hold the old data, the new, or some of both.
     this.#states[this.#blocks[index]!] = result === this.#range.blockBytes ? State.written : State.unknown;
   }

@@ -5,7 +5,7 @@ import type { Sample } from "./sampler.ts";
 import { type Distribution, LOG_KINDS } from "./workload_options.ts";
 
 /** A value that JSON can express. */
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
 /** An object of such values. */
 export type JsonObject = { readonly [key: string]: Json };

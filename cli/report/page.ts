@@ -128,6 +128,6 @@ function rawLinks(links: readonly string[]): string {
 }
 
 /** Text as HTML, also inside quoted attributes. */
-export function escape(text: string): string {
+function escape(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 }

@@ -22,7 +22,7 @@ export interface RunFigures {
 }
 
 /** Counters without noise. */
-export interface Counters {
+interface Counters {
   readonly submitsPerIo: number;
   readonly entriesPerSubmit: number;
   readonly ffiCallsPerIo: number;

@@ -9,7 +9,7 @@ export interface Table {
 }
 
 /** One column. */
-export interface Column {
+interface Column {
   readonly name: string;
   readonly align: "left" | "right";
 }

@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { formatSize } from "../../core/base/units.ts";
 import { serveVhostUserBlk } from "../../devices/serve/mod.ts";
 import type { BlockDevice } from "../../mod.ts";
@@ -13,9 +14,6 @@ import type { ServePlan } from "./options.ts";
 import { ServePool } from "./pool.ts";
 
 const log = (line: string) => writeNotice(`serve: ${line}`);
-
-/** What the size of a virtio-blk disk is counted in. */
-const SECTOR_BYTES = 512;
 
 /** Serves a disk until a signal comes; prints what was done. */
 export async function runServe(plan: ServePlan): Promise<ExitCode> {

@@ -45,10 +45,10 @@ export const AXES: readonly Axis[] = [
 ];
 
 /** The values of each axis, in the order of the command line. */
-export type AxisValues = Readonly<Record<AxisName, readonly string[]>>;
+type AxisValues = Readonly<Record<AxisName, readonly string[]>>;
 
 /** Most points of a sweep: a mistyped list must not ask for years. */
-export const MAX_POINTS = 10_000;
+const MAX_POINTS = 10_000;
 
 /** A place in the grid, and the load that measures it. */
 export interface GridPoint {

@@ -105,7 +105,7 @@ function withDetails(json: RunResult, result: LoadResult, series: readonly Serie
 }
 
 /** Lower bound of each class that has something in it, in nanoseconds, and the count. */
-export function latencyBins(latency: LatencySummary): Record<string, number> {
+function latencyBins(latency: LatencySummary): Record<string, number> {
   const bins: Record<string, number> = {};
   const bound = (index: number) => Math.round(2 ** (index / BINS_PER_DOUBLING));
   for (let index = 0; index < BIN_DOUBLINGS * BINS_PER_DOUBLING; index++) {

@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { parseDurationMs } from "../../core/base/units.ts";
 import { errnoName } from "../../mod.ts";
 import { misuse } from "../failure.ts";
@@ -7,13 +8,10 @@ import { choice, integer, positive, type RawOptions, size, text } from "../load/
 export type FixtureKind = "latency" | "fault" | "throttle" | "ram";
 
 /** All kinds. */
-export const FIXTURE_KINDS: readonly FixtureKind[] = ["latency", "fault", "throttle", "ram"];
+const FIXTURE_KINDS: readonly FixtureKind[] = ["latency", "fault", "throttle", "ram"];
 
 /** What `target` can be told to do. */
 export const TARGET_ACTIONS: readonly string[] = [...FIXTURE_KINDS, "list", "stop", "clean"];
-
-/** Sectors of QEMU's fault injection. */
-const SECTOR_BYTES = 512;
 
 /** Longest latency: an I/O that takes longer looks like one that hangs. */
 const MAX_LATENCY_MS = 60_000;

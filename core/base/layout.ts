@@ -7,7 +7,7 @@
 export type FieldKind = "u8" | "u16" | "i16" | "u32" | "i32" | "u64" | "i64" | "pointer" | "bytes";
 
 /** One field: its C name (which may be a path such as `cq.ring_ptr`), kind and byte offset. */
-export interface Field {
+interface Field {
   /** Name in C, for the probe. */
   readonly name: string;
   /** How it is read. */

@@ -1,3 +1,5 @@
+import { TWO_32 } from "./sizes.ts";
+
 /** A piece of mapped memory that a kernel or a device can be pointed at, and its only ArrayBuffer. */
 export interface OwnedMemory extends Disposable {
   /** Low 32 bits of the address of the first byte, signed. Halves, because a `bigint` costs an allocation per use. */
@@ -25,8 +27,6 @@ export interface MemorySource {
   /** The memory that `view` lies in, or null when this source did not hand it out. */
   regionOf(view: Uint8Array): OwnedMemory | null;
 }
-
-const TWO_32 = 0x1_0000_0000;
 
 /** Low half of `(high, low) + bytes`, signed. */
 export function addLow(low: number, bytes: number): number {

@@ -238,7 +238,7 @@ export class BlockDevice implements AsyncDisposable {
 
   /** Grows (with a hole) or truncates a regular file that is open for writing. */
   resize(byteLength: number): Promise<void> {
-    return settle(() => {
+    return Promise.try(() => {
       this.#assertOpen("resize");
       const failure = sizeError(byteLength, this.target);
       if (failure !== null) throw failure;
@@ -315,10 +315,3 @@ export class BlockDevice implements AsyncDisposable {
 
 /** Whether an operation changes the target, by opcode. */
 const WRITES: readonly boolean[] = [false, true, false, true, true, false];
-
-function settle(action: () => void): Promise<void> {
-  return new Promise((resolve) => {
-    action();
-    resolve();
-  });
-}

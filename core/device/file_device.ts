@@ -5,7 +5,7 @@ import type { OpenOptions } from "./backend.ts";
 import { QueueDevice, type QueueDeviceParts } from "./queue_device.ts";
 
 /** An open regular file or block device: ffi/target.ts. */
-export interface LocalFile {
+interface LocalFile {
   /** The path as the user gave it. */
   readonly path: string;
   /** The descriptor; −1 after `close`. */
@@ -23,7 +23,7 @@ export interface LocalFile {
 }
 
 /** What a file device is made of. */
-export interface FileDeviceParts extends Omit<QueueDeviceParts, "target" | "info"> {
+interface FileDeviceParts extends Omit<QueueDeviceParts, "target" | "info"> {
   /** The file; the device closes it. */
   readonly file: LocalFile;
 }

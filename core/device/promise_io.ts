@@ -17,7 +17,7 @@ import { copyBytes, isBytes, isGone, lengthOf, partOf } from "../base/views.ts";
 const GIVEN_UP = new Error("Given up while waiting for bounce memory");
 
 /** The reason why a request cannot be taken at all, or null. */
-export type Refusal = (op: Opcode, offset: number, length: number) => Error | null;
+type Refusal = (op: Opcode, offset: number, length: number) => Error | null;
 
 /**
  * The promise API of a device: decides for each buffer whether it goes to the kernel straight, bounces, is cut, or

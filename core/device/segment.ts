@@ -1,7 +1,7 @@
 import type { OwnedMemory } from "../base/memory.ts";
 
 /** Smallest block: a page, which satisfies every alignment that direct I/O asks for. */
-export const MIN_BLOCK_BYTES = 4096;
+const MIN_BLOCK_BYTES = 4096;
 
 /** A piece of a segment, aligned to a page. */
 export interface BounceBlock {

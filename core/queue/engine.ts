@@ -58,7 +58,7 @@ export interface Engine {
 }
 
 /** Whether the kernel takes entries. */
-export interface RefusalState {
+interface RefusalState {
   /** True from a refusal of the kernel to the event that ends it; false lets the next submit try again. */
   blocked: boolean;
   /** The kernel has answered an attempt to submit with −errno: the queue waits, or is unusable. */

@@ -15,7 +15,7 @@ const ATTEMPTS = 5;
 const PAUSE_MS = 20;
 
 /** How an {@link IdleList} is bounded. */
-export interface IdleBounds {
+interface IdleBounds {
   /** Things at most; the one that is idle for longest makes room. */
   readonly max: number;
   /** Milliseconds that one is kept. */
@@ -23,7 +23,7 @@ export interface IdleBounds {
 }
 
 /** Ends a thing; with `unheard`, nobody waits for it or is told, and it is to be no operation that the runtime counts. */
-export type EndIdle = (unheard: boolean) => void | Promise<void>;
+type EndIdle = (unheard: boolean) => void | Promise<void>;
 
 interface IdleThing {
   readonly end: EndIdle;

@@ -4,10 +4,10 @@
  */
 
 /** First budget above 0, in nanoseconds. */
-export const POLL_START_NS = 4_000;
+const POLL_START_NS = 4_000;
 
 /** Largest budget, in nanoseconds. */
-export const POLL_MAX_NS = 32_768;
+const POLL_MAX_NS = 32_768;
 
 /** The adaptive polling budget of one queue. */
 export class PollBudget {

@@ -2,7 +2,7 @@ import { type IdleList, QUEUES_SHORT } from "./idle_queues.ts";
 import { tearDownInTurn } from "../base/teardown.ts";
 
 /** How the things of a table live on between their users. */
-export interface SharedLife<T> {
+interface SharedLife<T> {
   /** Tears one down; with `unheard` nobody waits for it or is told. */
   close(shared: T, unheard: boolean): void | Promise<void>;
   /** Called when the last user has gone and it is kept. */

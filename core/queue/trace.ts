@@ -54,7 +54,7 @@ export const BLKIO_EVENTS: QueueEvents = queueEvents("blkio");
 export const MEMORY_EVENTS: QueueEvents = queueEvents("memory");
 
 /** Events of the nvme driver. */
-export interface NvmeEvents extends Pick<QueueEvents, "unplugFn" | "processCompletion" | "resubmitShort"> {
+interface NvmeEvents extends Pick<QueueEvents, "unplugFn" | "processCompletion" | "resubmitShort"> {
   /** `{ qid, count, inflight }`: a submission doorbell was written for `count` commands. */
   readonly kick: Channel;
   /** `{ qid, cid, status }`: a completion named no command in flight. */

@@ -3,10 +3,10 @@ import { offsetInMemory } from "../base/memory.ts";
 import { type IoRequest, Opcode } from "./request.ts";
 
 /** Times one request is submitted again after EAGAIN or EINTR before the caller is told. */
-export const MAX_REQUEST_RETRIES = 10_000;
+const MAX_REQUEST_RETRIES = 10_000;
 
 /** Counters of attempts, in requests: the part of a queue's statistics that an answer moves. */
-export interface AttemptCounts {
+interface AttemptCounts {
   /** PromiseIo that went on after a short answer. */
   shortContinuations: number;
   /** Requests that were submitted once more. */

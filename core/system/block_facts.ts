@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from "../base/sizes.ts";
 import { parseInteger, parseScheduler, type SchedulerChoice, ueventValue } from "./sysfs_text.ts";
 
 /** Read access to /proc and /sys. What does not exist is null or empty. */
@@ -41,9 +42,6 @@ export interface BlockFacts {
   /** The file behind a loop device. */
   readonly backingFile: string | null;
 }
-
-/** Bytes of the unit that /sys counts in, whatever the device's blocks are. */
-const SECTOR_BYTES = 512;
 
 /** Collects the facts of `major:minor`, or returns null where /sys knows no such block device. */
 export function blockFacts(deviceNumber: string, system: SystemFiles): BlockFacts | null {

@@ -6,4 +6,5 @@
  */
 export { DirtyLog, LOG_PAGE_BYTES } from "./dirty_log.ts";
 export { SegmentList } from "./segments.ts";
-export { GuestMemory, type GuestPlace, type GuestRegion } from "./table.ts";
+export type { GuestRegion } from "./region.ts";
+export { GuestMemory, type GuestPlace } from "./table.ts";

@@ -1,4 +1,4 @@
-import type { GuestRegion } from "./table.ts";
+import type { GuestRegion } from "./region.ts";
 
 /** Segments that a list has room for at first; it grows to what a guest needs. */
 const INITIAL_CAPACITY = 8;

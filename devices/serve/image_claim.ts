@@ -4,7 +4,7 @@ import { refuseOtherFormats } from "./image_format.ts";
 import { lockImage } from "./image_lock.ts";
 
 /** What is looked at before an image is served. */
-export interface ClaimOptions {
+interface ClaimOptions {
   /** Take the locks that QEMU takes, and refuse an image that others have locked. */
   readonly lock: boolean;
   /** `"raw"`: serve the image as it is, whatever it begins with. */

@@ -6,16 +6,16 @@ import { isQueueSize } from "../virtio/mod.ts";
  * Queues offered unless asked otherwise. One that is not used costs nothing, and QEMU refuses a server that offers fewer
  * than the guest has processors.
  */
-export const DEFAULT_QUEUE_COUNT = 16;
+const DEFAULT_QUEUE_COUNT = 16;
 
 /** Most queues: what fits the index of vhost-user's descriptor messages, as few as any guest has processors. */
-export const MAX_QUEUE_COUNT = 256;
+const MAX_QUEUE_COUNT = 256;
 
 /** Entries of the largest ring: VIRTQUEUE_MAX_SIZE of QEMU. */
-export const MAX_SERVED_QUEUE_SIZE = 1024;
+const MAX_SERVED_QUEUE_SIZE = 1024;
 
 /** Entries of the largest ring unless asked otherwise: QEMU 10 has rings of 1024, whatever its `queue-size`. */
-export const DEFAULT_QUEUE_SIZE: number = MAX_SERVED_QUEUE_SIZE;
+const DEFAULT_QUEUE_SIZE: number = MAX_SERVED_QUEUE_SIZE;
 
 /** Most Workers that one disk can be shared out to: one piece of a copy for each is all that may be copied at a time. */
 const MAX_SERVING_WORKERS = 64;

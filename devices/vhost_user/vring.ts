@@ -7,7 +7,7 @@ import { VHOST_CONSTANTS as H } from "./layout.ts";
 import { Refusal, type VringAddresses } from "./payload.ts";
 
 /** What starting a ring needs beside the ring's own state. */
-export interface VringSurroundings {
+interface VringSurroundings {
   /** Negotiated features. */
   readonly features: bigint;
   /** Rings have to be enabled. */

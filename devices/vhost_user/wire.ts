@@ -64,7 +64,7 @@ export const CONFIG = struct("VhostUserConfig", SPEC, 12, {
 export const MAX_CONFIG_BYTES = 256;
 
 /** Regions in one SET_MEM_TABLE: what the message has room for. */
-export const MAX_TABLE_REGIONS = 8;
+const MAX_TABLE_REGIONS = 8;
 
 /** Descriptors of one message at most: one for each region of the largest table. */
 export const MAX_MESSAGE_FDS = MAX_TABLE_REGIONS;

@@ -16,7 +16,7 @@ export const MAX_RANGE_SECTORS = 4_194_304;
 export const MAX_SEGMENTS = 126;
 
 /** Bytes of one segment that are asked for at most: what a guest may put behind one descriptor. */
-export const MAX_SEGMENT_BYTES = 1024 * 1024;
+const MAX_SEGMENT_BYTES = 1024 * 1024;
 
 /** Longest serial, in bytes. */
 export const MAX_SERIAL_BYTES: number = B.VIRTIO_BLK_ID_BYTES.value;
@@ -66,7 +66,7 @@ export function hasFeature(features: bigint, bit: { readonly value: number }): b
 }
 
 /** Whole sectors of a disk. */
-export function sectorsOf(sizeBytes: number): number {
+function sectorsOf(sizeBytes: number): number {
   return Math.floor(sizeBytes / SECTOR_BYTES);
 }
 

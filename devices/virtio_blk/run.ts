@@ -12,7 +12,7 @@ export const MAX_RUN_SEGMENTS = 256;
  * Bytes of one run: what the limits that a guest is told allow, 126 segments of 1 MiB, rounded up. A guest that goes
  * beyond them keeps others waiting, or is more than a driver takes: it is copied, piece by piece.
  */
-export const MAX_STRAIGHT_BYTES: number = 128 * 1024 * 1024;
+const MAX_STRAIGHT_BYTES: number = 128 * 1024 * 1024;
 
 /**
  * Bytes of a range that are discarded or zeroed at a time: so long other requests of the same file or disk may have to

@@ -25,7 +25,7 @@ const ZEROES = B.BLKIO_REQ_NO_UNMAP.value;
 const ZEROES_BY_DISCARD = B.BLKIO_REQ_NO_FALLBACK.value;
 
 /** What an engine waits with. */
-export interface BlkioEngineOptions {
+interface BlkioEngineOptions {
   /** The other end that can die; null where there is none. */
   readonly link: Link | null;
   /** Sleeps until completions signal or the other end is gone; null where libblkio's own way of waiting is as good. */
@@ -33,7 +33,7 @@ export interface BlkioEngineOptions {
 }
 
 /** See ffi/wait_set.ts. */
-export interface Sleeper {
+interface Sleeper {
   /** Sleeps for at most `timeoutMs`. */
   sleep(timeoutMs: number): void;
 }

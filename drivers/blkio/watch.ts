@@ -1,7 +1,7 @@
 import { WATCH_MS } from "./engine.ts";
 
 /** What a watch looks at. */
-export interface WatchedQueue {
+interface WatchedQueue {
   /** Requests whose completion is owed. */
   active(): number;
   /** True when completions are there while somebody waits for an event to tell of them. */

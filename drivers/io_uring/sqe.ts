@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { addHigh, addLow } from "../../core/base/memory.ts";
 import { wordIndex } from "../../core/base/layout.ts";
 import type { RangeTarget } from "../../core/request/range_fallback.ts";
@@ -38,8 +39,6 @@ const BUFFER_INDEX = wordIndex(SQE, "bufferIndex");
 const FILE_INDEX = wordIndex(SQE, "fileIndex");
 const ADDRESS3 = wordIndex(SQE, "address3");
 const FLAGS_SHIFT = SQE.fields.flags.offset * 8;
-const TWO_32 = 0x1_0000_0000;
-
 const READ = U.IORING_OP_READ.value;
 
 /** Operation by request opcode and kind of memory: read plain, read registered, write plain, write registered. */

@@ -4,7 +4,7 @@ import { parseInteger } from "../../core/system/sysfs_text.ts";
 import { readSystemFile } from "../../ffi/sysfs.ts";
 
 /** What the whole machine may have of AIO: requests that contexts were made for, and the most there may be. */
-export interface AioNumbers {
+interface AioNumbers {
   /** `fs.aio-nr`, or null where the kernel does not tell. */
   readonly used: number | null;
   /** `fs.aio-max-nr`, or null. */

@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { wordIndex } from "../../core/base/layout.ts";
 import { addHigh, addLow } from "../../core/base/memory.ts";
 import { isUnknownOperation, type RangeTarget } from "../../core/request/range_fallback.ts";
@@ -28,8 +29,6 @@ const FD = wordIndex(IOCB, "fd");
 const BUFFER = wordIndex(IOCB, "buffer");
 const BYTE_LENGTH = wordIndex(IOCB, "byteLength");
 const OFFSET = wordIndex(IOCB, "offset");
-const TWO_32 = 0x1_0000_0000;
-
 const DSYNC = C.RWF_DSYNC.value;
 
 /** IOCB_CMD of reads and writes, by request opcode. */

@@ -12,7 +12,7 @@ export interface PoweredDevice {
 }
 
 /** How a disk is made. */
-export interface DiskModelOptions {
+interface DiskModelOptions {
   readonly byteLength: number;
   readonly blockSize: number;
   readonly growable: boolean;
@@ -146,7 +146,7 @@ export class DiskModel {
     }
     this.#byteLength = Math.max(this.#byteLength, at);
     if ((request.flags & RequestFlag.fua) !== 0) {
-      this.#store.settleRange(start, at - start);
+      this.#store.commitRange(start, at - start);
       this.#durableByteLength = Math.max(this.#durableByteLength, at);
     }
     return at - start;
@@ -162,7 +162,7 @@ export class DiskModel {
   }
 
   #flush(): void {
-    this.#store.settle();
+    this.#store.commit();
     this.#durableByteLength = this.#byteLength;
   }
 

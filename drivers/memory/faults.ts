@@ -27,7 +27,7 @@ export type FaultKind =
   | "lost";
 
 /** All kinds, for checking user input. */
-export const FAULT_KINDS: readonly FaultKind[] = ["error", "again", "short", "torn", "corrupt", "delay", "lost"];
+const FAULT_KINDS: readonly FaultKind[] = ["error", "again", "short", "torn", "corrupt", "delay", "lost"];
 
 /** Operations that a fault can be meant for. */
 export type FaultOperation = keyof typeof Opcode;

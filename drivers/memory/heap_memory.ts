@@ -1,15 +1,11 @@
+import { PAGE_BYTES, TWO_32 } from "../../core/base/sizes.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import type { MemorySource, OwnedMemory } from "../../core/base/memory.ts";
 import { bufferOf } from "../../core/base/views.ts";
 
-/** Memory is rounded up to pages, as mmap(2) does it. */
-const PAGE_BYTES = 4096;
-
 /** Made-up addresses start here: the high half is above 0 and the low half negative, so that sums have to carry. */
 const FIRST_ADDRESS = 0x7f12_ffff_f000;
-
-const TWO_32 = 0x1_0000_0000;
 
 let nextAddress = FIRST_ADDRESS;
 

@@ -1,16 +1,15 @@
-/** Unit in which contents are kept, in bytes. */
-const PAGE_BYTES = 4096;
+import { PAGE_BYTES } from "../../core/base/sizes.ts";
 
 /**
  * Contents of a disk of any size: only pages that were written take memory, the rest reads as zeroes.
  *
- * Remembers what each page held at the last `settle`, so that everything later can be taken back: the model of a disk
+ * Remembers what each page held at the last `commit`, so that everything later can be taken back: the model of a disk
  * with a volatile cache that loses its power.
  */
 export class PageStore {
   readonly #pages = new Map<number, Uint8Array>();
-  /** Pages that changed since the last settle, as they were then; null for one that read as zeroes. */
-  readonly #settled = new Map<number, Uint8Array | null>();
+  /** Pages that changed since the last commit, as they were then; null for one that read as zeroes. */
+  readonly #committed = new Map<number, Uint8Array | null>();
 
   /** Fills `into` from `offset` on. */
   read(offset: number, into: Uint8Array): void {
@@ -41,27 +40,27 @@ export class PageStore {
   }
 
   /** Makes everything durable. */
-  settle(): void {
-    this.#settled.clear();
+  commit(): void {
+    this.#committed.clear();
   }
 
   /** Makes one range durable, as it is now. */
-  settleRange(offset: number, byteLength: number): void {
+  commitRange(offset: number, byteLength: number): void {
     eachPage(offset, byteLength, (page, at, _done, length) => {
-      if (!this.#settled.has(page)) return;
-      const settled = this.#settled.get(page) ?? new Uint8Array(PAGE_BYTES);
+      if (!this.#committed.has(page)) return;
+      const settled = this.#committed.get(page) ?? new Uint8Array(PAGE_BYTES);
       const now = this.#pages.get(page);
       if (now === undefined) settled.fill(0, at, at + length);
       else settled.set(now.subarray(at, at + length), at);
-      this.#settled.set(page, settled);
+      this.#committed.set(page, settled);
     });
   }
 
   /** Takes back what is not durable, except for the sectors that `keeps` says survived; the rest is durable then. */
   revert(sectorBytes: number, keeps: (offset: number) => boolean): void {
     // In order of place, not of writing: the same seed then keeps the same sectors whatever came first.
-    for (const page of [...this.#settled.keys()].sort((a, b) => a - b)) {
-      const before = this.#settled.get(page) ?? new Uint8Array(PAGE_BYTES);
+    for (const page of [...this.#committed.keys()].sort((a, b) => a - b)) {
+      const before = this.#committed.get(page) ?? new Uint8Array(PAGE_BYTES);
       const now = this.#pages.get(page);
       const step = Math.min(sectorBytes, PAGE_BYTES);
       for (let at = 0; at < PAGE_BYTES; at += step) {
@@ -71,7 +70,7 @@ export class PageStore {
       }
       this.#pages.set(page, before);
     }
-    this.#settled.clear();
+    this.#committed.clear();
   }
 
   #zeroIn(page: number, offset: number, end: number): void {
@@ -83,7 +82,7 @@ export class PageStore {
   /** The bytes of a page, to be changed. */
   #changeable(page: number): Uint8Array {
     const bytes = this.#pages.get(page);
-    if (!this.#settled.has(page)) this.#settled.set(page, bytes?.slice() ?? null);
+    if (!this.#committed.has(page)) this.#committed.set(page, bytes?.slice() ?? null);
     if (bytes !== undefined) return bytes;
     const fresh = new Uint8Array(PAGE_BYTES);
     this.#pages.set(page, fresh);

@@ -2,7 +2,7 @@ import { shown } from "../../core/base/shown.ts";
 import { checkText } from "../../core/system/target_path.ts";
 
 /** What stands behind `nvme:`: a PCI address and a namespace. */
-export interface NvmeAddress {
+interface NvmeAddress {
   /** `0000:01:00.0`, in lower case. */
   readonly address: string;
   /** Namespace identifier, or null where the target names none. */

@@ -9,7 +9,7 @@ import { NvmeStatusError, statusErrno } from "./status.ts";
 import type { Steps } from "./task.ts";
 
 /** What an admin command came back with: status (0 for success), and the first word of the result. */
-export type OnAdminResult = (status: number, result: number) => void;
+type OnAdminResult = (status: number, result: number) => void;
 
 /** The admin queue: commands by identifier, answers by callback. Polled; whoever waits for an answer asks for it. */
 export class AdminQueue {

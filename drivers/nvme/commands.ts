@@ -1,9 +1,8 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { wordIndex } from "../../core/base/layout.ts";
 import { type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
 import { NVME_CONSTANTS as C, NVME_PASSTHRU_CMD as CMD } from "../../ffi/vfio_nvme/mod.ts";
 import type { PrpBuilder } from "./prp.ts";
-
-const TWO_32 = 0x1_0000_0000;
 
 // Fields of a submission queue entry, in words; up to the address and from CDW10 on as in the kernel's command.
 const NSID = wordIndex(CMD, "nsid");

@@ -43,7 +43,7 @@ const HEALTH_WARNINGS = 0x1f;
 const EVENT_LOG_BYTES = 512;
 
 /** Where a controller is in its life. */
-export type ControllerState = "starting" | "running" | "resetting" | "broken" | "closed";
+type ControllerState = "starting" | "running" | "resetting" | "broken" | "closed";
 
 /**
  * One NVMe controller: start-up, identification, queues, events, reset, shutdown (Base Specification 2.0, 3.5 and 3.6).

@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import { invariant } from "../../core/base/invariant.ts";
@@ -6,8 +7,6 @@ import { formatSize } from "../../core/base/units.ts";
 import { bufferOf } from "../../core/base/views.ts";
 import type { ControllerPort } from "../../ffi/vfio_nvme/mod.ts";
 import { IovaAllocator } from "./iova.ts";
-
-const TWO_32 = 0x1_0000_0000;
 
 /**
  * Memory that one controller can reach. Its address is the one that the device uses, so a request that points into it

@@ -1,3 +1,4 @@
+import { PAGE_BYTES } from "../../core/base/sizes.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import { closeFile, ioctlBuffer, LIBC_CONSTANTS as L, openFile } from "../../ffi/libc/mod.ts";
 import { AlignedMemory } from "../../ffi/memory.ts";
@@ -12,9 +13,6 @@ export interface AdminReader {
   /** A log page of at most 4 KiB. */
   logPage(id: number, byteLength: number): Promise<Uint8Array>;
 }
-
-/** Bytes of a structure of Identify. */
-const PAGE_BYTES = 4096;
 
 /** Asks a controller that the kernel's driver has, through its node (linux/nvme_ioctl.h). Only reads. */
 export class KernelAdmin implements AdminReader {

@@ -27,7 +27,7 @@ export const VFIO_DRIVER = "vfio-pci";
 const HARMLESS_DRIVERS: readonly string[] = [VFIO_DRIVER, "pci-stub", "pcieport"];
 
 /** One namespace that the kernel's driver shows. */
-export interface NamespaceFacts {
+interface NamespaceFacts {
   /** `/dev/nvme0n1`. */
   readonly path: string;
   /** Uses that the system makes of it; null where the system does not tell. */
@@ -35,7 +35,7 @@ export interface NamespaceFacts {
 }
 
 /** One device of an IOMMU group. */
-export interface GroupMember {
+interface GroupMember {
   readonly address: string;
   /** Driver that it is bound to, or null. */
   readonly driver: string | null;

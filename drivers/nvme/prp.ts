@@ -1,8 +1,7 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import type { IoRequest } from "../../core/request/request.ts";
 import type { DmaMemory, DmaSource } from "./dma.ts";
 import { PAGE_BYTES } from "./registers.ts";
-
-const TWO_32 = 0x1_0000_0000;
 
 /** Entries of a PRP list of one page. */
 const LIST_ENTRIES = PAGE_BYTES / 8;

@@ -3,7 +3,7 @@ import type { DmaMemory, DmaSource } from "./dma.ts";
 import { completionDoorbell, CQE_BYTES, PAGE_BYTES, SQE_BYTES, submissionDoorbell } from "./registers.ts";
 
 /** Words of a submission queue entry. */
-export const SQE_WORDS: number = SQE_BYTES / 4;
+const SQE_WORDS: number = SQE_BYTES / 4;
 
 /** Words of a completion queue entry: result, reserved, queue head and identifier, command identifier and status. */
 const CQE_WORDS = CQE_BYTES / 4;
@@ -15,7 +15,7 @@ const PHASE_SHIFT = 16;
 const STATUS_SHIFT = 17;
 
 /** Takes a completion: command identifier, status (0 for success), first word of the result. */
-export type OnCompletion = (cid: number, status: number, result: number) => void;
+type OnCompletion = (cid: number, status: number, result: number) => void;
 
 /**
  * One submission and one completion queue in memory, and their doorbells. Knows neither commands nor requests. With

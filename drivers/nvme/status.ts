@@ -89,7 +89,7 @@ const STATUSES: Readonly<Record<number, readonly [text: string, errno: number]>>
 };
 
 /** Takes a status apart: bits 10:8 are the type, 7:0 the code, 14 says that a retry is of no use. */
-export function decodeStatus(status: number): NvmeStatus {
+function decodeStatus(status: number): NvmeStatus {
   return {
     type: (status >>> 8) & 7,
     code: status & 0xff,
@@ -99,7 +99,7 @@ export function decodeStatus(status: number): NvmeStatus {
 }
 
 /** `"unrecovered read error (SCT 2h, SC 81h)"`. */
-export function describeStatus(status: number): string {
+function describeStatus(status: number): string {
   const { type, code, text, doNotRetry } = decodeStatus(status);
   if (status === DRIVER_ABORTED) return text;
   const hex = `SCT ${type.toString(16)}h, SC ${code.toString(16).padStart(2, "0")}h${doNotRetry ? ", DNR" : ""}`;

@@ -19,7 +19,7 @@ export interface UringEvidence {
 }
 
 /** A cause and its remedy, one sentence each. */
-export interface Verdict {
+interface Verdict {
   readonly reason: string;
   readonly remedy: string;
 }

@@ -62,7 +62,7 @@ export interface AioPort {
 }
 
 /** How a context is set up. */
-export interface AioContextOptions {
+interface AioContextOptions {
   /** Requests with the kernel at most: counts against fs.aio-max-nr. */
   readonly entries: number;
   /** Eventfd that completions can signal, or −1. */

@@ -21,7 +21,7 @@ export {
 export { LIBBLKIO, LIBBLKIO_SYMBOLS } from "./symbols.ts";
 
 /** States of an instance, in order. */
-export const BLKIO_STATES = ["created", "connected", "started"] as const;
+const BLKIO_STATES = ["created", "connected", "started"] as const;
 
 /** One of {@link BLKIO_STATES}. */
 export type BlkioState = (typeof BLKIO_STATES)[number];

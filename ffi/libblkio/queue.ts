@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import { wordIndex } from "../../core/base/layout.ts";
 import type { OwnedMemory } from "../../core/base/memory.ts";
@@ -169,9 +170,6 @@ export class Queue implements QueuePort, Disposable {
     words[TIMESPEC.fields.nanoseconds.offset / 4] = (timeoutMs - seconds * 1000) * 1e6;
   }
 }
-
-/** Halves of 64-bit numbers. */
-const TWO_32 = 0x1_0000_0000;
 
 /** Memory that can be mapped; `fd` is −1 where no file stands behind it. */
 export type RegionMemory = OwnedMemory & { readonly fd: number };

@@ -131,7 +131,7 @@ Deno.test("a flush that fails before the blocks are read back is a fault beside 
   const { ledger, buffers, writes } = new Workload(plan, device.allocate(2, 4096));
   writes!.stamp(0, 8192);
   await device.write(buffers[0]!, 8192);
-  writes!.settle(0, 4096);
+  writes!.ended(0, 4096);
   const failing = new Proxy(device, {
     get: (_, name) => {
       if (name === "flush") {

@@ -115,7 +115,7 @@ Deno.test("a block that is being written is left out until its write is complete
     return offset;
   });
   assert.deepEqual(taken, [8192 + 3 * 512, 8192, 8192 + 512]);
-  ledger.settle(0, 512);
+  ledger.ended(0, 512);
   assert.equal(offsets.next(), 8192 + 3 * 512);
 });
 
@@ -123,13 +123,13 @@ Deno.test("a block whose last write failed or was cut short is not checked", () 
   const ledger = newLedger(1);
   for (const [offset, result] of [[8192, -5], [8704, 100], [9216, 512]] as const) {
     ledger.stamp(0, offset);
-    ledger.settle(0, result);
+    ledger.ended(0, result);
   }
   assert.equal(ledger.writtenCount, 1);
   assert.equal(ledger.nextWritten(0), 2);
   // A later write that succeeds makes it known again, in the next generation.
   ledger.stamp(0, 8192);
-  ledger.settle(0, 512);
+  ledger.ended(0, 512);
   assert.equal(ledger.nextWritten(0), 0);
   assert.equal(ledger.identityOf(0).generation, 2);
 });

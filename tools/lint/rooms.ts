@@ -22,7 +22,7 @@ export const ENTRY_POINTS: Readonly<Record<string, string>> = {
 const PACKAGE = "@plugio/plugio";
 
 /** Files at the top of drivers/, or folders, that put the drivers together; a driver cannot import them. */
-export const DRIVER_SHARED: readonly string[] = [
+const DRIVER_SHARED: readonly string[] = [
   "descriptor",
   "built_in",
   "target_driver",
@@ -34,7 +34,7 @@ export const DRIVER_SHARED: readonly string[] = [
 ];
 
 /** The library folder of ffi/ that a driver may use, where it uses one. */
-export const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
+const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
   io_uring: "liburing",
   linux_aio: "libaio",
   blkio: "libblkio",
@@ -42,7 +42,7 @@ export const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
 };
 
 /** The parts of core/ stand on each other in this direction only. */
-export const CORE_BELOW: Readonly<Record<string, readonly string[]>> = {
+const CORE_BELOW: Readonly<Record<string, readonly string[]>> = {
   base: [],
   system: ["base"],
   plug: ["base"],
@@ -55,7 +55,7 @@ export const CORE_BELOW: Readonly<Record<string, readonly string[]>> = {
 export const CORE_FOR_ALL = "base";
 
 /** Devices stand on each other in this direction only. */
-export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
+const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
   guest_memory: [],
   guest_ring: [],
   virtio: ["guest_memory", "guest_ring"],
@@ -68,7 +68,7 @@ export const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** A room, and the part of it: the driver, the library, the device. */
-export interface Room {
+interface Room {
   readonly kind: RoomKind;
   readonly part: string;
   /** Whether users import the file. */
@@ -76,7 +76,7 @@ export interface Room {
 }
 
 /** The rooms of the house. `ffi` is its shared part, `ffi-lib` one library's folder. */
-export type RoomKind =
+type RoomKind =
   | "core"
   | "ffi"
   | "ffi-lib"
@@ -92,7 +92,7 @@ export type RoomKind =
   | "tools";
 
 /** One import: whom, and whether only its types. */
-export interface ImportEdge {
+interface ImportEdge {
   readonly specifier: string;
   readonly typeOnly: boolean;
 }

@@ -20,7 +20,7 @@ function codenameOf(systemRoot: string): string {
 }
 
 /** What apt-get has to be told. */
-export interface NextRelease {
+interface NextRelease {
   /** Name of the release. */
   readonly release: string;
   /** Options for sources and lists. */
