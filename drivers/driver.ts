@@ -23,6 +23,19 @@ export { type BatchMode, type DeferCall, deferCallFor } from "../core/plug/batch
 export type { DeferredCall } from "../core/plug/call_list.ts";
 export { newQueueStats, type QueueStats } from "../core/queue/stats.ts";
 export { eventNames, type QueueEvents, queueEvents, TRACE_PREFIX } from "../core/queue/trace.ts";
+export { QueueDevice, type QueueDeviceParts } from "../core/device/queue_device.ts";
+export { CompletionLoop, type DeliveryQueue, type LoopHold } from "../core/queue/completion_loop.ts";
+export {
+  type Engine,
+  type EngineQueue,
+  NOTHING_TO_COME,
+  type RefusalState,
+  type RequestQueueOptions,
+} from "../core/queue/engine.ts";
+export type { AttemptLimits, QueueOwner } from "../core/queue/queue_owner.ts";
+export { RequestQueue } from "../core/queue/request_queue.ts";
+export type { Counted } from "../core/queue/stats.ts";
+export type { InflightTable } from "../core/request/inflight.ts";
 export type { IovecPiece, IovecTable } from "../core/request/iovec.ts";
 export { beginRequest, type CompleteCallback, IoRequest, Opcode } from "../core/request/request.ts";
 export { monotonicMs } from "../ffi/libc/clock.ts";

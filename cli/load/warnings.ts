@@ -9,7 +9,7 @@ import type { TargetSurvey } from "./target.ts";
 const DEPTH_SHARE_WANTED = 0.9;
 
 /**
- * The same where completions are delivered in shares, each submitted before the next (docs/ARCHITECTURE.md, "Shares"):
+ * The same where completions are delivered in parts, each submitted before the next (docs/lifetime.md, "The completion budget"):
  * while a whole batch is worked off in four, the depth after the submits is 1/4, 2/4, 3/4 and 4/4 of it.
  */
 const SHARED_DEPTH_SHARE_WANTED = 0.6;

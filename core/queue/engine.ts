@@ -4,7 +4,7 @@ import type { Counted } from "./stats.ts";
 import type { QueueEvents } from "./trace.ts";
 
 /** `getevents` waited in vain: nothing can complete any more, as with requests that a disk has lost. */
-export const NOTHING_TO_COME = -Infinity;
+export const NOTHING_TO_COME: number = -Infinity;
 
 /**
  * What a driver adds to a {@link RequestQueue}: how entries are written, handed over, and collected, in the words of fio's
@@ -58,7 +58,7 @@ export interface Engine {
 }
 
 /** Whether the kernel takes entries. */
-interface RefusalState {
+export interface RefusalState {
   /** True from a refusal of the kernel to the event that ends it; false lets the next submit try again. */
   blocked: boolean;
   /** The kernel has answered an attempt to submit with −errno: the queue waits, or is unusable. */

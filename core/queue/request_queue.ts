@@ -9,16 +9,20 @@ import { endRangeAttempt, NO_ATTEMPT, planAttempt } from "./attempt.ts";
 import { CompletedList, completeRequest } from "./completed_list.ts";
 import { BUDGET_FROM, CompletionBudget } from "./completion_budget.ts";
 import type { CompletionLoop, DeliveryQueue } from "./completion_loop.ts";
-import { type Engine, type EngineQueue, NOTHING_TO_COME, type RequestQueueOptions } from "./engine.ts";
+import {
+  type Engine,
+  type EngineQueue,
+  NOTHING_TO_COME,
+  type RefusalState,
+  type RequestQueueOptions,
+} from "./engine.ts";
 import { Fifo } from "./fifo.ts";
 import type { QueueOwner } from "./queue_owner.ts";
 import { Refusals } from "./refusals.ts";
 import { newQueueStats, type QueueStats } from "./stats.ts";
 
-type QueueObserver = Pick<CompletionLoop, "started" | "submitted">;
-
 /** How a wait has ended. */
-const Wait = { looked: 0, slept: 1, inVain: 2 } as const;
+const Wait = { looked: 0, slept: 1, inVain: 2 };
 
 /**
  * The requests of one Worker on one engine: written as entries when they come, submitted together, completed in passes.
@@ -33,10 +37,11 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
   /** Requests with the kernel at most. */
   readonly maxInflight: number;
   readonly inflight: InflightTable;
-  readonly refusals: Refusals;
+  owesRest = false;
   /** Called each time before the thread sleeps for completions, in whatever way. */
   onWait: (() => void) | null = null;
   readonly #engine: Engine;
+  readonly #refusals: Refusals;
   readonly #events: RequestQueueOptions["events"];
   readonly #waiting = new Fifo<IoRequest>();
   readonly #completed = new CompletedList();
@@ -44,10 +49,9 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
   readonly #lazy: boolean;
   readonly #looksBeforeWaitFrom: number;
   readonly #delivery = new CompletionBudget();
-  #observer: QueueObserver | null = null;
+  #observer: Pick<CompletionLoop, "started" | "submitted"> | null = null;
   #active = 0;
   #reaping = false;
-  #cut = false;
   #holdSubmits = false;
   #suspended = false;
   #errno = 0;
@@ -60,13 +64,17 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
     this.#lazy = lazy;
     this.#looksBeforeWaitFrom = answersInSubmit ? BUDGET_FROM : Infinity;
     this.#engine = engine;
-    this.refusals = new Refusals(this, engine);
+    this.#refusals = new Refusals(this, engine);
     engine.attach(this);
   }
 
   /** Entries that the kernel has not taken. */
   get queued(): number {
     return this.#engine.queued;
+  }
+
+  get refusals(): RefusalState {
+    return this.#refusals;
   }
 
   get broken(): boolean {
@@ -77,19 +85,15 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
     return this.#completed.count > 0;
   }
 
-  get owesRest(): boolean {
-    return this.#cut;
-  }
-
   /** Tells `observer` of what happens from now on. */
-  observe(observer: QueueObserver): void {
+  observe(observer: Pick<CompletionLoop, "started" | "submitted">): void {
     this.#observer = observer;
   }
 
   /** Numbers for traces. */
   snapshot(): Record<string, number | boolean> {
-    const { queued, refusals: { blocked } } = this;
-    return { queued, waiting: this.#waiting.size, inflight: this.inflight.size, blocked };
+    const { blocked } = this.#refusals;
+    return { queued: this.queued, waiting: this.#waiting.size, inflight: this.inflight.size, blocked };
   }
 
   /** Tells who listens that a deferred submit runs. */
@@ -113,21 +117,20 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
    */
   submit(mayWait = false): void {
     if (this.#holdSubmits) return;
-    const left = mayWait && this.#lazy && !this.#reaping;
-    if (!this.refusals.blocked && !left) this.#submitAll();
+    if (!this.#refusals.blocked && !(mayWait && this.#lazy && !this.#reaping)) this.#submitAll();
     if (!this.#reaping) this.#observer?.submitted();
   }
 
   /** Submits everything queued now, also inside `run`. */
   submitAtOnce(): void {
-    if (!this.refusals.blocked) this.#submitAll();
+    if (!this.#refusals.blocked) this.#submitAll();
     if (!this.#reaping && !this.#holdSubmits) this.#observer?.submitted();
   }
 
   commit(): void {
-    if (this.refusals.blocked || this.#engine.queued === 0) return;
+    if (this.#refusals.blocked || this.#engine.queued === 0) return;
     const result = this.#engine.commit();
-    if (result < 0) this.refusals.submitFailed(result);
+    if (result < 0) this.#refusals.submitFailed(result);
   }
 
   /** Asks for the end of `request`. It completes in any case. */
@@ -193,7 +196,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
   poll(): number {
     this.#fill();
     const result = this.#engine.getevents(0);
-    if (result < 0) this.refusals.pollFailed(result);
+    if (result < 0) this.#refusals.pollFailed(result);
     return this.reap();
   }
 
@@ -203,11 +206,10 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
     try {
       const seen = this.#engine.reap();
       const count = this.#completed.count > 0 ? this.#completed.drainPlugged(this.#deliverOne, limit) : 0;
-      this.#cut = count >= limit && this.#completed.count > 0;
-      if (seen) this.refusals.blocked = false;
-      // Completion paths submit leftovers even inside a section: the section may last for as long as it likes.
-      const left = this.#engine.queued > 0 || this.#waiting.size > 0;
-      if (left && !this.#holdSubmits && !this.refusals.blocked) this.#submitAll();
+      this.owesRest = count >= limit && this.#completed.count > 0;
+      if (seen) this.#refusals.blocked = false;
+      // Completion paths submit leftovers even inside a section, which may last for as long as it likes.
+      if (!this.#holdSubmits && !this.#refusals.blocked) this.#submitAll();
       return count;
     } finally {
       this.#reaping = false;
@@ -216,7 +218,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
 
   /** Forgets the timer; to be called before the kernel's queue is closed. */
   stop(): void {
-    this.refusals.stop();
+    this.#refusals.stop();
   }
 
   suspend(): void {
@@ -225,7 +227,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
 
   resume(): void {
     this.#suspended = false;
-    this.refusals.blocked = false;
+    this.#refusals.blocked = false;
     this.submit();
   }
 
@@ -302,7 +304,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
       this.#fill();
       if (this.#engine.queued === 0) return;
       this.commit();
-    } while (!this.refusals.blocked && !this.#suspended && this.#waiting.size > 0 && !this.inflight.full);
+    } while (!this.#refusals.blocked && !this.#suspended && this.#waiting.size > 0 && !this.inflight.full);
   }
 
   /**
@@ -321,7 +323,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
     this.onWait?.();
     const result = this.#engine.getevents(Math.max(1, Math.min(minCompletions, inflight.size)));
     if (result === NOTHING_TO_COME) return Wait.inVain;
-    if (result < 0) this.refusals.waitFailed(result);
+    if (result < 0) this.#refusals.waitFailed(result);
     return Wait.slept;
   }
 
