@@ -24,7 +24,7 @@ export type { DeferredCall } from "../core/plug/call_list.ts";
 export { newQueueStats, type QueueStats } from "../core/queue/stats.ts";
 export { eventNames, type QueueEvents, queueEvents, TRACE_PREFIX } from "../core/queue/trace.ts";
 export { QueueDevice, type QueueDeviceParts } from "../core/device/queue_device.ts";
-export { CompletionLoop, type DeliveryQueue, type LoopHold } from "../core/queue/completion_loop.ts";
+export { CompletionLoop, type DeliveryQueue, type KeepAlive } from "../core/queue/completion_loop.ts";
 export {
   type Engine,
   type EngineQueue,

@@ -10,7 +10,7 @@ import type { QueueStats } from "../queue/stats.ts";
 import type { IoRequest } from "../request/request.ts";
 import type { Backend, OpenOptions } from "./backend.ts";
 import type { BouncePool } from "./bounce.ts";
-import { drained, undrainedError } from "./quiesce.ts";
+import { quiesced, undrainedError } from "./quiesce.ts";
 
 /** What a device on a queue is made of. */
 export interface QueueDeviceParts {
@@ -134,7 +134,7 @@ export abstract class QueueDevice implements Backend, QueueOwner {
   /** Waits for what is in flight, for at most `drainMs`; true when nothing is. */
   protected quiesce(drainMs: number): Promise<boolean> {
     if (this.active > 0) this.queue.submit();
-    return drained(this, drainMs);
+    return quiesced(this, drainMs);
   }
 
   /** The body of `close`. */

@@ -3,7 +3,7 @@ import { StorageError } from "../base/errors.ts";
 import type { QueueOwner } from "../queue/queue_owner.ts";
 
 /** Waits for the completions that are owed to `owner`, for at most `drainMs`; false when some are still missing. */
-export function drained(owner: Pick<QueueOwner, "active" | "onIdle">, drainMs: number): Promise<boolean> {
+export function quiesced(owner: Pick<QueueOwner, "active" | "onIdle">, drainMs: number): Promise<boolean> {
   if (owner.active === 0) return Promise.resolve(true);
   return new Promise((resolve) => {
     const timer = startDeadline(() => finish(false), drainMs);

@@ -21,7 +21,7 @@ export class CompletedList {
   }
 
   /** Passes the requests that are in the list now to `deliver`, in order and at most `limit`; returns how many. */
-  drain(deliver: (request: IoRequest) => void, limit = Infinity): number {
+  take(deliver: (request: IoRequest) => void, limit = Infinity): number {
     const requests = this.#requests;
     const all = this.#count;
     const count = Math.min(all, limit);
@@ -40,10 +40,10 @@ export class CompletedList {
     return count;
   }
 
-  /** Drains in a section of its own, so that what the callbacks submit goes out together. */
-  drainPlugged(deliver: (request: IoRequest) => void, limit = Infinity): number {
+  /** Takes in a section of its own, so that what the callbacks submit goes out together. */
+  takePlugged(deliver: (request: IoRequest) => void, limit = Infinity): number {
     plug();
-    const count = this.drain(deliver, limit);
+    const count = this.take(deliver, limit);
     try {
       unplug();
     } catch (error) {

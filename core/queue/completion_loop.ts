@@ -25,7 +25,7 @@ export interface DeliveryQueue {
 }
 
 /** The event-loop half of a wake-up: see ffi/wakeup.ts. */
-export interface LoopHold {
+export interface KeepAlive {
   /** Lets the wake-up hold the event loop open. */
   ref(): void;
   /** Lets the process end although the wake-up is open. */
@@ -59,7 +59,7 @@ export class CompletionLoop {
   readonly #budgetUs: number;
   readonly #budget = new PollBudget();
   readonly #delivery = new CompletionBudget();
-  #hold: LoopHold | null;
+  #keepAlive: KeepAlive | null;
   #held = false;
   #armed = false;
   #scheduled = false;
@@ -79,24 +79,24 @@ export class CompletionLoop {
     this.#pass();
   };
 
-  /** Makes the completion loop of `queue`; `hold` may be null for a queue that only blocks. */
-  constructor(queue: DeliveryQueue, wait: WaitMode, hold: LoopHold | null) {
+  /** Makes the completion loop of `queue`; `keepAlive` may be null for a queue that only blocks. */
+  constructor(queue: DeliveryQueue, wait: WaitMode, keepAlive: KeepAlive | null) {
     this.#queue = queue;
     this.#wait = wait;
     this.#budgetUs = wait === "block" ? BLOCKED_BUDGET_US : FAIRNESS_BUDGET_US;
-    this.#hold = hold;
+    this.#keepAlive = keepAlive;
   }
 
   /** Gives the completion loop its wake-up, where that could only be made after the queue. */
-  setHold(hold: LoopHold): void {
-    this.#hold = hold;
+  setKeepAlive(keepAlive: KeepAlive): void {
+    this.#keepAlive = keepAlive;
   }
 
   /** To be called when the first request is owed: the event loop stays open from now on. */
   started(): void {
     if (this.#held) return;
     this.#held = true;
-    this.#hold?.ref();
+    this.#keepAlive?.ref();
   }
 
   /** To be called after each submit outside of a pass: sees to it that completions get delivered. */
@@ -258,6 +258,6 @@ export class CompletionLoop {
     if (this.#armed) this.#disarm();
     if (!this.#held) return;
     this.#held = false;
-    this.#hold?.unref();
+    this.#keepAlive?.unref();
   }
 }

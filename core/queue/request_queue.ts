@@ -52,7 +52,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
   #observer: Pick<CompletionLoop, "started" | "submitted"> | null = null;
   #active = 0;
   #reaping = false;
-  #holdSubmits = false;
+  #suppressSubmits = false;
   #suspended = false;
   #errno = 0;
 
@@ -116,7 +116,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
    * `run`, and with `mayWait` on a lazy queue, that is left to the wait that follows at once.
    */
   submit(mayWait = false): void {
-    if (this.#holdSubmits) return;
+    if (this.#suppressSubmits) return;
     if (!this.#refusals.blocked && !(mayWait && this.#lazy && !this.#reaping)) this.#submitAll();
     if (!this.#reaping) this.#observer?.submitted();
   }
@@ -124,7 +124,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
   /** Submits everything queued now, also inside `run`. */
   submitAtOnce(): void {
     if (!this.#refusals.blocked) this.#submitAll();
-    if (!this.#reaping && !this.#holdSubmits) this.#observer?.submitted();
+    if (!this.#reaping && !this.#suppressSubmits) this.#observer?.submitted();
   }
 
   commit(): void {
@@ -176,7 +176,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
    */
   run(done: () => boolean, minCompletions: number): void {
     invariant(!this.#reaping, "Cannot run() inside a completion callback: wanted a call from outside");
-    this.#holdSubmits = true;
+    this.#suppressSubmits = true;
     try {
       while (!done() && this.#active > 0) {
         this.#fill();
@@ -187,7 +187,7 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
         if (this.reap(this.#delivery.next()) === 0 && ends && !this.owesCallbacks) return;
       }
     } finally {
-      this.#holdSubmits = false;
+      this.#suppressSubmits = false;
       this.submit();
     }
   }
@@ -205,11 +205,11 @@ export class RequestQueue implements DeliveryQueue, EngineQueue {
     this.#reaping = true;
     try {
       const seen = this.#engine.reap();
-      const count = this.#completed.count > 0 ? this.#completed.drainPlugged(this.#deliverOne, limit) : 0;
+      const count = this.#completed.count > 0 ? this.#completed.takePlugged(this.#deliverOne, limit) : 0;
       this.owesRest = count >= limit && this.#completed.count > 0;
       if (seen) this.#refusals.blocked = false;
       // Completion paths submit leftovers even inside a section, which may last for as long as it likes.
-      if (!this.#holdSubmits && !this.#refusals.blocked) this.#submitAll();
+      if (!this.#suppressSubmits && !this.#refusals.blocked) this.#submitAll();
       return count;
     } finally {
       this.#reaping = false;

@@ -71,7 +71,7 @@ function openParts(target: string, session: Session, options: BlkioOpenOptions, 
     queue.stats.wakeups++;
     completionLoop.woken();
   });
-  if (wakeup !== null) completionLoop.setHold(stack.use(wakeup));
+  if (wakeup !== null) completionLoop.setKeepAlive(stack.use(wakeup));
   else engine.withoutEvent();
   queue.observe(completionLoop);
   const memory = new RegionMemorySource(session.blkio, target, session.needs, () => engine.checkLink());

@@ -115,7 +115,7 @@ function openQueue(key: QueueKey): Entry {
   if (chain !== null) engine.gate.replaceBy(chain);
   if (event !== null) ring.registerEventFd(event.fd);
   const wakeup = chain ?? event?.wakeup ?? null;
-  if (wakeup !== null) completionLoop.setHold(wakeup);
+  if (wakeup !== null) completionLoop.setKeepAlive(wakeup);
   const timer = key.keepTick ? stack.use(timerIfAllowed(KEEP_TICK_MS)) : null;
   if (timer !== null) queue.onWait = keepTick(timer, monotonicMs);
   if (LURING_EVENTS.initState.hasSubscribers) {

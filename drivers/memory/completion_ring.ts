@@ -29,7 +29,7 @@ export class CompletionRing {
   }
 
   /** Passes all answers that are there now to `visit`, oldest first; returns how many. */
-  drain(visit: (slot: number, generation: number, result: number) => void): number {
+  takeAll(visit: (slot: number, generation: number, result: number) => void): number {
     const count = this.#count;
     for (let index = 0; index < count; index++) {
       const at = this.#head;

@@ -71,7 +71,7 @@ export class MemoryEngine implements Engine, PoweredDevice {
   }
 
   reap(): boolean {
-    if (this.#answers.drain(this.#answerOne) === 0) return false;
+    if (this.#answers.takeAll(this.#answerOne) === 0) return false;
     this.#queue.stats.reapPasses++;
     return true;
   }
@@ -107,7 +107,7 @@ export class MemoryEngine implements Engine, PoweredDevice {
     for (const { timer } of this.#delayed.values()) clearTimeout(timer);
     this.#delayed.clear();
     queue.fail(Errno.ENODEV);
-    this.#answers.drain(this.#answerOne);
+    this.#answers.takeAll(this.#answerOne);
     queue.failInflight(Errno.ENODEV);
   }
 

@@ -1,6 +1,6 @@
 import { StorageError } from "../../core/base/errors.ts";
 import type { MemorySource } from "../../core/base/memory.ts";
-import type { LoopHold } from "../../core/queue/completion_loop.ts";
+import type { KeepAlive } from "../../core/queue/completion_loop.ts";
 import { closeFile, lockedMemoryLimit, newEventFd } from "../../ffi/libc/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { type ControllerPort, VfioController } from "../../ffi/vfio_nvme/mod.ts";
@@ -39,7 +39,7 @@ export interface Interrupt extends Disposable {
   /** The same for a thread that sleeps in a way of its own; −1 where somebody else empties it, or nobody wakes up. */
   readonly completionFd: number;
   /** Holds the event loop open while I/O is in flight; null where the event loop is not woken. */
-  readonly hold: LoopHold | null;
+  readonly keepAlive: KeepAlive | null;
   /** Sees to it that the next signal wakes the event loop; false where nothing does. */
   arm(): boolean;
 }
@@ -91,14 +91,20 @@ export function openInterrupt(onWake: (() => void) | null): Interrupt {
       if (open) closeFile(fd, "eventfd");
       open = false;
     };
-    return { fd, completionFd: -1, hold: null, arm: () => false, [Symbol.dispose]: close };
+    return { fd, completionFd: -1, keepAlive: null, arm: () => false, [Symbol.dispose]: close };
   }
   const event = openEventWakeup(onWake);
   if (event !== null) {
     const { fd, wakeup } = event;
-    return { fd, completionFd: fd, hold: wakeup, arm: () => true, [Symbol.dispose]: () => wakeup[Symbol.dispose]() };
+    return {
+      fd,
+      completionFd: fd,
+      keepAlive: wakeup,
+      arm: () => true,
+      [Symbol.dispose]: () => wakeup[Symbol.dispose](),
+    };
   }
   const thread = threadWakeup(onWake);
   const { fd } = thread;
-  return { fd, completionFd: -1, hold: thread, arm: () => true, [Symbol.dispose]: () => thread[Symbol.dispose]() };
+  return { fd, completionFd: -1, keepAlive: thread, arm: () => true, [Symbol.dispose]: () => thread[Symbol.dispose]() };
 }

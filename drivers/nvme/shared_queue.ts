@@ -68,7 +68,7 @@ export class SharedQueue implements ControllerQueue, QueueHost {
     this.engine = new NvmeEngine(this.pair, prp, this, wait === "poll");
     this.queue = new RequestQueue(this.engine, { maxInflight: maxInflightOf(this.pair), events: NVME_EVENTS });
     this.interrupt = stack.use(environment.openInterrupt(wait === "block" ? null : () => this.#woken()));
-    this.completionLoop = new CompletionLoop(this.queue, wait, this.interrupt.hold);
+    this.completionLoop = new CompletionLoop(this.queue, wait, this.interrupt.keepAlive);
     this.queue.observe({
       started: () => {
         this.#watchdog.wake();

@@ -110,9 +110,9 @@ Deno.test("finished list: what a delivery adds waits for the next round, in orde
     seen.push(requests.indexOf(request));
     if (seen.length <= 2) list.add(requests[seen.length + 1]!);
   };
-  list.drain(deliver);
+  list.take(deliver);
   assert.deepEqual([seen, list.count], [[0, 1], 2]);
-  list.drain(deliver);
+  list.take(deliver);
   assert.deepEqual([seen, list.count], [[0, 1, 2, 3], 0]);
 });
 
@@ -125,9 +125,9 @@ Deno.test("finished list: a limited round leaves the rest in front of what a del
     seen.push(requests.indexOf(request));
     if (seen.length === 1) list.add(requests[3]!);
   };
-  assert.equal(list.drain(deliver, 2), 2);
+  assert.equal(list.take(deliver, 2), 2);
   assert.deepEqual([seen, list.count], [[0, 1], 2]);
-  assert.equal(list.drain(deliver), 2);
+  assert.equal(list.take(deliver), 2);
   assert.deepEqual([seen, list.count], [[0, 1, 2, 3], 0]);
 });
 

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
-import { drained, undrainedError } from "../../core/device/quiesce.ts";
+import { quiesced, undrainedError } from "../../core/device/quiesce.ts";
 import type { QueueOwner } from "../../core/queue/queue_owner.ts";
 
 Deno.test("an owner to whom nothing is owed has drained", async () => {
   const owner: QueueOwner = { active: 0, onIdle: null, attemptLimits: null };
-  assert.equal(await drained(owner, 10_000), true);
+  assert.equal(await quiesced(owner, 10_000), true);
   assert.equal(owner.onIdle, null);
 });
 
 Deno.test("the last completion ends the wait, and no timer is left", async () => {
   const owner: QueueOwner = { active: 2, onIdle: null, attemptLimits: null };
-  const wait = drained(owner, 10_000);
+  const wait = quiesced(owner, 10_000);
   owner.active = 0;
   owner.onIdle!();
   assert.equal(await wait, true);
@@ -20,7 +20,7 @@ Deno.test("the last completion ends the wait, and no timer is left", async () =>
 for (const drainMs of [Infinity, 2 ** 31, 2 ** 32 + 5, Number.MAX_VALUE]) {
   Deno.test(`a wait of ${drainMs} ms is not over at once`, async () => {
     const owner: QueueOwner = { active: 2, onIdle: null, attemptLimits: null };
-    const wait = drained(owner, drainMs);
+    const wait = quiesced(owner, drainMs);
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.ok(owner.onIdle !== null, "the deadline has struck");
     owner.onIdle();
@@ -30,7 +30,7 @@ for (const drainMs of [Infinity, 2 ** 31, 2 ** 32 + 5, Number.MAX_VALUE]) {
 
 Deno.test("I/O that outlasts the deadline is told, and its end is nobody's business any more", async () => {
   const owner: QueueOwner = { active: 2, onIdle: null, attemptLimits: null };
-  assert.equal(await drained(owner, 1), false);
+  assert.equal(await quiesced(owner, 1), false);
   assert.equal(owner.onIdle, null);
   const error = undrainedError("/dev/slow", owner.active, 1, "context");
   assert.equal(error.kind, "undrained");
