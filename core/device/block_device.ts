@@ -1,14 +1,14 @@
 import type { Alignment, BlockLimits, TargetInfo } from "../base/block.ts";
 import type { Backend } from "./backend.ts";
 import { DeviceBuffers } from "./buffers.ts";
-import { checkRun, rangeError, type RangeRules, requestError, roomError, sizeError } from "./check.ts";
-import { Errno } from "../base/errno.ts";
+import { Admission } from "./admission.ts";
+import { checkRun, requestError, roomError, sizeError } from "./check.ts";
 import { StorageError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import { DEFAULT_DRAIN_MS } from "../base/limits.ts";
 import { adoptRequest, makeRequest, type RequestInit } from "./made_requests.ts";
 import { number, OptionTable } from "../base/options.ts";
-import { type IoRequest, Opcode, OPCODE_NAMES, RequestState } from "../request/request.ts";
+import { type IoRequest, Opcode, RequestState } from "../request/request.ts";
 import type { RequestOptions, WriteOptions } from "../request/request_options.ts";
 import { shown } from "../base/shown.ts";
 import type { QueueStats } from "../queue/stats.ts";
@@ -59,7 +59,7 @@ export class BlockDevice implements AsyncDisposable {
   /** Counters of the queue behind the device, live; shared with the other devices of this Worker's queue. */
   readonly stats: QueueStats;
   readonly #backend: Backend;
-  readonly #rules: RangeRules;
+  readonly #admission: Admission;
   readonly #buffers: DeviceBuffers;
   readonly #transfers: PromiseIo;
   readonly #drainMs: number;
@@ -76,15 +76,15 @@ export class BlockDevice implements AsyncDisposable {
     this.info = backend.info;
     this.limits = backend.limits;
     this.stats = backend.stats;
-    this.#rules = { target: backend.target, alignment: backend.info.alignment };
+    this.#admission = new Admission(backend.target, backend.info);
     this.#drainMs = CLOSE_OPTIONS.read(options).drainMs ?? DEFAULT_DRAIN_MS;
     this.#buffers = new DeviceBuffers(backend);
-    this.#transfers = new PromiseIo(backend, this.#buffers, (op, offset, length) => this.#refusal(op, offset, length));
+    this.#transfers = new PromiseIo(backend, this.#buffers, this.#admission);
   }
 
   /** Size in bytes now. A regular file is asked each time. */
   get size(): number {
-    this.#assertOpen("size");
+    this.#admission.assertOpen("size");
     return this.#backend.size();
   }
 
@@ -139,7 +139,7 @@ export class BlockDevice implements AsyncDisposable {
    * where it allows. They live until `release` or `close`, whichever is first, and have length 0 afterwards.
    */
   allocate(count: number, byteLength: number): Uint8Array<ArrayBuffer>[] {
-    this.#assertOpen("allocate");
+    this.#admission.assertOpen("allocate");
     return this.#buffers.allocate(count, byteLength);
   }
 
@@ -150,7 +150,7 @@ export class BlockDevice implements AsyncDisposable {
 
   /** Makes a request for the callback API; it can be submitted any number of times. */
   createRequest(init: RequestInit): IoRequest {
-    this.#assertOpen("createRequest");
+    this.#admission.assertOpen("createRequest");
     return makeRequest(init, this, this.#buffers);
   }
 
@@ -168,7 +168,7 @@ export class BlockDevice implements AsyncDisposable {
       request.region === null || request.region.bytes.length > 0,
       "Cannot submit a request whose memory was released: wanted its buffer alive",
     );
-    const failure = requestError(request) ?? this.#refusal(request.op, request.offset, request.length);
+    const failure = requestError(request) ?? this.#admission.refusal(request.op, request.offset, request.length);
     if (failure !== null) throw failure;
     if (request.length > request.roomBytes && request.op <= Opcode.write) throw roomError(request);
     this.#backend.enqueue(request);
@@ -185,14 +185,14 @@ export class BlockDevice implements AsyncDisposable {
    * nothing is in flight. The fastest way to drive a disk, for a Worker that does nothing else (`wait: "block"`).
    */
   run(done: () => boolean, minCompletions = 1): void {
-    this.#assertOpen("run");
+    this.#admission.assertOpen("run");
     checkRun(done, minCompletions);
     this.#backend.run(done, minCompletions);
   }
 
   /** Submits what is queued, delivers what has completed, and returns how many requests that were. Does not block. */
   poll(): number {
-    this.#assertOpen("poll");
+    this.#admission.assertOpen("poll");
     return this.#backend.poll();
   }
 
@@ -239,10 +239,10 @@ export class BlockDevice implements AsyncDisposable {
   /** Grows (with a hole) or truncates a regular file that is open for writing. */
   resize(byteLength: number): Promise<void> {
     return Promise.try(() => {
-      this.#assertOpen("resize");
+      this.#admission.assertOpen("resize");
       const failure = sizeError(byteLength, this.target);
       if (failure !== null) throw failure;
-      if (this.info.readOnly) throw this.#readOnlyError("resize");
+      this.#admission.assertWritable("resize");
       this.#backend.resize(byteLength);
     });
   }
@@ -268,7 +268,8 @@ export class BlockDevice implements AsyncDisposable {
   }
 
   async #close(drainMs: number): Promise<void> {
-    const leftMs = await this.#transfers.launchAll(drainMs, () => this.#closedError("finish I/O of"));
+    this.#admission.close();
+    const leftMs = await this.#transfers.launchAll(drainMs, () => this.#admission.closedError("finish I/O of"));
     let undrained = false;
     await tearDownInTurn(
       () =>
@@ -280,38 +281,4 @@ export class BlockDevice implements AsyncDisposable {
       () => undrained ? undefined : this.#buffers.dispose(),
     );
   }
-
-  /** The reason why a request cannot be taken at all, or null. */
-  #refusal(op: Opcode, offset: number, length: number): Error | null {
-    const name = OPCODE_NAMES[op]!;
-    if (this.#closing !== null) return this.#closedError(name);
-    if (this.info.readOnly && WRITES[op]!) return this.#readOnlyError(name);
-    return rangeError(name, offset, length, this.#rules);
-  }
-
-  #readOnlyError(op: string): StorageError {
-    return new StorageError({
-      kind: "unsupported",
-      op,
-      target: this.target,
-      errno: Errno.EROFS,
-      detail: "the device is open read-only; wanted readOnly: false",
-    });
-  }
-
-  #assertOpen(method: string): void {
-    if (this.#closing !== null) throw this.#closedError(method);
-  }
-
-  #closedError(method: string): StorageError {
-    return new StorageError({
-      kind: "closed",
-      op: method,
-      target: this.target,
-      detail: "BlockDevice is closed; wanted an open device",
-    });
-  }
 }
-
-/** Whether an operation changes the target, by opcode. */
-const WRITES: readonly boolean[] = [false, true, false, true, true, false];

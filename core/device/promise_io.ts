@@ -1,3 +1,4 @@
+import type { Admission } from "./admission.ts";
 import type { Backend } from "./backend.ts";
 import type { BounceBlock } from "./bounce.ts";
 import type { DeviceBuffers } from "./buffers.ts";
@@ -16,9 +17,6 @@ import { copyBytes, isBytes, isGone, lengthOf, partOf } from "../base/views.ts";
 /** Nobody is told: the promise was rejected when the caller gave up. */
 const GIVEN_UP = new Error("Given up while waiting for bounce memory");
 
-/** The reason why a request cannot be taken at all, or null. */
-type Refusal = (op: Opcode, offset: number, length: number) => Error | null;
-
 /**
  * The promise API of a device: decides for each buffer whether it goes to the kernel straight, bounces, is cut, or
  * becomes part of a vectored request.
@@ -28,18 +26,18 @@ export class PromiseIo {
   readonly #buffers: DeviceBuffers;
   readonly #promises: PromiseQueue;
   readonly #placements: Placements;
-  readonly #refusal: Refusal;
+  readonly #admission: Admission;
   /** Operations that were accepted and wait for a block. */
   readonly #waiting = new Set<Operation>();
   #onAllLaunched: (() => void) | null = null;
 
-  /** Makes the promise API over `backend`; `refusal` is asked before each request. */
-  constructor(backend: Backend, buffers: DeviceBuffers, refusal: Refusal) {
+  /** Makes the promise API over `backend`; `admission` is asked before each request. */
+  constructor(backend: Backend, buffers: DeviceBuffers, admission: Admission) {
     this.#backend = backend;
     this.#buffers = buffers;
     this.#promises = new PromiseQueue(backend, buffers.bounce);
     this.#placements = new Placements(backend.memory);
-    this.#refusal = refusal;
+    this.#admission = admission;
   }
 
   /**
@@ -152,7 +150,7 @@ export class PromiseIo {
     let at = offset;
     for (const view of views) {
       const length = lengthOf(view);
-      const failure = isGone(view) ? this.#goneBuffer(op) : this.#refusal(op, at, length);
+      const failure = isGone(view) ? this.#goneBuffer(op) : this.#admission.refusal(op, at, length);
       if (failure !== null) return failure;
       at += length;
     }
@@ -308,7 +306,7 @@ export class PromiseIo {
 
   /** Before anything is held or begun. */
   #check(op: Opcode, offset: number, length: number, { signal }: RequestChoice): Error | null {
-    const failure = this.#refusal(op, offset, length);
+    const failure = this.#admission.refusal(op, offset, length);
     if (failure !== null || signal === null || !signal.aborted) return failure;
     const { target } = this.#backend;
     const name = OPCODE_NAMES[op]!;
