@@ -7,10 +7,8 @@ import type { IoRequest } from "../../core/request/request.ts";
 import type { Engine, EngineQueue } from "../../core/queue/engine.ts";
 import { type AioPort, EVENT_WORDS, IO_EVENT } from "../../ffi/libaio/mod.ts";
 import { type AioFile, beginFlush, fallBackDurably, hasEntry } from "./iocb.ts";
+import { MAX_BATCH } from "./options.ts";
 import { AioSubmission } from "./submission.ts";
-
-/** Requests after which a section submits early: DEFAULT_MAX_BATCH of QEMU's block/linux-aio.c. */
-export const MAX_BATCH = 32;
 
 /** Attempts to wait after EINTR before the caller looks at the queue again. */
 const WAIT_ATTEMPTS = 8;

@@ -7,8 +7,7 @@ import { allocateRange, discardRange, syncData } from "../../ffi/libc/mod.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { FileTarget } from "../../ffi/target.ts";
 import type { AioFile } from "./iocb.ts";
-import { MAX_BATCH } from "./engine.ts";
-import type { LinuxAioOpenOptions } from "./options.ts";
+import { type LinuxAioOpenOptions, MAX_BATCH } from "./options.ts";
 import { acquireQueue, releaseQueue, type SharedQueue } from "./worker_queue.ts";
 
 /** Opens `path` on this Worker's AIO context. Throws StorageError. */

@@ -3,7 +3,7 @@ import type { OpenOptions } from "../../core/device/backend.ts";
 import { WAIT_OPTIONS, type WaitOptions } from "../../core/queue/wait_options.ts";
 
 /** Requests after which a section submits early: DEFAULT_MAX_BATCH of QEMU's block/linux-aio.c. */
-const MAX_BATCH = 32;
+export const MAX_BATCH = 32;
 
 /** Options of `openDevice` for the driver linux_aio. */
 export interface LinuxAioOptions extends WaitOptions {

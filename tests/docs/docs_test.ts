@@ -13,7 +13,7 @@ import { WAIT_MODES } from "../../core/base/block.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { setupRemedy } from "../../drivers/io_uring/explain.ts";
 import { setupRemedy as aioSetupRemedy } from "../../drivers/linux_aio/explain.ts";
-import { MAX_BATCH } from "../../drivers/linux_aio/engine.ts";
+import { MAX_BATCH } from "../../drivers/linux_aio/options.ts";
 import { URING_CONSTANTS } from "../../ffi/liburing/mod.ts";
 import { DRIVER_NAMES, openDevice, TRACE_PREFIX } from "../../mod.ts";
 import { NEEDS } from "../../tools/setup/needs.ts";
