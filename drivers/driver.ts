@@ -19,11 +19,12 @@ export {
   type BouncePoolOptions,
   type Segment,
 } from "../core/device/bounce.ts";
+export { quiesced, undrainedError } from "../core/device/quiesce.ts";
+export { QueueDevice, type QueueDeviceParts } from "../core/device/queue_device.ts";
+export { StackedDevice } from "../core/device/stacked_device.ts";
 export { type BatchMode, type DeferCall, deferCallFor } from "../core/plug/batching.ts";
 export type { DeferredCall } from "../core/plug/call_list.ts";
-export { newQueueStats, type QueueStats } from "../core/queue/stats.ts";
-export { eventNames, type QueueEvents, queueEvents, TRACE_PREFIX } from "../core/queue/trace.ts";
-export { QueueDevice, type QueueDeviceParts } from "../core/device/queue_device.ts";
+export { completeRequest } from "../core/queue/completed_list.ts";
 export { CompletionLoop, type DeliveryQueue, type KeepAlive } from "../core/queue/completion_loop.ts";
 export {
   type Engine,
@@ -34,9 +35,11 @@ export {
 } from "../core/queue/engine.ts";
 export type { AttemptLimits, QueueOwner } from "../core/queue/queue_owner.ts";
 export { RequestQueue } from "../core/queue/request_queue.ts";
-export type { Counted } from "../core/queue/stats.ts";
+export { type Counted, newQueueStats, type QueueStats } from "../core/queue/stats.ts";
+export { eventNames, type QueueEvents, queueEvents, TRACE_PREFIX } from "../core/queue/trace.ts";
 export type { InflightTable } from "../core/request/inflight.ts";
 export type { IovecPiece, IovecTable } from "../core/request/iovec.ts";
+export { copyRequest } from "../core/request/copy_request.ts";
 export { beginRequest, type CompleteCallback, IoRequest, Opcode } from "../core/request/request.ts";
 export { monotonicMs } from "../ffi/libc/clock.ts";
 export { pageMemory } from "../ffi/memory.ts";
