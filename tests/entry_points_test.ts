@@ -26,7 +26,7 @@ Deno.test("importing the main entry point loads no driver, and few modules more 
   const [loaded, alone] = [await modulesOf("mod.ts"), await modulesOf(...IO_URING_ALONE)];
   assert.ok(loaded.length <= MOST * alone.length, `${loaded.length} modules, io_uring alone has ${alone.length}`);
   const heavy = loaded.filter((path) =>
-    /^(ffi\/.*\/|devices\/|cli\/|drivers\/(probe|\w+\/(?!descriptor|options)))/.test(path)
+    /^(ffi\/.*\/|devices\/|cli\/|drivers\/(probe|\w+\/(?!descriptor|options|trace)))/.test(path)
   );
   // The targets of blkio are taken apart without it.
   assert.deepEqual(heavy, ["drivers/blkio/address.ts"]);

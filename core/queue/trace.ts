@@ -41,41 +41,6 @@ export function queueEvents(prefix: string): QueueEvents {
   };
 }
 
-/** Events of the io_uring driver. */
-export const LURING_EVENTS: QueueEvents = queueEvents("luring");
-
-/** Events of the linux_aio driver. */
-export const LAIO_EVENTS: QueueEvents = queueEvents("laio");
-
-/** Events of the blkio driver. */
-export const BLKIO_EVENTS: QueueEvents = queueEvents("blkio");
-
-/** Events of the memory driver. */
-export const MEMORY_EVENTS: QueueEvents = queueEvents("memory");
-
-/** Events of the nvme driver. */
-interface NvmeEvents extends Pick<QueueEvents, "unplugFn" | "processCompletion" | "resubmitShort"> {
-  /** `{ qid, count, inflight }`: a submission doorbell was written for `count` commands. */
-  readonly kick: Channel;
-  /** `{ qid, cid, status }`: a completion named no command in flight. */
-  readonly strayCompletion: Channel;
-  /** `{ address, reason }`: the controller is reset because something went wrong. */
-  readonly reset: Channel;
-  /** `{ address, result }`: the controller reported an event; type, information and log page are in `result`. */
-  readonly asyncEvent: Channel;
-}
-
-/** Events of the nvme driver, under QEMU's names where it has the event. */
-export const NVME_EVENTS: NvmeEvents = {
-  unplugFn: channel(`${TRACE_PREFIX}nvme_unplug_fn`),
-  kick: channel(`${TRACE_PREFIX}nvme_kick`),
-  processCompletion: channel(`${TRACE_PREFIX}nvme_complete_command`),
-  resubmitShort: channel(`${TRACE_PREFIX}nvme_resubmit_short_read`),
-  strayCompletion: channel(`${TRACE_PREFIX}nvme_stray_completion`),
-  reset: channel(`${TRACE_PREFIX}nvme_reset`),
-  asyncEvent: channel(`${TRACE_PREFIX}nvme_async_event`),
-};
-
 /** The full names of the channels of some events, as a driver announces them. */
 export function eventNames(events: object): string[] {
   return Object.values<Channel>({ ...events }).map(({ name }) => String(name));

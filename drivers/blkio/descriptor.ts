@@ -1,7 +1,8 @@
-import { BLKIO_EVENTS, eventNames } from "../../core/queue/trace.ts";
+import { eventNames } from "../../core/queue/trace.ts";
 import type { DriverDescriptor } from "../descriptor.ts";
 import { BLKIO_DRIVERS, parseBlkioTarget } from "./address.ts";
 import { BLKIO_OPTIONS, type BlkioOptions } from "./options.ts";
+import { BLKIO_EVENTS } from "./trace.ts";
 
 /** The driver blkio. */
 export const blkio: DriverDescriptor<BlkioOptions> = {

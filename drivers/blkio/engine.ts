@@ -3,7 +3,6 @@ import { addHigh, addLow } from "../../core/base/memory.ts";
 import { isUnknownOperation } from "../../core/request/range_fallback.ts";
 import { hold, type IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
 import type { Engine, EngineQueue } from "../../core/queue/engine.ts";
-import { BLKIO_EVENTS } from "../../core/queue/trace.ts";
 import {
   BLKIO_CONSTANTS as B,
   COMPLETION_RESULT,
@@ -14,6 +13,7 @@ import {
 import type { Disk } from "./disk.ts";
 import { FileEnds } from "./file_ends.ts";
 import type { Link } from "./server_link.ts";
+import { BLKIO_EVENTS } from "./trace.ts";
 
 /** Milliseconds between looks at a server that might have died, and at completions that no event told of. */
 export const WATCH_MS = 100;

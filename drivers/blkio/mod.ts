@@ -8,7 +8,6 @@ import { tearDown } from "../../core/base/teardown.ts";
 import { CompletionLoop } from "../../core/queue/completion_loop.ts";
 import { KEEP_TICK_MS, keepTick } from "../../core/queue/keep_tick.ts";
 import { RequestQueue } from "../../core/queue/request_queue.ts";
-import { BLKIO_EVENTS } from "../../core/queue/trace.ts";
 import type { IoRequest } from "../../core/request/request.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
@@ -23,6 +22,7 @@ import { planProperties } from "./properties.ts";
 import { openSession, type Session } from "./session.ts";
 import { parseBlkioTarget } from "./address.ts";
 import { QueueWatch } from "./watch.ts";
+import { BLKIO_EVENTS } from "./trace.ts";
 
 /**
  * Opens `DRIVER:ADDRESS` through libblkio. Throws StorageError, and RangeError or TypeError for a target or properties

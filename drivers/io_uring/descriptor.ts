@@ -1,6 +1,7 @@
-import { eventNames, LURING_EVENTS } from "../../core/queue/trace.ts";
+import { eventNames } from "../../core/queue/trace.ts";
 import type { DriverDescriptor } from "../descriptor.ts";
 import { IO_URING_OPTIONS, type IoUringOptions } from "./options.ts";
+import { LURING_EVENTS } from "./trace.ts";
 
 /** The driver io_uring. */
 export const ioUring: DriverDescriptor<IoUringOptions> = {

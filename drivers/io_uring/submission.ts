@@ -2,9 +2,9 @@ import { Errno } from "../../core/base/errno.ts";
 import type { InflightTable } from "../../core/request/inflight.ts";
 import type { IoRequest } from "../../core/request/request.ts";
 import type { Counted } from "../../core/queue/stats.ts";
-import { LURING_EVENTS } from "../../core/queue/trace.ts";
 import type { RingPort } from "../../ffi/liburing/mod.ts";
 import { type SqeTarget, writeRequestSqe } from "./sqe.ts";
+import { LURING_EVENTS } from "./trace.ts";
 
 const { doSubmit, doSubmitDone } = LURING_EVENTS;
 

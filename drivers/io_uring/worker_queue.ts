@@ -11,7 +11,6 @@ import { RequestQueue } from "../../core/queue/request_queue.ts";
 import { SharedTable } from "../../core/queue/shared_table.ts";
 import { newQueueStats } from "../../core/queue/stats.ts";
 import { tearDown } from "../../core/base/teardown.ts";
-import { LURING_EVENTS } from "../../core/queue/trace.ts";
 import { IO_URING_CQE, IO_URING_SQE, Ring, type RingOptions, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { pageMemory } from "../../ffi/memory.ts";
@@ -22,6 +21,7 @@ import type { IoUringOpenOptions } from "./options.ts";
 import { IoUringEngine, maxInflightOf } from "./engine.ts";
 import { registerMemory, unregisterMemory } from "./registered.ts";
 import { WakeChain } from "./wake_chain.ts";
+import { LURING_EVENTS } from "./trace.ts";
 
 /** Entries of the submission queue: beyond it a section submits early. Small, so that it stays in the first cache. */
 const SQ_ENTRIES = 256;

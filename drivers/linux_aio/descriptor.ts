@@ -1,6 +1,7 @@
-import { eventNames, LAIO_EVENTS } from "../../core/queue/trace.ts";
+import { eventNames } from "../../core/queue/trace.ts";
 import type { DriverDescriptor } from "../descriptor.ts";
 import { LINUX_AIO_OPTIONS, type LinuxAioOptions } from "./options.ts";
+import { LAIO_EVENTS } from "./trace.ts";
 
 /** The driver linux_aio. */
 export const linuxAio: DriverDescriptor<LinuxAioOptions> = {

@@ -1,10 +1,10 @@
 import type { InflightTable } from "../../core/request/inflight.ts";
 import type { IoRequest } from "../../core/request/request.ts";
 import type { Counted } from "../../core/queue/stats.ts";
-import { LAIO_EVENTS } from "../../core/queue/trace.ts";
 import { wordIndex } from "../../core/base/layout.ts";
 import { type AioPort, IOCB, IOCB_WORDS, LIBAIO_CONSTANTS as A } from "../../ffi/libaio/mod.ts";
 import { type AioFile, generationOf, slotOf, writeIocb } from "./iocb.ts";
+import { LAIO_EVENTS } from "./trace.ts";
 
 const { doSubmit, doSubmitDone } = LAIO_EVENTS;
 

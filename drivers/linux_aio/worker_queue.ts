@@ -8,7 +8,6 @@ import { RequestQueue } from "../../core/queue/request_queue.ts";
 import { SharedTable } from "../../core/queue/shared_table.ts";
 import { newQueueStats } from "../../core/queue/stats.ts";
 import { tearDownInTurn } from "../../core/base/teardown.ts";
-import { LAIO_EVENTS } from "../../core/queue/trace.ts";
 import { AioContext } from "../../ffi/libaio/mod.ts";
 import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { pageMemory } from "../../ffi/memory.ts";
@@ -17,6 +16,7 @@ import { openEventWakeup, threadWakeup, type Wakeup } from "../../ffi/wakeup.ts"
 import { explainSetupFailure } from "./explain.ts";
 import type { LinuxAioOpenOptions } from "./options.ts";
 import { AioEngine } from "./engine.ts";
+import { LAIO_EVENTS } from "./trace.ts";
 
 /** What tells two contexts of one Worker apart. */
 interface QueueKey {

@@ -1,6 +1,7 @@
-import { eventNames, MEMORY_EVENTS } from "../../core/queue/trace.ts";
+import { eventNames } from "../../core/queue/trace.ts";
 import type { DriverDescriptor } from "../descriptor.ts";
 import { MEMORY_OPTIONS, type MemoryOptions } from "./options.ts";
+import { MEMORY_EVENTS } from "./trace.ts";
 
 /** The driver memory. */
 export const memory: DriverDescriptor<MemoryOptions> = {

@@ -6,12 +6,12 @@ import { StorageError } from "../../core/base/errors.ts";
 import { DEFAULT_QUEUE_DEPTH } from "../../core/base/limits.ts";
 import { CompletionLoop } from "../../core/queue/completion_loop.ts";
 import { RequestQueue } from "../../core/queue/request_queue.ts";
-import { MEMORY_EVENTS } from "../../core/queue/trace.ts";
 import { MemoryDisk, modelOf } from "./disk.ts";
 import type { MemoryOptions } from "./options.ts";
 import type { DiskModel } from "./disk_model.ts";
 import { MemoryEngine } from "./engine.ts";
 import { heapMemory } from "./heap_memory.ts";
+import { MEMORY_EVENTS } from "./trace.ts";
 
 /**
  * Opens a memory disk. `target` is a size for a new disk, or any name where `options.memory` is a disk. Throws

@@ -1,7 +1,6 @@
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import { tearDown } from "../../core/base/teardown.ts";
-import { NVME_EVENTS as events } from "../../core/queue/trace.ts";
 import { type ControllerPort, NVME_CONSTANTS as C } from "../../ffi/vfio_nvme/mod.ts";
 import { AdminQueue } from "./admin.ts";
 import {
@@ -29,6 +28,7 @@ import type { ControllerQueue } from "./host.ts";
 import { type Capabilities, decodeCapabilities, GONE, PAGE_BYTES } from "./registers.ts";
 import { ControllerSwitch } from "./switch.ts";
 import { type Steps, TaskList } from "./task.ts";
+import { NVME_EVENTS as events } from "./trace.ts";
 
 /** Pairs of I/O queues of one controller in one Worker: one for each way of waiting and depth in use. */
 const MAX_QUEUE_PAIRS = 8;

@@ -1,5 +1,6 @@
-import { eventNames, NVME_EVENTS } from "../../core/queue/trace.ts";
+import { eventNames } from "../../core/queue/trace.ts";
 import type { DriverDescriptor } from "../descriptor.ts";
+import { NVME_EVENTS } from "./trace.ts";
 
 /** The driver nvme. */
 export const nvme: DriverDescriptor = {

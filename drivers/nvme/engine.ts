@@ -1,5 +1,4 @@
 import type { Engine, EngineQueue } from "../../core/queue/engine.ts";
-import { NVME_EVENTS as events } from "../../core/queue/trace.ts";
 import { type IoRequest, Opcode } from "../../core/request/request.ts";
 import { tearDown } from "../../core/base/teardown.ts";
 import { IoCommand, writeIoCommand } from "./commands.ts";
@@ -8,6 +7,7 @@ import type { NamespaceTarget } from "./namespace.ts";
 import type { PrpBuilder } from "./prp.ts";
 import type { QueuePair } from "./queue_pair.ts";
 import { DRIVER_ABORTED, statusErrno } from "./status.ts";
+import { NVME_EVENTS as events } from "./trace.ts";
 
 /** Looks at the completion queue between two looks after the controller while polling: reading the clock costs. */
 const LOOKS_PER_CHECK = 4096;

@@ -3,7 +3,6 @@ import type { OpenOptions } from "../../core/device/backend.ts";
 import { pause } from "../../core/base/pause.ts";
 import { CompletionLoop } from "../../core/queue/completion_loop.ts";
 import { RequestQueue } from "../../core/queue/request_queue.ts";
-import { NVME_EVENTS } from "../../core/queue/trace.ts";
 import { tearDown } from "../../core/base/teardown.ts";
 import type { NvmeController } from "./controller.ts";
 import type { Interrupt, NvmeEnvironment } from "./environment.ts";
@@ -14,6 +13,7 @@ import { QueuePair } from "./queue_pair.ts";
 import { DEFAULT_ENTRIES } from "./sizes.ts";
 import type { Steps } from "./task.ts";
 import type { Watchdog } from "./watchdog.ts";
+import { NVME_EVENTS } from "./trace.ts";
 
 /** Most commands in flight that can be asked for: each has a page for its PRP list. */
 export const MAX_QUEUE_DEPTH = 4095;

@@ -118,6 +118,15 @@ Deno.test("every way to import is seen", () => {
   );
 });
 
+Deno.test("what a descriptor loads when it is asked to is checked as any other import", () => {
+  const loading = (specifier: string) => `export const open = async () => (await import("${specifier}")).open();`;
+  const from = "drivers/io_uring/descriptor.ts";
+  for (const specifier of ["./mod.ts", "../probe/io_uring.ts"]) deepStrictEqual(broken(from, loading(specifier)), []);
+  for (const specifier of ["../linux_aio/mod.ts", "../registry.ts", "../../ffi/libaio/mod.ts", "../../cli/main.ts"]) {
+    deepStrictEqual(broken(from, loading(specifier)), ["import-direction"], specifier);
+  }
+});
+
 Deno.test("an import of a computed name is refused outside of tests", () => {
   const source = "export const load = (name: string) => import(name);";
   deepStrictEqual(broken("drivers/registry.ts", source), ["import-direction"]);

@@ -6,12 +6,12 @@ import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
 import { IoRequest, Opcode } from "../../../core/request/request.ts";
 import type { QueueOwner } from "../../../core/queue/queue_owner.ts";
 import { RequestQueue } from "../../../core/queue/request_queue.ts";
-import { BLKIO_EVENTS } from "../../../core/queue/trace.ts";
 import type { Disk } from "../../../drivers/blkio/disk.ts";
 import { attemptLimitsOf } from "../../../drivers/blkio/disk.ts";
 import { BlkioEngine } from "../../../drivers/blkio/engine.ts";
 import { FakePort } from "../../support/fake_blkio.ts";
 import { FakeMemorySource } from "../../support/fake_memory.ts";
+import { BLKIO_EVENTS } from "../../../drivers/blkio/trace.ts";
 
 /** How a rig is set up. */
 export interface RigOptions {

@@ -1,12 +1,12 @@
 /** A queue over IoUringEngine on a fake kernel, and everything that came back from it. */
 import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
 import { RequestQueue } from "../../../core/queue/request_queue.ts";
-import { LURING_EVENTS } from "../../../core/queue/trace.ts";
 import { IoUringEngine, maxInflightOf } from "../../../drivers/io_uring/engine.ts";
 import type { QueueFile } from "../../../drivers/io_uring/sqe.ts";
 import { URING_CONSTANTS as U } from "../../../ffi/liburing/mod.ts";
 import { FakeRing, type FakeRingOptions, type FakeSqe, fullResult } from "../../support/fake_ring.ts";
 import { RequestRig } from "../../support/request_rig.ts";
+import { LURING_EVENTS } from "../../../drivers/io_uring/trace.ts";
 
 /** Operation codes, short. */
 export const OP = {

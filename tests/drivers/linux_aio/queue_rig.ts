@@ -3,11 +3,11 @@ import { CompletionLoop } from "../../../core/queue/completion_loop.ts";
 import type { IoRequest, Opcode } from "../../../core/request/request.ts";
 import type { AioFile } from "../../../drivers/linux_aio/iocb.ts";
 import { RequestQueue } from "../../../core/queue/request_queue.ts";
-import { LAIO_EVENTS } from "../../../core/queue/trace.ts";
 import { AioEngine } from "../../../drivers/linux_aio/engine.ts";
 import { LIBAIO_CONSTANTS as A } from "../../../ffi/libaio/mod.ts";
 import { FakeAio, type FakeAioOptions, type FakeIocb, fullResult } from "../../support/fake_aio.ts";
 import { RequestRig } from "../../support/request_rig.ts";
+import { LAIO_EVENTS } from "../../../drivers/linux_aio/trace.ts";
 
 /** Operation codes, short. */
 export const OP = {
