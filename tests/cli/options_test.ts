@@ -364,6 +364,14 @@ Deno.test("a target that may not be read is refused with exit code 1", async () 
   assert.equal(exitCode, ExitCode.failed);
 });
 
+Deno.test("an option of some drivers is refused with the others, by its name on the command line", () => {
+  for (const [target, driver] of [["memory:1MiB", "memory"], ["nvme:0000:01:00.0/1", "nvme"]] as const) {
+    const message = `Cannot use --keep-tick with driver ${driver}: wanted io_uring, linux_aio, blkio`;
+    assert.throws(() => parseLoadOptions("randread", target, { keepTick: "1" }), { name: "CliError", message });
+  }
+  assert.equal(parseLoadOptions("randread", "blkio:io_uring:/x", { keepTick: "0" }).keepTick, false);
+});
+
 Deno.test("a driver that contradicts the prefix of the target is refused, one that repeats it is not", () => {
   for (
     const [driver, target, prefix] of [
