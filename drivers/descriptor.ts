@@ -4,7 +4,7 @@
  * @module
  */
 import type { Backend, OpenOptions } from "../core/device/backend.ts";
-import type { OptionRules } from "../core/base/options.ts";
+import type { OptionRule, OptionRules } from "../core/base/options.ts";
 import { shown } from "../core/base/shown.ts";
 import type { DriverReport } from "./probe/report.ts";
 
@@ -67,7 +67,7 @@ const FIELDS: readonly (readonly [name: keyof DriverDescriptor, wanted: string, 
   ["takesPath", "true or false", (value) => typeof value === "boolean"],
   ["addressPrefixes", "an array", Array.isArray],
   ["example", "a string", (value) => typeof value === "string"],
-  ["options", "an object of rules", (value) => typeof value === "object" && value !== null],
+  ["options", "an object of rules", isRules],
   ["traceEvents", "an array", Array.isArray],
   ["pathOf", "a function", isFunction],
   ["probe", "a function", isFunction],
@@ -96,6 +96,14 @@ export function assertBackend(value: unknown, driver: string): asserts value is 
   const { enqueue, close } = Object(value) as Partial<Record<keyof Backend, unknown>>;
   if (isFunction(enqueue) && isFunction(close)) return;
   throw new TypeError(`Cannot use driver ${driver}: its open returned ${shown(value)}, wanted a Backend`);
+}
+
+function isRules(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return Object.values(value).every((rule) => {
+    const { wanted, isType, isInRange } = Object(rule) as Partial<OptionRule>;
+    return typeof wanted === "string" && isFunction(isType) && (isInRange === undefined || isFunction(isInRange));
+  });
 }
 
 function isFunction(value: unknown): boolean {

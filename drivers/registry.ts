@@ -145,6 +145,12 @@ function readOptions(options: unknown): DeviceOptions {
     return OPTIONS.read(options, "use", driver === undefined ? {} : { driver });
   }
   assertDescriptor(driver);
+  const taken = Object.keys(driver.options ?? {}).find((name) => Object.hasOwn(COMMON_RULES, name));
+  if (taken !== undefined) {
+    throw new TypeError(
+      `Cannot use driver ${driver.name} with an option ${taken} of its own: every driver has that one`,
+    );
+  }
   for (const name of driver.traceEvents ?? []) announced.add(name);
   return tableWith(driver.options ?? {}).read(options, "use", { driver });
 }

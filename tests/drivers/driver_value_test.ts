@@ -1,6 +1,6 @@
 /** A driver as a value: what is one, whose options it has, and what the compiler says of the options of each. */
 import assert from "node:assert/strict";
-import { integer } from "../../core/base/options.ts";
+import { integer, LIST } from "../../core/base/options.ts";
 import { type DriverDescriptor, DRIVERS, openBackend, splitTarget } from "../../drivers/driver.ts";
 import { pathOfTarget } from "../../drivers/probe.ts";
 import { MemoryDisk } from "../../drivers/testing.ts";
@@ -69,6 +69,8 @@ Deno.test("what is no driver is refused in a line that names the field", async (
     [{ name: "a", open: "io_uring" }, /^Cannot use driver a with open "io_uring": wanted a function$/],
     [{ name: "a", open, takesPath: 1 }, /^Cannot use driver a with takesPath 1: wanted true or false$/],
     [{ name: "a", open, options: [].values }, /^Cannot use driver a with options .*: wanted an object of rules$/],
+    [{ name: "a", open, options: { copies: 5 } }, /^Cannot use driver a with options .*: wanted an object of rules$/],
+    [{ name: "a", open, options: { direct: LIST } }, /^Cannot use driver a with an option direct of its own: every/],
     [{ name: "a", open, traceEvents: "x" }, /^Cannot use driver a with traceEvents "x": wanted an array$/],
     [{ name: "a", open, probe: 5 }, /^Cannot use driver a with probe 5: wanted a function$/],
     [{ name: "a", open: () => undefined }, /^Cannot use driver a: its open returned undefined, wanted a Backend$/],
