@@ -7,7 +7,7 @@ const MAX_REQUEST_RETRIES = 10_000;
 
 /** Counters of attempts, in requests: the part of a queue's statistics that an answer moves. */
 interface AttemptCounts {
-  /** PromiseIo that went on after a short answer. */
+  /** Transfers that went on after a short answer. */
   shortContinuations: number;
   /** Requests that were submitted once more. */
   retries: number;

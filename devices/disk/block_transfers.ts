@@ -53,7 +53,7 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
   #active = 0;
   #isInLine = false;
 
-  /** PromiseIo to and from a disk; `done` is told of each request. */
+  /** Transfers to and from a disk; `done` is told of each request. */
   constructor(parts: TransferParts, done: TransferDone<Request>) {
     this.#parts = parts;
     this.#done = done;

@@ -15,7 +15,7 @@ export type FaultKind =
   | "error"
   /** Answers EAGAIN: the library submits the request again, and the caller sees nothing. */
   | "again"
-  /** PromiseIo only a part: the library continues behind it, and the caller sees nothing. */
+  /** Transfers only a part: the library continues behind it, and the caller sees nothing. */
   | "short"
   /** A write of which some sectors from the start reach the disk before it fails with `errno`. Not for other operations. */
   | "torn"

@@ -19,7 +19,7 @@ function facts(): DiskFacts {
   return { locks: null, discards: true, zeroes: true, log: () => {} };
 }
 
-/** PromiseIo of several queues to a disk whose reads end when the test says so. */
+/** Transfers of several queues to a disk whose reads end when the test says so. */
 function setUp(capacity = COPY_POOL_BYTES, queueCount = 1) {
   const disk = new FakeDisk(0);
   const reading: { readonly at: number; readonly length: number; readonly end: (failed?: boolean) => void }[] = [];
