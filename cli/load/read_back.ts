@@ -1,5 +1,5 @@
-import { Errno } from "../../core/base/errno.ts";
-import { type BlockDevice, errnoName, StorageError } from "../../mod.ts";
+import { type BlockDevice, errnoName } from "../../mod.ts";
+import { resultOf } from "./failure_result.ts";
 import type { SharedState } from "./shared_state.ts";
 import { type BlockFault, checkBlock } from "./verify_block.ts";
 import { type VerifyLedger, wordsOf } from "./verify_ledger.ts";
@@ -53,12 +53,6 @@ export async function readBack(
   await Promise.all(buffers.map(lane));
   faults.sort((a, b) => a.offsetBytes - b.offsetBytes);
   return { checkedBlocks, writtenBlocks: ledger.writtenCount, faultCount, faults };
-}
-
-/** −errno of an I/O that failed. */
-function resultOf(error: unknown): number {
-  if (!(error instanceof StorageError)) throw error;
-  return -(error.errno || Errno.EIO);
 }
 
 /** Nothing is known to be on the disk: said at the first block. */

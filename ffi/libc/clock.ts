@@ -9,7 +9,7 @@ const SECONDS = wordIndex(TIMESPEC, "seconds");
 const NANOSECONDS = wordIndex(TIMESPEC, "nanoseconds");
 const CLOCK = C.CLOCK_MONOTONIC.value;
 
-/** Readings that are tried once more before the clock counts as gone: an old time would keep its reader waiting. */
+/** Readings before the clock counts as gone: an old time would keep its reader waiting. */
 const ATTEMPTS = 3;
 
 type ClockGetTime = ReturnType<typeof libc>["clock_gettime"];

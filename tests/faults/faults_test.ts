@@ -90,6 +90,19 @@ testWhen(
   },
 );
 
+testWhen(
+  readyOf(castOf("server over io_uring")),
+  "a clock that does not answer once is read again, and keeps no sleep of the server waiting",
+  () => {
+    return assertHeld(castOf("server over io_uring"), {
+      symbols: ["clock_gettime"],
+      errnos: [Errno.EIO],
+      sample: { count: FAULTS, seed: SEED },
+      budgetMs: BUDGET_MS,
+    });
+  },
+);
+
 /** What ends things. */
 const ENDINGS = [
   "close",
