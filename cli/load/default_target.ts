@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { randomFillSync } from "node:crypto";
 import { statfsSync } from "node:fs";
 import { join } from "node:path";
@@ -78,7 +79,7 @@ export async function ensureDefaultTarget(options: DefaultTargetOptions): Promis
 function isGood(path: string, sizeBytes: number): boolean {
   try {
     const info = Deno.statSync(path);
-    return info.isFile && info.size === sizeBytes && (info.blocks ?? 0) * 512 >= sizeBytes;
+    return info.isFile && info.size === sizeBytes && (info.blocks ?? 0) * SECTOR_BYTES >= sizeBytes;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
     throw failed(`Cannot look at the default file ${path}: ${message(error)}, wanted a readable file`, error);

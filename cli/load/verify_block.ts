@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { crc32c } from "./crc32c.ts";
 
 /** First word of each verified block: "plug" in ASCII, read as a little-endian word. */
@@ -37,7 +38,7 @@ export interface BlockFault {
 
 /** Fills a block with header and payload; both follow from what it is. Allocates nothing. */
 export function stampBlock(words: Uint32Array, runId: number, offsetBytes: number, generation: number): void {
-  const high = Math.floor(offsetBytes / 0x100000000);
+  const high = Math.floor(offsetBytes / TWO_32);
   const low = offsetBytes >>> 0;
   words[MAGIC_AT] = MAGIC;
   words[CRC_AT] = 0;
@@ -73,7 +74,7 @@ export function checkBlock(words: Uint32Array, wanted: BlockIdentity): BlockFaul
   if (words[LENGTH_AT] !== words.length * 4) {
     return fault("length", `block of ${words[LENGTH_AT]} bytes, wanted ${words.length * 4}`);
   }
-  const offset = words[OFFSET_HIGH_AT]! * 0x100000000 + words[OFFSET_LOW_AT]!;
+  const offset = words[OFFSET_HIGH_AT]! * TWO_32 + words[OFFSET_LOW_AT]!;
   if (offset !== wanted.offsetBytes) {
     return fault("offset", `data written for offset ${offset}, wanted ${wanted.offsetBytes}`);
   }

@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NO_LOADER_VARIABLES } from "../../core/base/loader_variables.ts";
@@ -156,7 +157,7 @@ function purpose({ kind, latencyNs, sector, errno, iops, sizeBytes }: FixtureOpt
     case "latency":
       return `Each I/O takes ${formatNanoseconds(latencyNs)}: shows what depth is worth; use --direct; ${end}`;
     case "fault":
-      return `Sector ${sector} (offset ${sector * 512}) fails with ${
+      return `Sector ${sector} (offset ${sector * SECTOR_BYTES}) fails with ${
         errnoName(errno)
       }: shows what errors do; use --direct; ${end}`;
     case "throttle":

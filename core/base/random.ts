@@ -1,3 +1,4 @@
+import { TWO_32 } from "./sizes.ts";
 import { wrongNumber } from "./numbers.ts";
 import { shown } from "./shown.ts";
 
@@ -51,9 +52,9 @@ export class Random {
   /** An integer, uniform enough over 0 … `limit` − 1; `limit` is at most 2^53 (bias below 2^-21 there). */
   below(limit: number): number {
     if (typeof limit !== "number" || !(limit >= 0 && limit <= MAX_LIMIT)) throw limitError(limit);
-    if (limit <= 0x100000000) return Math.floor((this.uint32() / 0x100000000) * limit);
+    if (limit <= TWO_32) return Math.floor((this.uint32() / TWO_32) * limit);
     const high = this.uint32() >>> 11;
-    return Math.floor(((high * 0x100000000 + this.uint32()) / 0x20000000000000) * limit);
+    return Math.floor(((high * TWO_32 + this.uint32()) / 0x20000000000000) * limit);
   }
 }
 

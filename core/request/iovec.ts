@@ -1,3 +1,4 @@
+import { TWO_32 } from "../base/sizes.ts";
 import { addHigh, addLow, type OwnedMemory } from "../base/memory.ts";
 
 /** One piece of a vectored request: `byteLength` bytes from `byteOffset` on in `memory`. */
@@ -80,7 +81,7 @@ export class IovecTable {
       words[at] = addLow(memory.addressLow, byteOffset + skipped);
       words[at + 1] = addHigh(memory.addressLow, memory.addressHigh, byteOffset + skipped);
       words[at + 2] = left;
-      words[at + 3] = left / 0x1_0000_0000;
+      words[at + 3] = left / TWO_32;
       at += IOVEC_WORDS;
       this.#count++;
     }

@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { MAX_TIMER_MS } from "../../core/base/deadline.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { MAX_OFFSET_BYTES } from "../../core/base/limits.ts";
@@ -92,7 +93,7 @@ export class FaultPlan {
       const { fault } = armed;
       if (armed.seen++ < (fault.after ?? 0) || armed.hits >= (fault.times ?? Infinity)) continue;
       const { probability = 1 } = fault;
-      if (probability < 1 && this.#random.below(0x1_0000_0000) >= probability * 0x1_0000_0000) continue;
+      if (probability < 1 && this.#random.below(TWO_32) >= probability * TWO_32) continue;
       armed.hits++;
       this.#hits[fault.kind]++;
       return fault;

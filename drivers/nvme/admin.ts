@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import { type ControllerPort, NVME_CONSTANTS as C } from "../../ffi/vfio_nvme/mod.ts";
 import { type AdminCommand, writeAdminCommand } from "./commands.ts";
@@ -118,7 +119,7 @@ export class AdminQueue {
   }
 
   #storeAddress(register: number, iova: number): void {
-    this.#port.store(register, iova % 0x1_0000_0000);
-    this.#port.store(register + 4, Math.floor(iova / 0x1_0000_0000));
+    this.#port.store(register, iova % TWO_32);
+    this.#port.store(register + 4, Math.floor(iova / TWO_32));
   }
 }

@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import { Errno } from "../../core/base/errno.ts";
 import type { OwnedMemory } from "../../core/base/memory.ts";
@@ -242,7 +243,7 @@ export class Ring implements RingPort {
   }
 
   #updateBuffer(index: number, addressLow: number, addressHigh: number, byteLength: number): number {
-    const iovec = new Uint8Array(Int32Array.of(addressLow, addressHigh, byteLength, byteLength / 2 ** 32).buffer);
+    const iovec = new Uint8Array(Int32Array.of(addressLow, addressHigh, byteLength, byteLength / TWO_32).buffer);
     const tags = new Uint8Array(8);
     return this.#lib.io_uring_register_buffers_update_tag(this.#handle, index, iovec, tags, 1);
   }
