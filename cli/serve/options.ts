@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { DEVICE_BATCH_MODES, type DeviceBatchMode } from "../../mod.ts";
 import { chosenDriver } from "../driver.ts";
 import { misuse } from "../failure.ts";
@@ -16,7 +17,7 @@ const DEFAULT_QUEUES = 16;
 const MAX_QUEUE_SIZE = 1024;
 
 /** Smallest and largest block of a guest's disk. */
-const MIN_BLOCK_BYTES = 512;
+const MIN_BLOCK_BYTES: number = SECTOR_BYTES;
 const MAX_BLOCK_BYTES = 65_536;
 
 /** Largest descriptor: fs.nr_open is no more by default. */

@@ -1,13 +1,11 @@
 import { describeErrno } from "../../core/base/errno.ts";
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 
 /** Milliseconds for which errors of one kind are counted after the first, which is told at once. */
 const INTERVAL_MS = 10_000;
 
 /** Kinds of errors that are told apart; more become one. Bounds what a guest can make this process keep and say. */
 const MAX_KINDS = 16;
-
-/** Bytes of a sector, in which disks of virtual machines count. */
-const SECTOR_BYTES = 512;
 
 interface Kind {
   count: number;

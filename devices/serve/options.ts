@@ -1,4 +1,5 @@
 import { FLAG, FUNCTION, integer, number, oneOf, OptionTable, TEXT } from "../../core/base/options.ts";
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { serialBytes } from "../virtio_blk/mod.ts";
 import { isQueueSize } from "../virtio/mod.ts";
 
@@ -82,7 +83,7 @@ export interface ServeBlkOptions {
 }
 
 /** Smallest and largest block: a sector, and what Linux takes since 6.15. */
-const MIN_BLOCK_BYTES = 512;
+const MIN_BLOCK_BYTES: number = SECTOR_BYTES;
 const MAX_BLOCK_BYTES = 65_536;
 
 /** Options that follow from the disk, or from the process, where they are not given. */

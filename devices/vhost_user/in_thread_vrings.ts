@@ -71,7 +71,7 @@ export class InThreadVringBackend implements VringBackend {
   }
 
   setMemory(regions: readonly RegionSpec[]): Promise<void> {
-    return attempt(() => {
+    return Promise.try(() => {
       const mapped: GuestRegion[] = [];
       const fresh = new Map<number, GuestRegion>();
       let table: GuestMemory;
@@ -98,7 +98,7 @@ export class InThreadVringBackend implements VringBackend {
   }
 
   setLog(log: FileRange | null): Promise<void> {
-    return attempt(() => {
+    return Promise.try(() => {
       const before = this.#dirtyLog;
       this.#dirtyLog = log === null ? null : new DirtyLog(new SharedMemory({ ...log, name: "dirty log" }));
       before?.[Symbol.dispose]();
@@ -106,7 +106,7 @@ export class InThreadVringBackend implements VringBackend {
   }
 
   startQueue(spec: QueueSpec): Promise<void> {
-    return attempt(() => {
+    return Promise.try(() => {
       const memory = this.#memory;
       if (memory === null) throw new RangeError(`Cannot start queue ${spec.index}: wanted guest memory first`);
       using stack = new DisposableStack();
@@ -156,7 +156,7 @@ export class InThreadVringBackend implements VringBackend {
   }
 
   setSignal(index: number, which: SignalName, fd: number): Promise<void> {
-    return attempt(() => {
+    return Promise.try(() => {
       const running = this.#queues.get(index);
       if (running === undefined) return;
       running.ends.setSignal(which, fd);
@@ -167,7 +167,7 @@ export class InThreadVringBackend implements VringBackend {
   }
 
   configured(config: Uint8Array): Promise<void> {
-    return attempt(() => this.#model.configured(config));
+    return Promise.try(() => this.#model.configured(config));
   }
 
   /** Whatever goes wrong with one queue, nothing of this front end is left for the next one. */
@@ -278,12 +278,4 @@ function mapRegion({ fd, guestAddress, userAddress, byteLength, fileOffset }: Re
     memory: new SharedMemory({ fd, fileOffset, byteLength, name }),
     tables: 0,
   };
-}
-
-/** Turns what a synchronous step throws into a rejection. */
-function attempt(step: () => void): Promise<void> {
-  return new Promise((resolve) => {
-    step();
-    resolve();
-  });
 }

@@ -1,3 +1,4 @@
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { type GuestMemory, SegmentList } from "../guest_memory/mod.ts";
 import { VIRTIO_CONSTANTS as V, VRING_DESC } from "./layout.ts";
 import type { RingViews } from "./ring.ts";
@@ -12,7 +13,6 @@ const DESC_WORDS = VRING_DESC.byteLength / Int32Array.BYTES_PER_ELEMENT;
 const ADDRESS = VRING_DESC.fields.address.offset / Int32Array.BYTES_PER_ELEMENT;
 const LENGTH = VRING_DESC.fields.length.offset / Int32Array.BYTES_PER_ELEMENT;
 const FLAGS = VRING_DESC.fields.flags.offset / Int32Array.BYTES_PER_ELEMENT;
-const TWO_32 = 0x1_0000_0000;
 
 /**
  * The buffers of one request, collected from its descriptors. Reused for one request after the other.

@@ -1,4 +1,5 @@
 import { struct } from "../../core/base/layout.ts";
+import { TWO_32 } from "../../core/base/sizes.ts";
 import { MAX_QUEUE_SIZE } from "./ring.ts";
 
 /**
@@ -28,7 +29,6 @@ const ALIGN_BYTES = 64;
 
 const HALF_BYTES = 2;
 const WORD_BYTES = 4;
-const TWO_32 = 0x1_0000_0000;
 
 /** Bytes of one queue's part of the in-flight file. */
 export function inflightBytes(queueSize: number): number {

@@ -1,9 +1,7 @@
 import type { FieldKind } from "../../core/base/layout.ts";
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { VIRTIO_CONSTANTS as V } from "../virtio/mod.ts";
 import { VIRTIO_BLK_CONFIG as CONFIG, VIRTIO_BLK_CONSTANTS as B } from "./layout.ts";
-
-/** Bytes of a sector, the unit of the whole protocol, whatever the disk's own blocks are (virtio 1.2, 5.2). */
-export const SECTOR_BYTES = 512;
 
 /**
  * Sectors that a guest is asked to put into one discard or write-zeroes request at most, 2 GiB: QEMU's own disk has as

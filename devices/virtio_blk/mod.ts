@@ -4,15 +4,7 @@
  *
  * @module
  */
-export {
-  blkConfig,
-  type BlkFacts,
-  blkFeatures,
-  MAX_RANGE_SECTORS,
-  MAX_SEGMENTS,
-  MAX_SERIAL_BYTES,
-  SECTOR_BYTES,
-} from "./config.ts";
+export { blkConfig, type BlkFacts, blkFeatures, MAX_RANGE_SECTORS, MAX_SEGMENTS, MAX_SERIAL_BYTES } from "./config.ts";
 export { BlkVirtioConfig } from "./virtio_config.ts";
 export { MergeBuffer, type MergeLimits, type StartRun } from "./merge.ts";
 export { BlkModel, type BlkModelOptions, serialBytes, shownBytes } from "./model.ts";

@@ -1,7 +1,8 @@
 import type { MemorySource } from "../../core/base/memory.ts";
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { COPY_POOL_BYTES, CopyPool, ErrorLog, RangeLocks, type ServedDevice } from "../disk/mod.ts";
 import type { DeviceModel, NotifyDriver, SplitQueue } from "../virtio/mod.ts";
-import { hasFeature, MAX_SERIAL_BYTES, SECTOR_BYTES, WCE_OFFSET } from "./config.ts";
+import { hasFeature, MAX_SERIAL_BYTES, WCE_OFFSET } from "./config.ts";
 import { VIRTIO_BLK_CONSTANTS as B } from "./layout.ts";
 import { MAX_MERGED_REQUESTS } from "./merge.ts";
 import { BlkQueue, type BlkShared } from "./queue.ts";

@@ -1,6 +1,6 @@
+import { SECTOR_BYTES, TWO_32 } from "../../core/base/sizes.ts";
 import { type GuestMemory, SegmentList } from "../guest_memory/mod.ts";
 import type { DescriptorChain } from "../virtio/mod.ts";
-import { SECTOR_BYTES } from "./config.ts";
 import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR as HEADER, VIRTIO_BLK_RANGE as RANGE } from "./layout.ts";
 
 /** What the guest is answered: the status byte. */
@@ -76,7 +76,6 @@ const header = new Uint8Array(HEADER.byteLength);
 const headerView = new DataView(header.buffer);
 const range = new Uint8Array(RANGE.byteLength);
 const rangeView = new DataView(range.buffer);
-const TWO_32 = 0x1_0000_0000;
 
 /** A 64-bit sector as a number: beyond 2^53 it is no longer exact, and far beyond any capacity. */
 function sectorAt(view: DataView, offset: number): number {
