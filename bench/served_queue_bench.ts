@@ -174,7 +174,7 @@ for (const depth of DEPTHS) {
       writeBack: true,
       merge: true,
       deferNotify: true,
-      shares: true,
+      batchRamp: true,
       workerCount: 1,
     });
     const guest = new Guest(depth, shape);

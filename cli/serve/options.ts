@@ -55,7 +55,7 @@ export interface ServePlan {
   readonly block: boolean;
   readonly merge: boolean;
   readonly deferNotify: boolean;
-  readonly shares: boolean;
+  readonly batchRamp: boolean;
 }
 
 /**
@@ -100,8 +100,17 @@ export function parseServeOptions(target: string, raw: RawOptions, passedFd: num
     block: flag("block"),
     merge: flag("merge"),
     deferNotify: flag("deferNotify"),
-    shares: flag("shares"),
+    batchRamp: parseBatchRamp(raw),
   };
+}
+
+/** `--shares` is the name that the option had first. */
+function parseBatchRamp(raw: RawOptions): boolean {
+  const oldName = text(raw, "shares");
+  if (oldName !== null && text(raw, "batchRamp") !== null) {
+    throw misuse(`Cannot use --shares ${oldName} with --batch-ramp: it is its old name, wanted one of the two`);
+  }
+  return choice(raw, oldName === null ? "batchRamp" : "shares", ["0", "1"], "1") === "1";
 }
 
 function parseSocket(

@@ -1,4 +1,4 @@
-import type { Command } from "npm:commander@15.1.0";
+import { type Command, Option } from "npm:commander@15.1.0";
 import { DEVICE_BATCH_MODES, DRIVER_NAMES } from "../../mod.ts";
 import type { ExitCode } from "../exit_codes.ts";
 import type { RawOptions } from "../load/raw_options.ts";
@@ -36,7 +36,8 @@ export function registerServe(
       "--defer-notify <0|1>",
       "tell the guest once at the end of a plugged section, not once per answer (default 1)",
     )
-    .option("--shares <0|1>", "submit a pass over a queue after 1, 2, 4 … requests, not whole (default 1)")
+    .option("--batch-ramp <0|1>", "submit a pass over a queue after 1, 2, 4 … requests, not whole (default 1)")
+    .addOption(new Option("--shares <0|1>", "--batch-ramp").hideHelp())
     .option("--batch <mode>", `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug)`)
     .action(async (target: string, raw: RawOptions) => {
       const { parseServeOptions } = await import("./options.ts");

@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { BatchRamp, INSTANT_BATCH_REQUESTS } from "./batch_ramp.ts";
 export { BlockTransfers, type DiskRequest, type TransferDone, type TransferParts } from "./block_transfers.ts";
 export { COPY_PIECE_BYTES, COPY_POOL_BYTES, CopyPool, type PieceQueue } from "./copy_pool.ts";
 export { type DiskFacts, noDiscards, noZeroes } from "./disk_facts.ts";

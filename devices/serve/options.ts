@@ -60,7 +60,7 @@ export interface ServeBlkOptions {
    * Submit a pass over a queue after 1, 2, 4 … requests, so that an idle disk starts on the first while the others are
    * prepared. False: one submit a pass. Default true.
    */
-  readonly shares?: boolean;
+  readonly batchRamp?: boolean;
   /**
    * Look at the queues for a short, adaptive time before sleeping, while few requests are in flight. Pays where a look is
    * cheaper than a wake-up, and costs a processor. Default false.
@@ -109,7 +109,7 @@ const DEFAULTS: CheckedServeOptions = {
   writeBack: true,
   merge: true,
   deferNotify: true,
-  shares: true,
+  batchRamp: true,
   poll: false,
   block: true,
 };
@@ -150,7 +150,7 @@ const OPTIONS = new OptionTable<ServeBlkOptions>("serve with", {
   writeBack: FLAG,
   merge: FLAG,
   deferNotify: FLAG,
-  shares: FLAG,
+  batchRamp: FLAG,
   poll: FLAG,
   block: FLAG,
   log: FUNCTION,

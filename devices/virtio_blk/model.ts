@@ -22,8 +22,8 @@ export interface BlkModelOptions {
   readonly merge: boolean;
   /** Tell the guest at the end of a plugged section instead of at once. */
   readonly deferNotify: boolean;
-  /** Submit a pass over a queue in growing shares instead of whole. */
-  readonly shares: boolean;
+  /** Submit a pass over a queue in growing batches instead of whole. */
+  readonly batchRamp: boolean;
   /** Workers that serve the disk: each has its part of what may be copied at a time. */
   readonly workerCount: number;
   /** Bytes of the guest's blocks. Default a sector; those of the device may be larger. */
@@ -51,7 +51,7 @@ export class BlkModel implements DeviceModel {
       stats: this.stats,
       serial: serialBytes(options.serial),
       deferNotify: options.deferNotify,
-      shares: options.shares,
+      batchRamp: options.batchRamp,
       writeThrough: !options.writeBack,
       merge: {
         maxRequests: options.merge ? MAX_MERGED_REQUESTS : 1,

@@ -6,6 +6,7 @@ import { isUnknownOperation } from "../../core/request/range_fallback.ts";
 import { OPCODE_NAMES, RequestFlag } from "../../core/request/request.ts";
 import { DescriptorChain, NO_HEAD, type NotifyDriver, type SplitQueue, type VirtqueueDevice } from "../virtio/mod.ts";
 import {
+  BatchRamp,
   BlockTransfers,
   type CopyPool,
   type DiskFacts,
@@ -18,7 +19,6 @@ import { MergeBuffer, type MergeLimits } from "./merge.ts";
 import { BlkAction, BlkRequest, type BlkRules, BlkStatus, parseRequest } from "./request.ts";
 import { deliver, goesStraight, OPCODES, type Run } from "./run.ts";
 import { RunPool } from "./run_pool.ts";
-import { PassShares } from "./shares.ts";
 import type { BlkStats } from "./stats.ts";
 
 /** What the queues of one disk in one Worker share. */
@@ -37,8 +37,8 @@ export interface BlkShared {
   readonly merge: MergeLimits;
   /** Tell the driver at the end of a section instead of at once. */
   readonly deferNotify: boolean;
-  /** Submit a pass in growing shares instead of whole. */
-  readonly shares: boolean;
+  /** Submit a pass in growing batches instead of whole. */
+  readonly batchRamp: boolean;
   /** Bounds what is copied, for all queues together. */
   readonly copyPool: CopyPool;
   /** Memory for tables of segments. */
@@ -62,7 +62,7 @@ export class BlkQueue implements VirtqueueDevice {
   readonly #defer: DeferCall;
   /** Writes are durable whatever the cache mode: the driver has no way to flush. */
   readonly #cannotFlush: boolean;
-  readonly #shares: PassShares;
+  readonly #ramp: BatchRamp;
   #inFlight = 0;
   #onIdle: (() => void) | null = null;
 
@@ -72,7 +72,7 @@ export class BlkQueue implements VirtqueueDevice {
     this.#shared = shared;
     this.#notify = notify;
     this.#cannotFlush = cannotFlush;
-    this.#shares = new PassShares(shared.shares);
+    this.#ramp = new BatchRamp(shared.batchRamp);
     this.#runs = new RunPool(shared.memory, (run, result) => this.#finishRun(run, result));
     this.#defer = deferCallFor(shared.deferNotify ? "plug" : "none");
     this.#requests = new Array<BlkRequest | undefined>(queue.size).fill(undefined);
@@ -91,10 +91,10 @@ export class BlkQueue implements VirtqueueDevice {
   pass(): number {
     const { queue } = this;
     const { stats } = this.#shared;
-    const shares = this.#shares;
+    const ramp = this.#ramp;
     const toggles = queue.notificationsOn;
     let count = 0;
-    shares.begin();
+    ramp.begin();
     plug();
     try {
       do {
@@ -102,7 +102,7 @@ export class BlkQueue implements VirtqueueDevice {
         // A driver can go on adding for ever; so the others get their turn after one ring.
         while (count < queue.size && this.#takeOne()) {
           count++;
-          if (!this.#merge.growing && shares.endsWith(count)) this.#endShare();
+          if (!this.#merge.growing && ramp.endsWith(count)) this.#endBatch();
         }
         if (toggles) queue.enableNotifications();
       } while (count < queue.size && queue.hasWork());
@@ -110,21 +110,21 @@ export class BlkQueue implements VirtqueueDevice {
     } finally {
       unplug();
     }
-    if (shares.tells(count)) shares.instant = this.#answersInside();
+    if (ramp.tells(count)) ramp.instant = this.#answersInside();
     stats.passes++;
     stats.requests += count;
     return count;
   }
 
   /** Submits what was taken so far, and answers it where the disk does so at once. */
-  #endShare(): void {
+  #endBatch(): void {
     this.#merge.flush();
     try {
       unplug();
     } finally {
       plug();
     }
-    if (this.#shares.instant) this.#shares.instant = this.#answersInside();
+    if (this.#ramp.instant) this.#ramp.instant = this.#answersInside();
   }
 
   /** Answers what the submit has completed; true when that was everything. */

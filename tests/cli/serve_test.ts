@@ -176,6 +176,24 @@ Deno.test("there are at least as many queues as Workers, and fewer are refused",
   );
 });
 
+Deno.test("--batch-ramp is taken by its old name as well, which the help does not show", async () => {
+  const parse = (raw: Record<string, string>) => parseServeOptions("disk", { socket: "s", ...raw }).batchRamp;
+  assert.equal(parse({}), true);
+  assert.equal(parse({ batchRamp: "0" }), false);
+  assert.equal(parse({ shares: "0" }), false);
+  assert.throws(() => parse({ batchRamp: "2" }), /Cannot use --batch-ramp 2: wanted 0, 1/);
+  assert.throws(
+    () => parse({ shares: "0", batchRamp: "1" }),
+    /Cannot use --shares 0 with --batch-ramp: .*one of the two/,
+  );
+  const old = await runCli(["serve", "vhost-user-blk", "disk", "--socket", "s", "--shares", "2"]);
+  assert.equal(old.code, 2);
+  assert.match(old.stderr, /Cannot use --shares 2: wanted 0, 1/);
+  const { stdout } = await runCli(["serve", "vhost-user-blk", "--help"]);
+  assert.match(stdout, /--batch-ramp <0\|1>/);
+  assert.doesNotMatch(stdout, /--shares/);
+});
+
 for (const args of [["memory:64MiB"], ["--driver", "memory", "64MiB"]]) {
   Deno.test(`a memory disk is served: ${args.join(" ")}`, async () => {
     using folder = new TempFolder();

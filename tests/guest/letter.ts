@@ -133,7 +133,7 @@ async function serve(
   const socket = join(dir.path, `${index}.sock`);
   const device = stack.use(await openDevice(image, { driver, batch, direct: true, readOnly: true }));
   const server = stack.use(
-    serveVhostUserBlk(device, socket, { deferNotify, poll: false, merge: false, shares: false }),
+    serveVhostUserBlk(device, socket, { deferNotify, poll: false, merge: false, batchRamp: false }),
   );
   return { device, server, socket };
 }

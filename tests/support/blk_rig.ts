@@ -66,7 +66,7 @@ export class BlkRig {
       writeBack: true,
       merge: true,
       deferNotify: true,
-      shares: false,
+      batchRamp: false,
       workerCount: 1,
       ...options.model,
     };

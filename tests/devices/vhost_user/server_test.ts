@@ -44,8 +44,8 @@ for (const options of WAYS) {
   });
 }
 
-Deno.test("without shares a batch of requests is one submission, and few notifications", async () => {
-  await using rig = await ServedRig.start({ shares: false });
+Deno.test("without a batch ramp a pass over requests is one submission, and few notifications", async () => {
+  await using rig = await ServedRig.start({ batchRamp: false });
   using shared = new SharedGuest();
   const { client, queue } = await connect(rig, shared);
   using _client = client;

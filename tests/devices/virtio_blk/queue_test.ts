@@ -13,15 +13,15 @@ import { pattern } from "../../support/temp_file.ts";
 const apart = (index: number) => index * 16;
 
 for (
-  const { shares, batches } of [
-    { shares: false, batches: [17] },
+  const { batchRamp, batches } of [
+    { batchRamp: false, batches: [17] },
     // The first alone, so that an idle disk starts; the rest, and what came late, at the end.
-    { shares: true, batches: [1, 2, 4, 8, 2] },
+    { batchRamp: true, batches: [1, 2, 4, 8, 2] },
   ]
 ) {
   const name = `F1: one pass turns notifications off, takes 16, turns them on, looks again, and submits ${batches}`;
-  Deno.test(`${name} (shares: ${shares})`, () => {
-    const rig = new BlkRig({ model: { shares } });
+  Deno.test(`${name} (batchRamp: ${batchRamp})`, () => {
+    const rig = new BlkRig({ model: { batchRamp } });
     for (let index = 0; index < 16; index++) rig.offer(readRequest(rig.guest, apart(index), 512));
     const events: string[] = [];
     const { queue } = rig;
@@ -38,7 +38,7 @@ for (
       if (events.length === 2) rig.offer(readRequest(rig.guest, apart(16), 512));
     };
     assert.equal(rig.blk.pass(), 17);
-    assert.deepEqual(events, ["off at 0", "on", `off at ${shares ? 15 : 0}`, "on"]);
+    assert.deepEqual(events, ["off at 0", "on", `off at ${batchRamp ? 15 : 0}`, "on"]);
     assert.equal(rig.disk.calls.length, 17);
     assert.deepEqual(rig.disk.batches, batches);
     assert.equal(plugDepth(), 0);

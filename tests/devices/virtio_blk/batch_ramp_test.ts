@@ -1,15 +1,16 @@
-/** Passes over a disk that answers inside the submit, in shares, and over one that does not. */
+/** Passes over a disk that answers inside the submit, in batches, and over one that does not. */
 import assert from "node:assert/strict";
 import { plugDepth } from "../../../core/plug/plug.ts";
-import { BlkStatus, INSTANT_SHARE_REQUESTS } from "../../../devices/virtio_blk/mod.ts";
+import { INSTANT_BATCH_REQUESTS } from "../../../devices/disk/mod.ts";
+import { BlkStatus } from "../../../devices/virtio_blk/mod.ts";
 import { type GuestRequest, readRequest, UNANSWERED } from "../../support/blk_requests.ts";
 import { BlkRig } from "../../support/blk_rig.ts";
 
 const RING = 256;
 
-/** A disk that is served in shares; without options, whole passes are what a rig does. */
-function shareRig(): BlkRig {
-  return new BlkRig({ queueSize: RING, model: { shares: true } });
+/** A disk that is served in growing batches; without options, whole passes are what a rig does. */
+function rampRig(): BlkRig {
+  return new BlkRig({ queueSize: RING, model: { batchRamp: true } });
 }
 
 /** Reads that are no neighbours of each other. */
@@ -31,7 +32,7 @@ function passOver(rig: BlkRig, count: number) {
 }
 
 Deno.test("a disk gets a pass after 1, 2, 4 … requests, whether it is busy or not, and the guest is told once", () => {
-  const rig = shareRig();
+  const rig = rampRig();
   for (const [count, submits] of [[1, 1], [2, 2], [3, 2], [7, 3], [8, 4], [32, 6], [63, 6], [64, 7]] as const) {
     assert.deepEqual(passOver(rig, count), { submits, notified: 1, answered: 0 }, `${count} requests`);
   }
@@ -43,7 +44,7 @@ Deno.test("a disk gets a pass after 1, 2, 4 … requests, whether it is busy or 
   assert.equal(rig.disk.submits - before, 3, "the disk is busy");
 });
 
-Deno.test("without shares each pass is one submit, also to a disk that answers inside it", () => {
+Deno.test("without a ramp each pass is one submit, also to a disk that answers inside it", () => {
   for (const instant of [false, true]) {
     const rig = new BlkRig({ queueSize: RING });
     rig.disk.instant = instant;
@@ -53,16 +54,16 @@ Deno.test("without shares each pass is one submit, also to a disk that answers i
   }
 });
 
-Deno.test("a disk that answered a pass inside its submit gets the next in shares up to 4, each answered before the next", () => {
-  const rig = shareRig();
+Deno.test("a disk that answered a pass inside its submit gets the next in batches up to 4, each answered before the next", () => {
+  const rig = rampRig();
   rig.disk.instant = true;
   passOver(rig, 32);
-  const shares = 3 + Math.ceil((32 - 1 - 2 - 4) / INSTANT_SHARE_REQUESTS);
-  assert.deepEqual(passOver(rig, 32), { submits: shares, notified: shares, answered: 32 });
+  const batches = 3 + Math.ceil((32 - 1 - 2 - 4) / INSTANT_BATCH_REQUESTS);
+  assert.deepEqual(passOver(rig, 32), { submits: batches, notified: batches, answered: 32 });
 });
 
-Deno.test("neighbours are joined across the end of a share, from the second of a stream on", () => {
-  const rig = shareRig();
+Deno.test("neighbours are joined across the end of a batch, from the second of a stream on", () => {
+  const rig = rampRig();
   let sector = 0;
   const stream = (count: number) => {
     const before = rig.disk.submits;
@@ -72,30 +73,30 @@ Deno.test("neighbours are joined across the end of a share, from the second of a
     rig.driver.reap();
     return rig.disk.submits - before;
   };
-  assert.equal(stream(32), 2, "the first request alone: nobody knows yet");
+  assert.equal(stream(32), 2, "the first request alone: no neighbour is known yet");
   assert.equal(stream(32), 1);
 });
 
-Deno.test("a disk that stops answering inside the submit gets shares that grow again, and is not looked at after each", () => {
-  const rig = shareRig();
+Deno.test("a disk that stops answering inside the submit gets batches that grow again, and is not looked at after each", () => {
+  const rig = rampRig();
   rig.disk.instant = true;
   passOver(rig, 32);
   rig.disk.instant = false;
   const { polls } = rig.disk;
   assert.deepEqual(passOver(rig, 32), { submits: 6, notified: 1, answered: 0 });
-  assert.equal(rig.disk.polls - polls, 2, "after the first share, and at the end of the pass");
+  assert.equal(rig.disk.polls - polls, 2, "after the first batch, and at the end of the pass");
 });
 
 Deno.test("a short pass does not tell whether a disk answers inside the submit", () => {
-  const rig = shareRig();
+  const rig = rampRig();
   rig.disk.instant = true;
-  const { answered } = passOver(rig, INSTANT_SHARE_REQUESTS - 1);
+  const { answered } = passOver(rig, INSTANT_BATCH_REQUESTS - 1);
   assert.equal(answered, 0, "the disk was not looked at");
-  assert.equal(passOver(rig, INSTANT_SHARE_REQUESTS).answered, INSTANT_SHARE_REQUESTS);
+  assert.equal(passOver(rig, INSTANT_BATCH_REQUESTS).answered, INSTANT_BATCH_REQUESTS);
 });
 
 Deno.test("a disk that is closed between the submit and the look at it breaks nothing", () => {
-  const rig = shareRig();
+  const rig = rampRig();
   rig.disk.closed = true;
   const requests = offerReads(rig, 32);
   assert.equal(rig.blk.pass(), 32);
@@ -103,8 +104,8 @@ Deno.test("a disk that is closed between the submit and the look at it breaks no
   assert.equal(plugDepth(), 0);
 });
 
-Deno.test("a rule broken in the middle of a share leaves no section open, and what came before it is answered", () => {
-  const rig = shareRig();
+Deno.test("a rule broken in the middle of a batch leaves no section open, and what came before it is answered", () => {
+  const rig = rampRig();
   rig.disk.instant = true;
   passOver(rig, 32);
   const good = offerReads(rig, 20);
