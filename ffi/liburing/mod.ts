@@ -3,7 +3,6 @@ import { StorageError } from "../../core/base/errors.ts";
 import { Errno } from "../../core/base/errno.ts";
 import type { OwnedMemory } from "../../core/base/memory.ts";
 import { wordIndex } from "../../core/base/layout.ts";
-import { TWO_32 } from "../../core/base/sizes.ts";
 import { loadLibrary } from "../loader.ts";
 import { disownDescriptor, type ExitCall, ownDescriptor, ownMapping } from "../thread_exit.ts";
 import {
