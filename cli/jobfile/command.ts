@@ -1,3 +1,5 @@
+import { dirname, join } from "node:path";
+import { PAGE_BYTES } from "../../core/base/sizes.ts";
 import { formatSize } from "../../core/base/units.ts";
 import { ExitCode } from "../exit_codes.ts";
 import { failed, throwAll } from "../failure.ts";
@@ -14,8 +16,9 @@ import { collectWarnings } from "../load/warnings.ts";
 import { AtomicFile } from "../output_file.ts";
 import { type Printable, publish } from "../publish.ts";
 import { InterruptWatch } from "../signals.ts";
-import { LiveLine, noticesAreTerminal, writeOutput } from "../terminal.ts";
+import { LiveLine, noticesAreTerminal, writeNotice, writeOutput } from "../terminal.ts";
 import { counted } from "../words.ts";
+import type { Variables } from "./expand.ts";
 import { type FileJob, jobsOf } from "./jobs.ts";
 import { type PlacedJob, refuseOverlaps } from "./overlap.ts";
 import { MAX_JOB_FILE_BYTES, parseJobFile } from "./parse.ts";
@@ -41,7 +44,9 @@ interface FinishedJob {
 /** Runs a job file of fio, group after group, or lists what would run. Returns the exit code. */
 export async function runJobFile(run: JobFileRun, args: readonly string[]): Promise<ExitCode> {
   // Nothing is written by a dry run, so it may look at any job.
-  const jobs = jobsOf(parseJobFile(readText(run.path), run.path), run.path, run.allowDestructive || run.dryRun);
+  const sections = parseJobFile(readText(run.path), run.path, { variables: VARIABLES, include });
+  const jobs = jobsOf(sections, run.path, run.allowDestructive || run.dryRun);
+  for (const note of new Set(jobs.flatMap(({ notes }) => notes))) writeNotice(note);
   if (run.dryRun) {
     writeOutput(jobs.map((job) => describeJob(job) + "\n").join(""));
     return ExitCode.ok;
@@ -177,7 +182,7 @@ function endOf({ timeBased, numberIos, sizeBytes, blockSizeBytes, runtimeMs }: L
 }
 
 /** What a dry run says of a job. */
-function describeJob({ name, group, options }: FileJob): string {
+function describeJob({ name, group, options, remarks }: FileJob): string {
   const parts = [
     `${options.mode} ${options.target ?? "the default file"}`,
     options.driver,
@@ -188,8 +193,37 @@ function describeJob({ name, group, options }: FileJob): string {
     endOf(options),
     ...options.rampMs > 0 ? [`ramp ${options.rampMs / 1000} s`] : [],
     ...writes(options.mode) ? ["overwrites data"] : [],
+    ...remarks,
   ];
   return `group ${group}: [${name}] ${parts.join(", ")}`;
+}
+
+/** The environment, and fio's reserved words for this machine. */
+const VARIABLES: Variables = {
+  get: (name) => name === "" ? undefined : Deno.env.get(name),
+  get words() {
+    return {
+      pagesize: PAGE_BYTES,
+      mb_memory: Math.floor(Deno.systemMemoryInfo().total / 1024 ** 2),
+      ncpus: navigator.hardwareConcurrency,
+    };
+  },
+};
+
+/** An included file: below the working folder, or else beside the file that includes it, as in fio. */
+function include(name: string, path: string): { readonly path: string; readonly text: string } {
+  const beside = join(dirname(path), name);
+  const found = exists(name) ? name : beside;
+  return { path: found, text: readText(found) };
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function readText(path: string): string {

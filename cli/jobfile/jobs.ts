@@ -1,9 +1,11 @@
 import { DRIVER_NAMES } from "../../mod.ts";
 import { driverPrefix, takesOnlyPaths } from "../driver.ts";
-import { CliError, misuse } from "../failure.ts";
+import { attempt, CliError, misuse, throwAll } from "../failure.ts";
 import { LOAD_MODES, type LoadMode, type LoadOptions, MAX_JOBS, parseLoadOptions, writes } from "../load/options.ts";
 import type { RawOptions } from "../load/raw_options.ts";
+import { evaluate } from "./expand.ts";
 import type { JobFileOption, JobFileSection } from "./parse.ts";
+import { unusualSize } from "./sizes.ts";
 
 /** Most jobs of a file; all of a group run at once. */
 const MAX_FILE_JOBS = 64;
@@ -52,11 +54,27 @@ const PASSED_ON: readonly string[] = [
   "per_job_logs",
 ];
 
+/** Those of them that are sizes, which fio's `kb_base` gives a meaning. */
+const SIZES: readonly string[] = ["bs", "size", "offset"];
+
 /** Options that are on when they stand alone. */
 const SWITCHES: readonly string[] = ["direct", "norandommap"];
 
-/** Options that change nothing here: jobs are threads, and their figures are always added up. */
-const ACCEPTED: readonly string[] = ["group_reporting", "thread", "description", "name"];
+/**
+ * Options that change nothing here: jobs are threads, their figures are always added up, buffers are never refilled
+ * from a generator that costs time, and how fio counts, locks memory or reads its clock is its own affair.
+ */
+const CHANGE_NOTHING: readonly string[] = [
+  "clocksource",
+  "create_serialize",
+  "description",
+  "disk_util",
+  "group_reporting",
+  "lockmem",
+  "mem",
+  "thread",
+  "unit_base",
+];
 
 /** One job of a file, checked. */
 export interface FileJob {
@@ -64,19 +82,29 @@ export interface FileJob {
   /** Jobs of one group run together; a `stonewall` begins the next. */
   readonly group: number;
   readonly options: LoadOptions;
+  /** Values that fio reads in another way than the command line does, a line each. */
+  readonly notes: readonly string[];
+  /** What a dry run says besides: options that change nothing here, and what is not as with fio. */
+  readonly remarks: readonly string[];
 }
 
-/** Turns the sections of a job file into loads. Throws CliError that names the line of what cannot be done. */
+/** Turns the sections of a job file into loads. Throws CliErrors that name the lines of all that cannot be done. */
 export function jobsOf(sections: readonly JobFileSection[], path: string, allowDestructive: boolean): FileJob[] {
   if (sections.length > MAX_FILE_JOBS) {
     throw misuse(`Cannot run ${path}: it has ${sections.length} jobs, wanted at most ${MAX_FILE_JOBS}`);
   }
   let group = 0;
-  const jobs = sections.map((section, index) => {
-    const reader = new SectionReader(section, path);
-    if (reader.isOn("stonewall") && index > 0) group++;
-    return { name: section.name, group, options: reader.load(allowDestructive) };
-  });
+  const errors: unknown[] = [];
+  const jobs: FileJob[] = [];
+  for (const [index, section] of sections.entries()) {
+    const reader = new SectionReader(section);
+    if (!attempt(errors, () => reader.refuseUnknown())) continue;
+    attempt(errors, () => {
+      if (reader.isOn("stonewall") && index > 0) group++;
+      jobs.push({ name: reader.name, group, ...reader.read(allowDestructive) });
+    });
+  }
+  throwAll(errors);
   for (const job of jobs) refuseCrowd(jobs.filter((other) => other.group === job.group), path);
   return jobs;
 }
@@ -89,17 +117,26 @@ function refuseCrowd(group: readonly FileJob[], path: string): void {
 /** Reads the options of one section; later ones win, as in fio. */
 class SectionReader {
   readonly #section: JobFileSection;
-  readonly #path: string;
   readonly #options = new Map<string, JobFileOption>();
+  readonly #notes: string[] = [];
 
-  constructor(section: JobFileSection, path: string) {
+  constructor(section: JobFileSection) {
     this.#section = section;
-    this.#path = path;
-    for (const option of section.options) {
-      const name = ALIASES[option.name] ?? option.name;
-      this.#refuseUnknown(name, option);
-      this.#options.set(name, option);
-    }
+    for (const option of section.options) this.#options.set(ALIASES[option.name] ?? option.name, option);
+  }
+
+  /** The heading, or what `name` says. */
+  get name(): string {
+    return this.#value("name") ?? this.#section.name;
+  }
+
+  /** Throws for every option that there is no meaning for. */
+  refuseUnknown(): void {
+    const known = [...PASSED_ON, ...SWITCHES, ...CHANGE_NOTHING, ...OTHERS];
+    throwAll(
+      [...this.#options].filter(([name]) => !known.includes(name))
+        .map(([, option]) => this.#wrong(option, "plugio does not support it, wanted the line removed")),
+    );
   }
 
   /** Whether a switch is on: it stands alone, or is 1. */
@@ -111,12 +148,19 @@ class SectionReader {
     throw this.#wrong(option, "wanted 0, 1");
   }
 
-  /** The load that the section describes. */
-  load(allowDestructive: boolean): LoadOptions {
+  /** The load that the section describes, and what is to be said of it. */
+  read(allowDestructive: boolean): Pick<FileJob, "options" | "notes" | "remarks"> {
+    const options = this.#load(allowDestructive);
+    return { options, notes: this.#notes, remarks: this.#remarks(options) };
+  }
+
+  #load(allowDestructive: boolean): LoadOptions {
     const mode = this.#mode();
     const raw: Record<string, string | boolean | undefined> = {
       driver: this.#driver(),
       allowDestructive,
+      // fio's default, which is not that of the command line.
+      iodepth: "1",
       // fio's default: jobs that take the prefix from [global] would else overwrite each other's logs.
       perJobLogs: "1",
     };
@@ -124,8 +168,9 @@ class SectionReader {
       const option = this.#options.get(name);
       if (option === undefined) continue;
       if (option.value === null) throw this.#wrong(option, `wanted ${name}=VALUE`);
-      raw[camelCase(name)] = option.value;
+      raw[camelCase(name)] = SIZES.includes(name) ? this.#size(option) : this.#evaluated(option);
     }
+    if (this.#options.has("buffered")) raw["direct"] = this.isOn("buffered") ? "0" : "1";
     for (const name of SWITCHES) if (this.#options.has(name)) raw[camelCase(name)] = this.isOn(name) ? "1" : "0";
     const seed = this.#value("randseed");
     if (seed !== null) raw["seed"] = seed;
@@ -134,6 +179,40 @@ class SectionReader {
     const target = this.#target(mode);
     // What the command line refuses, it names by its own options; the place is added.
     return this.#placed(() => parseLoadOptions(mode, target, raw as RawOptions));
+  }
+
+  /** The number behind a sum, or the value itself. */
+  #evaluated(option: JobFileOption): string {
+    return evaluate(option.value!, this.#named(option));
+  }
+
+  /** A size as the command line reads it. */
+  #size(option: JobFileOption): string {
+    const unusual = unusualSize(option.value!, this.#kbBase());
+    if (unusual === null) return this.#evaluated(option);
+    this.#note(`${option.name}=${unusual.note}`, option);
+    return unusual.value;
+  }
+
+  #kbBase(): number {
+    const option = this.#options.get("kb_base");
+    const base = Number(option?.value ?? "1024");
+    if (base === 1000 || base === 1024) return base;
+    throw this.#wrong(option!, "wanted 1000, 1024");
+  }
+
+  /** What a dry run says besides. fio drops the pages of a file before a job, unless `invalidate=0` lets them stay. */
+  #remarks({ direct, driver }: LoadOptions): string[] {
+    const asked = this.#options.has("invalidate") && !this.isOn("invalidate");
+    const unused = CHANGE_NOTHING.filter((name) => this.#options.has(name));
+    return [
+      ...unused.length > 0 ? [`unchanged by ${unused.join(", ")}`] : [],
+      ...asked || direct || !takesOnlyPaths(driver) ? [] : ["cached pages stay, which fio drops without invalidate=0"],
+    ];
+  }
+
+  #note(text: string, option: JobFileOption): void {
+    this.#notes.push(`Note: ${text} (${option.place})`);
   }
 
   /** fio stops after `size` bytes, by default all of the target, unless `time_based` says to go on. */
@@ -184,7 +263,7 @@ class SectionReader {
     if (option === undefined) {
       if (!writes(mode)) return undefined;
       throw misuse(
-        `Cannot run job ${this.#section.name} of ${this.#path}:${this.#section.line}: it overwrites data, wanted filename=PATH`,
+        `Cannot run job ${this.name} of ${this.#section.place}: it overwrites data, wanted filename=PATH`,
       );
     }
     // fio takes several files with colons between them; here they stand behind a driver's name and in its addresses.
@@ -201,15 +280,13 @@ class SectionReader {
     return this.#options.get(name)?.value ?? null;
   }
 
-  #refuseUnknown(name: string, option: JobFileOption): void {
-    const known = [...PASSED_ON, ...SWITCHES, ...ACCEPTED, ...OTHERS].includes(name);
-    if (!known) throw this.#wrong(option, "plugio does not support it, wanted the line removed");
-    if (option.value?.includes("${")) throw this.#wrong(option, "variables are not replaced, wanted the value itself");
+  #wrong(option: JobFileOption, wanted: string): CliError {
+    return misuse(`Cannot use ${this.#named(option)}: ${wanted}`);
   }
 
-  #wrong(option: JobFileOption, wanted: string): CliError {
-    const text = option.value === null ? option.name : `${option.name}=${option.value}`;
-    return misuse(`Cannot use ${text} of ${this.#path}:${option.line}: ${wanted}`);
+  /** An option as refusals name it. */
+  #named({ name, value, place }: JobFileOption): string {
+    return `${value === null ? name : `${name}=${value}`} of ${place}`;
   }
 
   #placed<T>(read: () => T): T {
@@ -217,13 +294,24 @@ class SectionReader {
       return read();
     } catch (error) {
       if (!(error instanceof CliError) && !(error instanceof RangeError)) throw error;
-      throw misuse(`${error.message} (job ${this.#section.name} of ${this.#path}:${this.#section.line})`);
+      throw misuse(`${error.message} (job ${this.name} of ${this.#section.place})`);
     }
   }
 }
 
 /** Options that this file reads itself. */
-const OTHERS: readonly string[] = ["rw", "ioengine", "filename", "randseed", "time_based", "stonewall"];
+const OTHERS: readonly string[] = [
+  "buffered",
+  "filename",
+  "invalidate",
+  "ioengine",
+  "kb_base",
+  "name",
+  "randseed",
+  "rw",
+  "stonewall",
+  "time_based",
+];
 
 /** Seven days, as the command line's own limit: the number of I/Os ends such a job. */
 const LONGEST_RUNTIME = "168h";

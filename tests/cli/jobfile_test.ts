@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type FileJob, jobsOf } from "../../cli/jobfile/jobs.ts";
-import { parseJobFile } from "../../cli/jobfile/parse.ts";
+import { parseJobFile, type Surroundings } from "../../cli/jobfile/parse.ts";
+import { describeFailure, misuse } from "../../cli/failure.ts";
 import type { LoadOptions } from "../../cli/load/options.ts";
 import { planJobs } from "../../cli/load/plan.ts";
 import { DRIVER_NAMES } from "../../mod.ts";
@@ -10,8 +11,30 @@ import { loadLibraries, refusal, runCli, TempFolder } from "./support.ts";
 
 await loadLibraries();
 
+/** Variables and included files of the tests. */
+const AROUND: Surroundings = {
+  variables: {
+    get: (name) => new Map([["DISK", "/dev/disk"], ["EMPTY", ""], ["HALF", "2*4k"]]).get(name),
+    words: { pagesize: 4096, ncpus: 3, mb_memory: 1000 },
+  },
+  include: (name) => {
+    const text = INCLUDED[name];
+    if (text === undefined) throw misuse(`Cannot read job file ${name}: it does not exist`);
+    return { path: name, text };
+  },
+};
+
+const INCLUDED: Readonly<Record<string, string>> = {
+  "depth.fio": "iodepth=7\n",
+  "jobs.fio": "[global]\nbs=16k\n[included]\ninclude depth.fio\n",
+  "wrong.fio": "iodepth=7\nbs=\n",
+  "a.fio": "include b.fio\n",
+  "b.fio": "include a.fio\n",
+  "self.fio": "include self.fio\n",
+};
+
 function jobs(text: string): FileJob[] {
-  return jobsOf(parseJobFile(text, "x.fio"), "x.fio", true);
+  return jobsOf(parseJobFile(text, "x.fio", AROUND), "x.fio", true);
 }
 
 Deno.test("a global section holds for the jobs after it, and later options win", () => {
@@ -40,7 +63,7 @@ size=2g
   assert.deepEqual([first!.options.direct, first!.options.runtimeMs, first!.options.mode], [true, 30_000, "randread"]);
   assert.deepEqual([second!.options.blockSizeBytes, second!.options.target], [1024 ** 2, "/dev/b"]);
   assert.equal(second!.options.sizeBytes, 2 * 1024 ** 3);
-  assert.equal(second!.options.ioDepth, 32);
+  assert.equal(second!.options.ioDepth, 1);
 });
 
 Deno.test("stonewall begins a group; without it jobs run together", () => {
@@ -115,7 +138,15 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
   [`${HEAD}rw=randtrim`, /^Cannot use rw=randtrim of x\.fio:3: wanted randread, randwrite, read, write, randrw$/],
   [`${HEAD}rw=randread:8`, /^Cannot use rw=randread:8 of x\.fio:3: wanted randread/],
   [`${HEAD}filename=/a:/b`, /^Cannot use filename=\/a:\/b of x\.fio:3: wanted one path$/],
-  [`${HEAD}filename=\${DISK}`, /^Cannot use filename=\$\{DISK\} of x\.fio:3: variables are not replaced/],
+  [`${HEAD}filename=\${GONE}`, /^Cannot use filename=\$\{GONE\} of x\.fio:3: GONE is not set$/],
+  [`${HEAD}filename=\${}`, /^Cannot use filename=\$\{\} of x\.fio:3: a variable without a name is not set$/],
+  [`${HEAD}bs=(4k`, /^Cannot read --bs "\(4k": wanted bytes/],
+  [`${HEAD}bs=(4k*)`, /^Cannot use bs=\(4k\*\) of x\.fio:3: \) stands where it cannot, wanted numbers with/],
+  [`${HEAD}bs=((4k)`, /^Cannot use bs=\(\(4k\) of x\.fio:3: it ends too early, wanted numbers with/],
+  [`${HEAD}bs=(4q)`, /^Cannot use bs=\(4q\) of x\.fio:3: 4q stands where it cannot/],
+  [`${HEAD}bs=(1/0)`, /^Cannot use bs=\(1\/0\) of x\.fio:3: it makes Infinity, wanted a whole number/],
+  [`${HEAD}bs=(1-2)`, /^Cannot use bs=\(1-2\) of x\.fio:3: it makes -1, wanted a whole number/],
+  [`${HEAD}kb_base=512`, /^Cannot use kb_base=512 of x\.fio:3: wanted 1000, 1024$/],
   [`${HEAD}direct=2`, /^Cannot use direct=2 of x\.fio:3: wanted 0, 1$/],
   [`${HEAD}bs`, /^Cannot use bs of x\.fio:3: wanted bs=VALUE$/],
   [`${HEAD}bs=4q`, /^Cannot read --bs "4q": wanted bytes .* \(job a of x\.fio:1\)$/],
@@ -134,7 +165,13 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
   ["[a", /^Cannot read x\.fio:1: \[a is no heading, wanted \[NAME\]$/],
   ["[]", /^Cannot read x\.fio:1: \[\] is no heading/],
   [`${HEAD}= 3`, /^Cannot read x\.fio:3: = 3 is no option, wanted NAME=VALUE$/],
-  [`${HEAD}include other.fio`, /^Cannot read x\.fio:3: include other\.fio is no option/],
+  [`${HEAD}include other.fio`, /^Cannot read job file other\.fio: it does not exist \(included at x\.fio:3\)$/],
+  [`${HEAD}include wrong.fio`, /^Cannot read wrong\.fio:2: bs has no value, wanted bs=VALUE$/],
+  [
+    `${HEAD}include self.fio`,
+    /^Cannot include self\.fio at self\.fio:1: .*\(self\.fio → self\.fio\), wanted no circle$/,
+  ],
+  [`${HEAD}include a.fio`, /^Cannot include a\.fio at b\.fio:1: .*\(a\.fio → b\.fio → a\.fio\), wanted no circle$/],
   [`${HEAD}bs=`, /^Cannot read x\.fio:3: bs has no value, wanted bs=VALUE$/],
   ["# nothing\n[global]\nbs=4k", /^Cannot run x\.fio: it has no job, wanted a heading such as \[randread\]$/],
   [
@@ -153,6 +190,90 @@ for (const [text, line] of REFUSED) {
     });
   });
 }
+
+Deno.test("all that is wrong is said at once, each with its own line", () => {
+  const text = "[global]\nzonemode=zbd\n[a]\nexitall\nbs=\n[b\n[c]\nnot an option\n";
+  const linesOf = (text: string) => {
+    try {
+      jobs(text);
+      return [];
+    } catch (error) {
+      return describeFailure(error, false).lines;
+    }
+  };
+  assert.deepEqual(linesOf(text), [
+    "Cannot read x.fio:5: bs has no value, wanted bs=VALUE",
+    "Cannot read x.fio:6: [b is no heading, wanted [NAME]",
+    "Cannot read x.fio:8: not an option is no option, wanted NAME=VALUE",
+  ]);
+  // What [global] says is said once, however many jobs have it.
+  assert.deepEqual(linesOf("[global]\nzonemode=zbd\nsize=1m\n[a]\nexitall\n[b]\nrw=trim\n[c]\nrw=trim\n"), [
+    "Cannot use zonemode=zbd of x.fio:2: plugio does not support it, wanted the line removed",
+    "Cannot use exitall of x.fio:5: plugio does not support it, wanted the line removed",
+  ]);
+  assert.deepEqual(linesOf("[a]\nrw=trim\n[b]\nsize=1m\n[c]\nbs=4q\n"), [
+    "Cannot use rw=trim of x.fio:2: wanted randread, randwrite, read, write, randrw",
+    'Cannot read --bs "4q": wanted bytes with an optional suffix k, m, g or t (job c of x.fio:5)',
+  ]);
+});
+
+Deno.test("a comment ends a value, any heading with global is global, and name renames, as in fio", () => {
+  const [first, second] = jobs(
+    "[globals of all]\nbs=8k;4k\nsize=1m # of 2m\n[a]\nname=renamed\n[b]\nbs = 16k ; x # y\n",
+  );
+  assert.deepEqual([first!.name, first!.options.blockSizeBytes, first!.options.sizeBytes], ["renamed", 8192, 1 << 20]);
+  assert.deepEqual([second!.name, second!.options.blockSizeBytes], ["b", 16_384]);
+});
+
+Deno.test("KiB counts in thousands, and says so, unless kb_base says otherwise: fio's rule", () => {
+  const read = (lines: string) => {
+    const [{ options, notes }] = jobs(`[a]\n${lines}\n`) as [FileJob];
+    return [options.blockSizeBytes, options.sizeBytes, notes];
+  };
+  assert.deepEqual(read("bs=4KiB\nsize=1MiB"), [4000, 1_000_000, [
+    "Note: bs=4KiB is 4000 bytes, as in fio with kb_base=1024 (x.fio:2)",
+    "Note: size=1MiB is 1000000 bytes, as in fio with kb_base=1024 (x.fio:3)",
+  ]]);
+  assert.deepEqual(read("bs=4Ki\nsize=1mb"), [4096, 1 << 20, []]);
+  assert.deepEqual(read("kb_base=1000\nbs=4KiB\nsize=1M"), [4096, 1_000_000, [
+    "Note: size=1M is 1000000 bytes, as in fio with kb_base=1000 (x.fio:4)",
+  ]]);
+});
+
+Deno.test("variables, fio's own words and sums stand for values", () => {
+  const options = (line: string) => jobs(`[a]\nsize=1m\n${line}\n`)[0]!.options;
+  assert.equal(options("filename=\${DISK}1").target, "/dev/disk1");
+  assert.equal(options("filename=/a\${EMPTY}/b").target, "/a/b");
+  assert.equal(options("bs=$pagesize").blockSizeBytes, 4096);
+  assert.equal(options("numjobs=$ncpus").jobCount, 3);
+  assert.equal(options("filename=/a/$other").target, "/a/$other");
+  assert.equal(options("bs=(\${HALF})").blockSizeBytes, 8192);
+  assert.equal(options("iodepth=(2+3*4)").ioDepth, 14);
+  assert.equal(options("iodepth=((2+3)*4-7%4)").ioDepth, 17);
+  assert.equal(options("iodepth=(2^3^1/3)").ioDepth, 2);
+  assert.equal(options("size=((-1+2)*1k)\nbs=(512)").blockSizeBytes, 512);
+});
+
+Deno.test("include reads another file in its place, options and jobs", () => {
+  const [first, included, last] = jobs("[a]\nsize=1m\ninclude depth.fio\nbs=8k\ninclude jobs.fio\n[z]\nsize=2m\n");
+  assert.deepEqual([first!.options.ioDepth, first!.options.blockSizeBytes], [7, 8192]);
+  assert.deepEqual([included!.name, included!.options.ioDepth, included!.options.blockSizeBytes], [
+    "included",
+    7,
+    16_384,
+  ]);
+  assert.deepEqual([last!.name, last!.options.blockSizeBytes], ["z", 16_384]);
+});
+
+Deno.test("buffered is the other side of direct", () => {
+  const direct = (line: string) => jobs(`[a]\nsize=1m\n${line}\n`)[0]!.options.direct;
+  assert.deepEqual([direct("buffered=0"), direct("buffered"), direct("buffered=1"), direct("")], [
+    true,
+    false,
+    false,
+    false,
+  ]);
+});
 
 Deno.test("the prefix of filename chooses the driver where no ioengine does", () => {
   const driverOf = (lines: string) => jobs(HEAD + lines)[0]!.options.driver;
@@ -177,13 +298,18 @@ Deno.test("a dry run lists what would run and touches nothing", async () => {
   using folder = new TempFolder();
   const target = folder.file("target", 65_536);
   const file = join(folder.path, "jobs.fio");
-  Deno.writeTextFileSync(file, `[global]\nfilename=${target}\nsize=64k\n[r]\nrw=randread\n[w]\nstonewall\nrw=write\n`);
+  Deno.writeTextFileSync(
+    file,
+    `[global]\nfilename=${target}\nsize=64k\nthread\n[r]\nrw=randread\n[w]\ninvalidate=0\nstonewall\nrw=write\n`,
+  );
   const { code, stdout, stderr } = await runCli(["run", file, "--dry-run"]);
   assert.equal(stderr, "");
   assert.equal(code, 0);
   assert.deepEqual(stdout.trimEnd().split("\n"), [
-    `group 0: [r] randread ${target}, io_uring, bs 4KiB, depth 32, 1 job, buffered, 16 I/Os a job`,
-    `group 1: [w] write ${target}, io_uring, bs 4KiB, depth 32, 1 job, buffered, 16 I/Os a job, overwrites data`,
+    `group 0: [r] randread ${target}, io_uring, bs 4KiB, depth 1, 1 job, buffered, 16 I/Os a job, unchanged by thread, ` +
+    "cached pages stay, which fio drops without invalidate=0",
+    `group 1: [w] write ${target}, io_uring, bs 4KiB, depth 1, 1 job, buffered, 16 I/Os a job, overwrites data, ` +
+    "unchanged by thread",
   ]);
   assert.ok(Deno.readFileSync(target).every((byte) => byte === 0x5a));
 });
