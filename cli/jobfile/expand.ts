@@ -22,7 +22,11 @@ export function expandWords(value: string, what: string, { get, words }: Variabl
   return value
     .replace(/\$\{([^}]*)\}/g, (_, name: string) => {
       const found = get(name);
-      if (found === undefined) throw misuse(`Cannot use ${what}: ${name || "a variable without a name"} is not set`);
+      if (found === undefined) {
+        throw misuse(
+          `Cannot use ${what}: ${name || "a variable without a name"} is not set, or kept back by -P, wanted it set`,
+        );
+      }
       return found;
     })
     .replace(/\$([a-z_]+)/g, (whole, name: string) => Object.hasOwn(words, name) ? String(words[name]) : whole);

@@ -138,8 +138,11 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
   [`${HEAD}rw=randtrim`, /^Cannot use rw=randtrim of x\.fio:3: wanted randread, randwrite, read, write, randrw$/],
   [`${HEAD}rw=randread:8`, /^Cannot use rw=randread:8 of x\.fio:3: wanted randread/],
   [`${HEAD}filename=/a:/b`, /^Cannot use filename=\/a:\/b of x\.fio:3: wanted one path$/],
-  [`${HEAD}filename=\${GONE}`, /^Cannot use filename=\$\{GONE\} of x\.fio:3: GONE is not set$/],
-  [`${HEAD}filename=\${}`, /^Cannot use filename=\$\{\} of x\.fio:3: a variable without a name is not set$/],
+  [
+    `${HEAD}filename=\${GONE}`,
+    /^Cannot use filename=\$\{GONE\} of x\.fio:3: GONE is not set, or kept back by -P, wanted it set$/,
+  ],
+  [`${HEAD}filename=\${}`, /^Cannot use filename=\$\{\} of x\.fio:3: a variable without a name is not set, or kept/],
   [`${HEAD}bs=(4k`, /^Cannot read --bs "\(4k": wanted bytes/],
   [`${HEAD}bs=(4k*)`, /^Cannot use bs=\(4k\*\) of x\.fio:3: \) stands where it cannot, wanted numbers with/],
   [`${HEAD}bs=((4k)`, /^Cannot use bs=\(\(4k\) of x\.fio:3: it ends too early, wanted numbers with/],
@@ -252,6 +255,12 @@ Deno.test("variables, fio's own words and sums stand for values", () => {
   assert.equal(options("iodepth=((2+3)*4-7%4)").ioDepth, 17);
   assert.equal(options("iodepth=(2^3^1/3)").ioDepth, 2);
   assert.equal(options("size=((-1+2)*1k)\nbs=(512)").blockSizeBytes, 512);
+});
+
+Deno.test("the permission set of job files is that of the command line, with the whole environment", () => {
+  const { permissions, tasks } = JSON.parse(Deno.readTextFileSync(new URL("../../deno.json", import.meta.url)));
+  assert.deepEqual(permissions.jobfile, { ...permissions.default, env: true });
+  assert.match(tasks.run.command, / -P=jobfile cli\.ts run$/);
 });
 
 Deno.test("include reads another file in its place, options and jobs", () => {
