@@ -7,9 +7,11 @@ import { linuxAio } from "./linux_aio/descriptor.ts";
 import type { LinuxAioOptions } from "./linux_aio/options.ts";
 import { memory } from "./memory/descriptor.ts";
 import type { MemoryOptions } from "./memory/options.ts";
+import { nbd } from "./nbd/descriptor.ts";
+import type { NbdOptions } from "./nbd/options.ts";
 import { nvme } from "./nvme/descriptor.ts";
 
-export type { BlkioOptions, IoUringOptions, LinuxAioOptions, MemoryOptions };
+export type { BlkioOptions, IoUringOptions, LinuxAioOptions, MemoryOptions, NbdOptions };
 
 /** The options that each driver adds to those of every driver, by its name. */
 export interface DriverOptions {
@@ -21,6 +23,8 @@ export interface DriverOptions {
   memory: MemoryOptions;
   /** Of the driver blkio. */
   blkio: BlkioOptions;
+  /** Of the driver nbd. */
+  nbd: NbdOptions;
   /** The driver nvme has none. */
   nvme: object;
 }
@@ -32,10 +36,15 @@ export type DriverName = keyof DriverOptions;
 export const DEFAULT_DRIVER: DriverDescriptor = ioUring;
 
 /** The drivers of plugio's own. Their code is loaded when they open a target. */
-export const DRIVERS: readonly DriverDescriptor[] = [ioUring, linuxAio, memory, blkio, nvme];
+export const DRIVERS: readonly DriverDescriptor[] = [ioUring, linuxAio, memory, blkio, nbd, nvme];
 
 /** Their names. */
 export const DRIVER_NAMES: readonly string[] = DRIVERS.map(({ name }) => name);
+
+/** The driver whose addresses are URIs of that scheme, or undefined. */
+export function driverOfScheme(scheme: string): DriverDescriptor | undefined {
+  return DRIVERS.find(({ schemes }) => schemes?.includes(scheme));
+}
 
 /** The driver of that name, or undefined. */
 export function driverNamed(name: string): DriverDescriptor | undefined {

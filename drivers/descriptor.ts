@@ -42,6 +42,8 @@ export interface DriverDescriptor<Own extends object = object> {
   readonly takesPath?: boolean;
   /** Names that may stand before an address: they belong to it, also where a driver is called so. Absent: none. */
   readonly addressPrefixes?: readonly string[];
+  /** Schemes of URIs that are its addresses as they stand, the scheme included. Absent: none. */
+  readonly schemes?: readonly string[];
   /** A target as it is written, the driver's name included. */
   readonly example?: string;
   /** A rule for each option of its own; an option without one is refused. Absent: it has none. */
@@ -66,6 +68,7 @@ const NAME = /^[a-z]\w*$/i;
 const FIELDS: readonly (readonly [name: keyof DriverDescriptor, wanted: string, is: (value: unknown) => boolean])[] = [
   ["takesPath", "true or false", (value) => typeof value === "boolean"],
   ["addressPrefixes", "an array", Array.isArray],
+  ["schemes", "an array", Array.isArray],
   ["example", "a string", (value) => typeof value === "string"],
   ["options", "an object of rules", isRules],
   ["traceEvents", "an array", Array.isArray],

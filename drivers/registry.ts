@@ -19,6 +19,7 @@ import {
   type IoUringOptions,
   type LinuxAioOptions,
   type MemoryOptions,
+  type NbdOptions,
 } from "./built_in.ts";
 import { assertBackend, assertDescriptor, type DriverDescriptor } from "./descriptor.ts";
 import { prefixConflict, splitTarget } from "./target_driver.ts";
@@ -38,7 +39,7 @@ export type DriverChoice = string | DriverDescriptor;
  * Options of {@link openDevice} for a driver that is known only when the program runs: those of each driver. One that the
  * driver does not know is refused then.
  */
-export interface DeviceOptions extends CommonOptions, IoUringOptions, LinuxAioOptions, BlkioOptions, MemoryOptions {
+export interface DeviceOptions extends CommonOptions, IoUringOptions, LinuxAioOptions, BlkioOptions, MemoryOptions, NbdOptions {
   /** Which driver; the default is what a `driver:` prefix of the target says, else `io_uring`. */
   readonly driver?: DriverChoice;
 }
@@ -51,7 +52,7 @@ export type OwnOptions<Target, Driver> = [Driver] extends [keyof DriverOptions] 
 
 /** The options of the driver whose name stands before a target. */
 export type OptionsOfTarget<Target> = Target extends `${infer Name}:${string}`
-  ? Name extends keyof DriverOptions ? DriverOptions[Name] : IoUringOptions
+  ? Name extends keyof DriverOptions ? DriverOptions[Name] : Name extends `nbd${string}` ? NbdOptions : IoUringOptions
   : string extends Target ? Omit<DeviceOptions, "driver">
   : IoUringOptions;
 

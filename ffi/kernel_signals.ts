@@ -4,7 +4,7 @@ import { libc } from "./libc/mod.ts";
 import { ownCall } from "./thread_exit.ts";
 
 /** Polls under way at a time: one per watch of this thread; signals end within their call. */
-const MAX_POLLS = 16n;
+const MAX_POLLS = 64n;
 
 const POINTER_BYTES = 8;
 const WORD_BYTES = 4;

@@ -10,6 +10,7 @@ import { CMSGHDR, IOVEC, LIBC_CONSTANTS as C, MSGHDR, POLLFD, SOCKADDR_UN } from
 import { closeFile, lastErrno, libc, statPath } from "./libc/mod.ts";
 import { AlignedMemory } from "./memory.ts";
 import { setSocketAccess, type SocketAccess } from "./socket_access.ts";
+import type { SocketAddress } from "./stream_socket.ts";
 import { ownCall, ownDescriptor } from "./thread_exit.ts";
 
 /** Bytes of the longest path, without its NUL: what is left of struct sockaddr_un. */
@@ -182,6 +183,11 @@ function tryConnect(path: string): number {
   const errno = libc().connect(fd, address, address.length) < 0 ? lastErrno() : 0;
   closeFile(fd, path);
   return errno;
+}
+
+/** The path of a socket as an address to connect to. Throws StorageError for one that does not fit. */
+export function unixAddress(path: string): SocketAddress {
+  return { family: C.AF_UNIX.value, bytes: socketAddress(path), name: path };
 }
 
 /** Connects to the server at `path`; returns the descriptor, nonblocking. Throws StorageError of kind `open`. */

@@ -207,6 +207,7 @@ export const Errno = {
   EFBIG: 27,
   ENOSPC: 28,
   EROFS: 30,
+  EPIPE: 32,
   ERANGE: 34,
   ENOSYS: 38,
   ENODATA: 61,
@@ -220,8 +221,12 @@ export const Errno = {
   EADDRINUSE: 98,
   ECONNABORTED: 103,
   ECONNRESET: 104,
+  ENOTCONN: 107,
+  ESHUTDOWN: 108,
   ECONNREFUSED: 111,
   EALREADY: 114,
+  EINPROGRESS: 115,
+  EDQUOT: 122,
   ECANCELED: 125,
 } as const;
 

@@ -35,6 +35,20 @@ export const SOCKADDR_UN = struct("struct sockaddr_un", "sys/un.h", 110, {
   path: ["sun_path", "bytes", 2],
 });
 
+/** One address of a host, as getaddrinfo(3) finds it. */
+export const ADDRINFO = struct("struct addrinfo", "netdb.h", 48, {
+  family: ["ai_family", "i32", 4],
+  socketType: ["ai_socktype", "i32", 8],
+  addressLength: ["ai_addrlen", "u32", 16],
+  address: ["ai_addr", "pointer", 24],
+  next: ["ai_next", "pointer", 40],
+});
+
+/** An address of IPv4 and a port; both are big-endian. */
+export const SOCKADDR_IN = struct("struct sockaddr_in", "netinet/in.h", 16, {
+  port: ["sin_port", "u16", 2],
+});
+
 /** One descriptor of poll(2). */
 export const POLLFD = struct("struct pollfd", "poll.h", 8, {
   fd: ["fd", "i32", 0],
@@ -213,6 +227,7 @@ export const LIBC_CONSTANTS = {
   SEEK_CUR: { header: "unistd.h", value: 1 },
   SEEK_END: { header: "unistd.h", value: 2 },
   POLLIN: { header: "poll.h", value: 1 },
+  POLLOUT: { header: "poll.h", value: 4 },
   POLLRDHUP: { header: "poll.h", value: 0x2000 },
   POLLERR: { header: "poll.h", value: 8 },
   POLLHUP: { header: "poll.h", value: 0x10 },
@@ -220,6 +235,7 @@ export const LIBC_CONSTANTS = {
   EFD_NONBLOCK: { header: "sys/eventfd.h", value: 0o4000 },
   EPOLL_CLOEXEC: { header: "sys/epoll.h", value: 0o2000000 },
   EPOLL_CTL_ADD: { header: "sys/epoll.h", value: 1 },
+  EPOLL_CTL_MOD: { header: "sys/epoll.h", value: 3 },
   EPOLL_CTL_DEL: { header: "sys/epoll.h", value: 2 },
   EPOLLIN: { header: "sys/epoll.h", value: 1 },
   EPOLLOUT: { header: "sys/epoll.h", value: 4 },
@@ -231,6 +247,10 @@ export const LIBC_CONSTANTS = {
   SOCK_CLOEXEC: { header: "sys/socket.h", value: 0o2000000 },
   SOCK_NONBLOCK: { header: "sys/socket.h", value: 0o4000 },
   SOL_SOCKET: { header: "sys/socket.h", value: 1 },
+  SO_REUSEADDR: { header: "sys/socket.h", value: 2 },
+  SO_ERROR: { header: "sys/socket.h", value: 4 },
+  IPPROTO_TCP: { header: "netinet/in.h", value: 6 },
+  TCP_NODELAY: { header: "netinet/tcp.h", value: 1 },
   SO_TYPE: { header: "sys/socket.h", value: 3 },
   SO_ACCEPTCONN: { header: "sys/socket.h", value: 30 },
   SO_DOMAIN: { header: "sys/socket.h", value: 39 },

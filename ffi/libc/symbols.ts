@@ -197,6 +197,8 @@ export const LIBC_SYMBOLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   // int bind(int sockfd, const struct sockaddr *addr, socklen_t addrlen);
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  // int getsockname(int sockfd, struct sockaddr *addr, socklen_t *addrlen);
+  getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   // int listen(int sockfd, int backlog);
   listen: { parameters: ["i32", "i32"], result: "i32" },
   // int connect(int sockfd, const struct sockaddr *addr, socklen_t addrlen);
@@ -217,6 +219,18 @@ export const LIBC_SYMBOLS = {
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "i64" },
   // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags);
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "i64" },
+  // the same two for less than 2 GiB, and without an allocation: a 64-bit result is a bigint
+  recvmsg_short: { name: "recvmsg", parameters: ["i32", "pointer", "i32"], result: "i32" },
+  sendmsg_short: { name: "sendmsg", parameters: ["i32", "pointer", "i32"], result: "i32" },
+  // int setsockopt(int sockfd, int level, int optname, const void *optval, socklen_t optlen);
+  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  // int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **res);
+  // on another thread: it asks name servers
+  getaddrinfo: { parameters: ["buffer", "buffer", "buffer", "buffer"], result: "i32", nonblocking: true },
+  // void freeaddrinfo(struct addrinfo *res);
+  freeaddrinfo: { parameters: ["pointer"], result: "void" },
+  // const char *gai_strerror(int errcode);
+  gai_strerror: { parameters: ["i32"], result: "pointer" },
   // ssize_t send(int sockfd, const void *buf, size_t len, int flags);
   send: { parameters: ["i32", "buffer", "usize", "i32"], result: "i64" },
   // poll on another thread, which waits for as long as nothing happens on the descriptors

@@ -76,7 +76,7 @@ Deno.test("what is no driver is refused in a line that names the field", async (
     [{ name: "a", open: () => undefined }, /^Cannot use driver a: its open returned undefined, wanted a Backend$/],
     [{ name: "a", open: () => ({}) }, /^Cannot use driver a: its open returned .*, wanted a Backend$/],
     [[], /^Cannot use driver .* with name undefined/],
-    [5, /^Cannot use driver 5: wanted io_uring, linux_aio, memory, blkio, nvme, or a driver$/],
+    [5, /^Cannot use driver 5: wanted io_uring, linux_aio, memory, blkio, nbd, nvme, or a driver$/],
     [null, /^Cannot use driver null: wanted io_uring/],
     [open, /^Cannot use driver .*: wanted io_uring/],
   ];

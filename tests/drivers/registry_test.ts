@@ -8,7 +8,7 @@ for (const name of ["constructor", "toString", "hasOwnProperty", "__proto__"]) {
   Deno.test(`what every object has is no driver: ${name}`, async () => {
     await assert.rejects(openDevice("/x", { driver: name }), {
       name: "RangeError",
-      message: `Cannot use driver "${name}": wanted io_uring, linux_aio, memory, blkio, nvme`,
+      message: `Cannot use driver "${name}": wanted io_uring, linux_aio, memory, blkio, nbd, nvme`,
     });
   });
 }

@@ -45,6 +45,7 @@ const DRIVER_LIBRARY: Readonly<Record<string, string>> = {
 const CORE_BELOW: Readonly<Record<string, readonly string[]>> = {
   base: [],
   system: ["base"],
+  nbd: ["base"],
   plug: ["base"],
   request: ["base"],
   queue: ["base", "plug", "request"],

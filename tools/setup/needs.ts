@@ -213,6 +213,23 @@ export const NEEDS: readonly Need[] = [
     packages: { debian: ["qemu-utils"], fedora: ["qemu-img"], arch: ["qemu-img"] },
   },
   {
+    id: "nbdkit",
+    why: "NBD servers to test against",
+    purposes: ["test", "bench"],
+    checks: [{ kind: "unpacked", path: "usr/bin/nbdkit" }],
+    // Its other dependencies are those of plugins that no test loads.
+    onlyPackage: /^nbdkit$/,
+    packages: { debian: ["nbdkit"], fedora: ["nbdkit"], arch: ["nbdkit"] },
+  },
+  {
+    id: "libnbd-tools",
+    why: "NBD clients to test with",
+    purposes: ["test"],
+    checks: [{ kind: "unpacked", path: "usr/bin/nbdinfo" }, { kind: "unpacked", path: "usr/bin/nbdcopy" }],
+    onlyPackage: /^libnbd-bin$/,
+    packages: { debian: ["libnbd-bin"], fedora: ["libnbd"], arch: ["libnbd"] },
+  },
+  {
     id: "btrfs",
     why: "serving images on btrfs",
     purposes: ["test"],

@@ -16,7 +16,7 @@ const PASSES = 300;
 const HUNG_MS = 5_000;
 
 /** Drivers whose completions signal a descriptor. */
-const WITH_DESCRIPTOR: readonly string[] = ["io_uring", "linux_aio", "blkio", "nvme"];
+const WITH_DESCRIPTOR: readonly string[] = ["io_uring", "linux_aio", "blkio", "nbd", "nvme"];
 
 export const SLEEPING: readonly Check[] = [
   {

@@ -9,6 +9,7 @@ import { IO_URING_CONFIGURATIONS } from "./io_uring.ts";
 import { LINUX_AIO_CONFIGURATIONS } from "./linux_aio.ts";
 import { MEMORY_CONFIGURATIONS } from "./memory.ts";
 import { MIRROR_CONFIGURATIONS } from "./mirror.ts";
+import { NBD_CONFIGURATIONS } from "./nbd.ts";
 import { outsideConfiguration, outsideTarget } from "./outside.ts";
 
 /** All configurations, or the one of a device given from outside. */
@@ -20,6 +21,7 @@ export function allConfigurations(): readonly Configuration[] {
     ...IO_URING_CONFIGURATIONS,
     ...LINUX_AIO_CONFIGURATIONS,
     ...BLKIO_CONFIGURATIONS,
+    ...NBD_CONFIGURATIONS,
     ...MIRROR_CONFIGURATIONS,
   ];
 }

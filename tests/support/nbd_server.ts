@@ -1,0 +1,6 @@
+/**
+ * NBD servers for tests. They live with the benches, which may not import from here.
+ *
+ * @module
+ */
+export { hasNbdkit, type NbdkitOptions, hasQemuNbd, NbdServer } from "../../bench/nbd_server.ts";
