@@ -1,6 +1,6 @@
 /**
- * plugio drives disks from TypeScript through io_uring, Linux AIO, libblkio and an NVMe driver of its own, with the
- * thread-local plug of QEMU's block layer. Importing it opens no library and needs no permission; `openDevice` loads the
+ * plugio drives disks from TypeScript through io_uring, Linux AIO, libblkio, NBD and an NVMe driver of its own, with
+ * the thread-local plug of QEMU's block layer. Importing it opens no library and needs no permission; `openDevice` loads the
  * driver that it is asked for, and needs `--allow-ffi`.
  *
  * Further entry points: `./driver` to write a driver, `./serve` for virtual machines, `./probe`, `./nvme`, `./testing`,
@@ -57,6 +57,8 @@ export {
   type IoUringOptions,
   type LinuxAioOptions,
   type MemoryOptions,
+  type NbdOptions,
+  type NbdSettings,
 } from "./drivers/built_in.ts";
 export {
   type CommonOptions,

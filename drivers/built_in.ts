@@ -8,10 +8,10 @@ import type { LinuxAioOptions } from "./linux_aio/options.ts";
 import { memory } from "./memory/descriptor.ts";
 import type { MemoryOptions } from "./memory/options.ts";
 import { nbd } from "./nbd/descriptor.ts";
-import type { NbdOptions } from "./nbd/options.ts";
+import type { NbdOptions, NbdSettings } from "./nbd/options.ts";
 import { nvme } from "./nvme/descriptor.ts";
 
-export type { BlkioOptions, IoUringOptions, LinuxAioOptions, MemoryOptions, NbdOptions };
+export type { BlkioOptions, IoUringOptions, LinuxAioOptions, MemoryOptions, NbdOptions, NbdSettings };
 
 /** The options that each driver adds to those of every driver, by its name. */
 export interface DriverOptions {

@@ -39,7 +39,8 @@ export type DriverChoice = string | DriverDescriptor;
  * Options of {@link openDevice} for a driver that is known only when the program runs: those of each driver. One that the
  * driver does not know is refused then.
  */
-export interface DeviceOptions extends CommonOptions, IoUringOptions, LinuxAioOptions, BlkioOptions, MemoryOptions, NbdOptions {
+export interface DeviceOptions
+  extends CommonOptions, IoUringOptions, LinuxAioOptions, BlkioOptions, MemoryOptions, NbdOptions {
   /** Which driver; the default is what a `driver:` prefix of the target says, else `io_uring`. */
   readonly driver?: DriverChoice;
 }

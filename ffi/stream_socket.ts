@@ -6,11 +6,10 @@
 import { Errno } from "../core/base/errno.ts";
 import { StorageError } from "../core/base/errors.ts";
 import { invariant } from "../core/base/invariant.ts";
-import { ADDRINFO, IOVEC, LIBC_CONSTANTS as C, MSGHDR, POLLFD, SOCKADDR_IN } from "./libc/layout.ts";
+import { ADDRINFO, IOVEC, LIBC_CONSTANTS as C, MSGHDR, POLLFD } from "./libc/layout.ts";
 import { closeFile, cString, lastErrno, libc } from "./libc/mod.ts";
 import { AlignedMemory } from "./memory.ts";
 import { ownDescriptor } from "./thread_exit.ts";
-import { MAX_WAITING_CLIENTS } from "./unix_socket.ts";
 
 /** Words of one iovec: address and length, two halves each. */
 const IOVEC_WORDS = IOVEC.byteLength / 4;
@@ -139,7 +138,7 @@ export function beginConnect({ family, bytes, name }: SocketAddress): number {
 }
 
 /** A request goes out at once and not when the last answer is acknowledged. Not a socket of TCP: nothing to do. */
-export function setNoDelay(fd: number): void {
+function setNoDelay(fd: number): void {
   libc().setsockopt(fd, C.IPPROTO_TCP.value, C.TCP_NODELAY.value, ONE, ONE.length);
 }
 
@@ -163,34 +162,6 @@ export function makeBlocking(fd: number): void {
 /** Closes a socket that this thread owns. */
 export function closeSocket(fd: number): void {
   closeFile(fd, "socket");
-}
-
-/** Listens at each address of a host and port; port 0 lets the kernel choose. Rejects with StorageError of kind `open`. */
-export async function listenOnPort(host: string, port: number): Promise<{ readonly fd: number; readonly port: number }> {
-  const [address] = await resolveHost(host, port);
-  invariant(address !== undefined, "a host without an address was found");
-  const type = C.SOCK_STREAM.value | C.SOCK_CLOEXEC.value | C.SOCK_NONBLOCK.value;
-  const fd = libc().socket(address.family, type, 0);
-  const refuse = () => new StorageError({ kind: "open", op: "listen at", target: address.name, errno: lastErrno() });
-  if (fd < 0) throw refuse();
-  ownDescriptor(fd);
-  try {
-    libc().setsockopt(fd, C.SOL_SOCKET.value, C.SO_REUSEADDR.value, ONE, ONE.length);
-    if (libc().bind(fd, address.bytes, address.bytes.length) < 0) throw refuse();
-    if (libc().listen(fd, MAX_WAITING_CLIENTS) < 0) throw refuse();
-    return { fd, port: boundPort(fd) };
-  } catch (error) {
-    closeSocket(fd);
-    throw error;
-  }
-}
-
-function boundPort(fd: number): number {
-  const bytes = new Uint8Array(MAX_ADDRESS_BYTES);
-  const length = new Uint32Array([bytes.length]);
-  if (libc().getsockname(fd, bytes, new Uint8Array(length.buffer)) < 0) return 0;
-  // The port stands at the same place in addresses of IPv4 and of IPv6.
-  return new DataView(bytes.buffer).getUint16(SOCKADDR_IN.fields.port.offset, false);
 }
 
 /** Waits on this thread until `fd` is ready for `events`, at most `timeoutMs`, −1 for ever. */

@@ -1,5 +1,4 @@
 import {
-  ALLOCATION_CONTEXT,
   DEFAULT_MAX_PAYLOAD_BYTES,
   HandshakeFlag,
   Info,
@@ -19,7 +18,7 @@ import {
 } from "./protocol.ts";
 
 /** What a handshake does next: sends these bytes, if there are any, and then wants so many. */
-export interface HandshakeStep {
+interface HandshakeStep {
   readonly send: Uint8Array<ArrayBuffer> | null;
   readonly need: number;
 }
@@ -119,9 +118,6 @@ export function* negotiate(wish: HandshakeWish): Handshake<ExportFacts> {
   return agreed;
 }
 
-/** The contexts that a client asks for that only wants to know what is allocated. */
-export const ALLOCATION_ONLY: readonly string[] = [ALLOCATION_CONTEXT];
-
 function* greet(): Handshake<boolean> {
   const greeting = yield { send: null, need: 18 };
   if (readU32(greeting, 0) !== Magic.initHigh || readU32(greeting, 4) !== Magic.initLow) {
@@ -185,8 +181,9 @@ function* go(name: string, facts: Collected): Handshake<boolean> {
     if (type === OptionReply.info) readInfo(data, facts);
     else if (type === OptionReply.errUnsupported) return false;
     else if (isError(type)) throw refusal(type, data);
-    else if (type !== OptionReply.ack) throw new NbdProtocolError(`it answered the choice of an export with reply ${type}`);
-    else if (facts.hasExport) return true;
+    else if (type !== OptionReply.ack) {
+      throw new NbdProtocolError(`it answered the choice of an export with reply ${type}`);
+    } else if (facts.hasExport) return true;
     else throw new NbdProtocolError("it does not say how large the export is");
   }
   throw new NbdProtocolError("it describes the export without an end");
@@ -219,7 +216,9 @@ function readInfo(data: Uint8Array, facts: Collected): void {
 
 /** What no disk is, and no client can use. */
 function checkFacts({ sizeBytes, minimumBlockBytes, maximumPayloadBytes }: ExportFacts): void {
-  if (sizeBytes > Number.MAX_SAFE_INTEGER) throw new NbdProtocolError("the export is larger than 2^53 bytes; wanted less");
+  if (sizeBytes > Number.MAX_SAFE_INTEGER) {
+    throw new NbdProtocolError("the export is larger than 2^53 bytes; wanted less");
+  }
   const isPower = minimumBlockBytes > 0 && Number.isInteger(Math.log2(minimumBlockBytes));
   if (!isPower || minimumBlockBytes > MAX_MINIMUM_BLOCK_BYTES) {
     throw new NbdProtocolError(
@@ -241,7 +240,9 @@ function* reply(option: number): Handshake<Reply> {
   const byteLength = readU32(header, 16);
   if (answered !== option) throw new NbdProtocolError(`it answered option ${answered}, and was asked ${option}`);
   if (byteLength > MAX_OPTION_REPLY_BYTES) {
-    throw new NbdProtocolError(`a reply to an option has ${byteLength} bytes; wanted at most ${MAX_OPTION_REPLY_BYTES}`);
+    throw new NbdProtocolError(
+      `a reply to an option has ${byteLength} bytes; wanted at most ${MAX_OPTION_REPLY_BYTES}`,
+    );
   }
   return { type, data: byteLength === 0 ? new Uint8Array(0) : yield { send: null, need: byteLength } };
 }
@@ -269,7 +270,7 @@ function refusal(reply: number, data: Uint8Array): NbdRefusal {
 }
 
 /** An option of a client. */
-export function optionBytes(option: number, data: Uint8Array): Uint8Array<ArrayBuffer> {
+function optionBytes(option: number, data: Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(OPTION_BYTES + data.length);
   writeU32(bytes, 0, Magic.optionHigh);
   writeU32(bytes, 4, Magic.optionLow);
@@ -280,7 +281,7 @@ export function optionBytes(option: number, data: Uint8Array): Uint8Array<ArrayB
 }
 
 /** Bytes one behind the other. */
-export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

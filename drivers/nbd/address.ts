@@ -3,7 +3,7 @@ import { DEFAULT_PORT, MAX_NAME_BYTES } from "../../core/nbd/protocol.ts";
 import { checkText } from "../../core/system/target_path.ts";
 
 /** Where a server is. */
-export type NbdPlace =
+type NbdPlace =
   | { readonly kind: "tcp"; readonly host: string; readonly port: number }
   | { readonly kind: "unix"; readonly path: string };
 
@@ -59,7 +59,9 @@ export function parseNbdAddress(address: string): NbdAddress {
   if (!tls && TLS_PARAMETERS.some((key) => parameters.has(key))) {
     throw refusal(address, `no parameters of TLS, or the scheme ${name.replace("nbd", "nbds")}`);
   }
-  const place = name.endsWith("+unix") ? unixPlace(address, authority, parameters) : tcpPlace(address, authority, parameters);
+  const place = name.endsWith("+unix")
+    ? unixPlace(address, authority, parameters)
+    : tcpPlace(address, authority, parameters);
   return { place, exportName, tls };
 }
 

@@ -246,7 +246,9 @@ export class NbdConnection implements ReplySink, Disposable {
     }
     this.#gotBytes[request.slot]! += byteLength;
     if (this.#gotBytes[request.slot]! > request.attemptBytes) {
-      throw new NbdProtocolError(`chunks of one reply have more bytes than the ${request.attemptBytes} that were asked for`);
+      throw new NbdProtocolError(
+        `chunks of one reply have more bytes than the ${request.attemptBytes} that were asked for`,
+      );
     }
     return at;
   }

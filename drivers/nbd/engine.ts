@@ -33,7 +33,7 @@ export interface Redialler {
 }
 
 /** What a device is told by its engine. */
-export interface NbdEngineOptions {
+interface NbdEngineOptions {
   readonly watch: SocketWatch;
   readonly facts: ExportFacts;
   /** Completions are looked for in the socket whenever the queue looks: with wait `poll`. */

@@ -49,7 +49,7 @@ export async function openNbd(target: string, options: NbdOpenOptions): Promise<
 }
 
 /** Where the server of an address can be reached. */
-export async function addressesOf({ place }: NbdAddress): Promise<SocketAddress[]> {
+async function addressesOf({ place }: NbdAddress): Promise<SocketAddress[]> {
   return place.kind === "unix" ? [unixAddress(place.path)] : await resolveHost(place.host, place.port);
 }
 
@@ -76,7 +76,10 @@ function connectionCount({ flags }: ExportFacts, { connections }: CheckedNbdSett
 }
 
 /** What a user of the export should know. */
-function notesOf({ flags, sizeBytes, minimumBlockBytes, ...facts }: ExportFacts, settings: CheckedNbdSettings): string[] {
+function notesOf(
+  { flags, sizeBytes, minimumBlockBytes, ...facts }: ExportFacts,
+  settings: CheckedNbdSettings,
+): string[] {
   const has = (flag: number) => (flags & flag) !== 0;
   const notes: string[] = [];
   if (settings.connections > 1 && !has(ExportFlag.multiConn)) {
@@ -88,7 +91,9 @@ function notesOf({ flags, sizeBytes, minimumBlockBytes, ...facts }: ExportFacts,
   if (settings.extendedHeaders && !facts.extendedHeaders) notes.push("The server has no extended headers");
   if (settings.structuredReplies && !facts.structuredReplies) notes.push("The server has no structured replies");
   const hidden = sizeBytes % minimumBlockBytes;
-  if (hidden > 0) notes.push(`The last ${hidden} bytes are no whole block of ${minimumBlockBytes} bytes, and not reached`);
+  if (hidden > 0) {
+    notes.push(`The last ${hidden} bytes are no whole block of ${minimumBlockBytes} bytes, and not reached`);
+  }
   return notes;
 }
 

@@ -146,7 +146,7 @@ function* dialAll({ request, connections }: ReconnectOptions): Generator<DialWai
 }
 
 /** What is another than before, or null. */
-export function changeOf(before: ExportFacts, now: ExportFacts): string | null {
+function changeOf(before: ExportFacts, now: ExportFacts): string | null {
   const names = ["sizeBytes", "flags", "minimumBlockBytes", "structuredReplies", "extendedHeaders"] as const;
   const changed = names.find((name) => before[name] !== now[name]);
   return changed === undefined ? null : `${changed} was ${before[changed]}, and is ${now[changed]}`;

@@ -21,7 +21,7 @@ export interface WireRequest {
 }
 
 /** Told when a request has gone out whole: only then can there be a reply to it. */
-export interface SendObserver {
+interface SendObserver {
   sent(request: IoRequest): void;
 }
 
@@ -145,7 +145,6 @@ export class SendQueue implements Disposable {
 
   /** Writes the pieces of what is left into the message; neighbouring headers are one. Returns how many. */
   #fill(): number {
-    const message = this.#message;
     let count = 0;
     let skip = this.#sentBytes;
     for (let at = this.#head; at < this.#tail && count < MAX_PIECES;) {

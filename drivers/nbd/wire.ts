@@ -7,7 +7,7 @@ import type { WireRequest } from "./send_queue.ts";
 const MAX_RANGE_BYTES = 1024 * 1024 * 1024;
 
 /** Most bytes that are written as zeroes at a time where the server cannot zero. */
-export const MAX_WRITTEN_ZEROES_BYTES = 1024 * 1024;
+const MAX_WRITTEN_ZEROES_BYTES = 1024 * 1024;
 
 /** Most bytes of one command, by opcode; 0 for what the export cannot do. */
 export function commandMaxBytes({ flags, maximumPayloadBytes, minimumBlockBytes }: ExportFacts): number[] {

@@ -3,4 +3,4 @@
  *
  * @module
  */
-export { hasNbdkit, type NbdkitOptions, hasQemuNbd, NbdServer } from "../../bench/nbd_server.ts";
+export { hasNbdkit, hasQemuNbd, type NbdkitOptions, NbdServer } from "../../bench/nbd_server.ts";

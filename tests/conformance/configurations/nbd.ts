@@ -49,7 +49,12 @@ async function inMemory({ byteLength, content }: TargetRequest, filters: readonl
 }
 
 /** A server that takes whole blocks only, and little at a time. */
-const POLICY = ["blocksize-minimum=4K", "blocksize-preferred=64K", "blocksize-maximum=256K", "blocksize-error-policy=error"];
+const POLICY = [
+  "blocksize-minimum=4K",
+  "blocksize-preferred=64K",
+  "blocksize-maximum=256K",
+  "blocksize-error-policy=error",
+];
 
 async function qcow2(file: string, dir: TempDir): Promise<NbdServer> {
   const image = join(dir.path, "disk.qcow2");
