@@ -1,5 +1,6 @@
 import { shown } from "../../core/base/shown.ts";
 import { DEFAULT_PORT, MAX_NAME_BYTES } from "../../core/nbd/protocol.ts";
+import { NBD_SCHEMES } from "./options.ts";
 import { checkText } from "../../core/system/target_path.ts";
 
 /** Where a server is. */
@@ -15,9 +16,6 @@ export interface NbdAddress {
   /** The scheme asks for TLS, which must not be left out. */
   readonly tls: boolean;
 }
-
-/** The schemes of the NBD URI specification. */
-export const NBD_SCHEMES: readonly string[] = ["nbd", "nbds", "nbd+unix", "nbds+unix"];
 
 /** Scheme, authority, path and query: the parts of RFC 3986, appendix B. */
 const PARTS = /^([a-z][a-z0-9+.-]*):(?:\/\/([^/?#]*))?([^?#]*)(?:\?([^#]*))?(#.*)?$/i;

@@ -1,7 +1,6 @@
 import { eventNames } from "../../core/queue/trace.ts";
 import type { DriverDescriptor } from "../descriptor.ts";
-import { NBD_SCHEMES } from "./address.ts";
-import { NBD_OPTIONS, type NbdOptions } from "./options.ts";
+import { NBD_OPTIONS, NBD_SCHEMES, type NbdOptions } from "./options.ts";
 import { NBD_EVENTS } from "./trace.ts";
 
 /** The driver nbd. */

@@ -1,6 +1,9 @@
 import type { OpenOptions } from "../../core/device/backend.ts";
 import { FLAG, integer, object, type OptionRules, OptionTable, TEXT } from "../../core/base/options.ts";
 
+/** The schemes of the NBD URI specification. */
+export const NBD_SCHEMES: readonly string[] = ["nbd", "nbds", "nbd+unix", "nbds+unix"];
+
 /** How a server is connected to. */
 export interface NbdSettings {
   /** Connections, 1 to 16, where the server lets several work on one disk (MULTI_CONN); else one. Default 1. */

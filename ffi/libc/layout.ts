@@ -44,11 +44,6 @@ export const ADDRINFO = struct("struct addrinfo", "netdb.h", 48, {
   next: ["ai_next", "pointer", 40],
 });
 
-/** An address of IPv4 and a port; both are big-endian. */
-export const SOCKADDR_IN = struct("struct sockaddr_in", "netinet/in.h", 16, {
-  port: ["sin_port", "u16", 2],
-});
-
 /** One descriptor of poll(2). */
 export const POLLFD = struct("struct pollfd", "poll.h", 8, {
   fd: ["fd", "i32", 0],

@@ -222,7 +222,7 @@ Deno.test("docs/plug.md has a row for each batching mode", () => {
 
 Deno.test("docs/io_uring.md has a row for each option of openDevice", () => {
   const fieldsOf = (path: string, name: string) => {
-    const [, body = ""] = new RegExp(`export interface ${name} [^]*?\\{([^]*?)\n\\}`).exec(read(path)) ?? [];
+    const [, body = ""] = new RegExp(`export interface ${name}\\s[^]*?\\{([^]*?)\n\\}`).exec(read(path)) ?? [];
     return [...body.matchAll(/readonly (\w+)\?:/g)].map(([, field]) => field!);
   };
   const fields = [
