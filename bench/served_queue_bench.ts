@@ -179,7 +179,7 @@ for (const depth of DEPTHS) {
     });
     const guest = new Guest(depth, shape);
     let notified = 0;
-    const queue: BlkQueue = model.openQueue(guest.queue, 0n, () => void notified++);
+    const queue: BlkQueue = model.openQueue(0, guest.queue, 0n, () => void notified++);
     register(
       `1000 × read of a guest, depth ${depth}, ${name}`,
       { group: `depth ${depth}`, baseline: shape === PLAIN },

@@ -8,8 +8,6 @@ export interface GuestRing {
   enableNotifications(): void;
   /** Tells the driver that kicks are not needed. */
   disableNotifications(): void;
-  /** True when there is something to take. */
-  hasWork(): boolean;
 }
 
 /** One queue at work: a device model and the ring that it serves. */
@@ -20,6 +18,8 @@ export interface DeviceQueue<Ring extends GuestRing = GuestRing> {
   readonly copying: number;
   /** The ring. */
   readonly queue: Ring;
+  /** True when a pass would do something. What stays in the ring until the device needs it is no work. */
+  hasWork(): boolean;
   /** Takes and starts what is available, as one plugged section; returns how many requests. */
   pass(): number;
   /** Resolves when nothing is in flight; no pass may run meanwhile. */
@@ -32,6 +32,8 @@ export interface DeviceQueue<Ring extends GuestRing = GuestRing> {
 export interface CompletionSource {
   /** Submits and delivers without blocking: while the event loop is not waited in. Returns how many requests completed. */
   poll(): number;
-  /** A descriptor that is signalled when `poll` has something to deliver; −1 where there is none. */
-  readonly completionFd: number;
+  /** Descriptors that are signalled when `poll` has something to deliver: of each disk that has one, none twice. */
+  readonly completionFds: readonly number[];
+  /** True where each disk with requests in flight has such a descriptor: a sleep for them misses nothing. */
+  readonly signalsAll: boolean;
 }

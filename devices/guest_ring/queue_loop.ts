@@ -149,7 +149,7 @@ export class QueueLoop {
       inFlight += queue.inFlight;
     }
     if (inFlight === 0) return this.#driverPatience;
-    return this.#options.model.completionFd < 0 ? null : this.#diskPatience;
+    return this.#options.model.signalsAll ? this.#diskPatience : null;
   }
 
   /** Looks for as long as that is worth it, with kicks turned off; false when the turn is over before that. */
@@ -188,7 +188,7 @@ export class QueueLoop {
   #look(): number {
     let count = 0;
     for (const queue of this.#queues) {
-      if (queue.queue.hasWork()) count += this.#pass(queue);
+      if (queue.hasWork()) count += this.#pass(queue);
       else if (queue.queue.broken !== null) this.#giveUp(queue);
     }
     return count;
@@ -213,7 +213,7 @@ export class QueueLoop {
   }
 
   #hasWork(): boolean {
-    for (const { queue } of this.#queues) if (queue.hasWork()) return true;
+    for (const queue of this.#queues) if (queue.hasWork()) return true;
     return false;
   }
 

@@ -114,7 +114,7 @@ export class InThreadVringBackend implements VringBackend {
         ? null
         : stack.use(new SharedMemory({ ...spec.inflight, name: "in-flight file" }));
       const queue = this.#newQueue(spec, memory, inflight);
-      const device = this.#model.openQueue(queue, spec.features, () => {
+      const device = this.#model.openQueue(spec.index, queue, spec.features, () => {
         this.#tell(spec.index);
         this.#loop.answered();
       });
@@ -209,8 +209,7 @@ export class InThreadVringBackend implements VringBackend {
     stack.defer(() => this.#endWork());
     if (!this.#block) return;
     this.#sleeper = new VringSleeper();
-    const { completionFd } = this.#model;
-    if (completionFd >= 0) this.#sleeper.add(completionFd);
+    for (const fd of this.#model.completionFds) this.#sleeper.add(fd);
   }
 
   #endWork(): void {

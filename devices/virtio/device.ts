@@ -9,8 +9,8 @@ export type VirtqueueDevice = DeviceQueue<SplitQueue>;
 
 /** The part of a device model that runs queues: one per Worker. */
 export interface DeviceModel extends CompletionSource {
-  /** Starts to serve a queue. `notify` tells the driver; it is called when the queue's answers call for it. */
-  openQueue(queue: SplitQueue, features: bigint, notify: NotifyDriver): VirtqueueDevice;
+  /** Starts to serve queue `index`. `notify` tells the driver; it is called when the queue's answers call for it. */
+  openQueue(index: number, queue: SplitQueue, features: bigint, notify: NotifyDriver): VirtqueueDevice;
   /** The driver changed the configuration space. */
   configured(config: Uint8Array): void;
 }

@@ -66,7 +66,7 @@ export class BlkModel implements DeviceModel {
     };
   }
 
-  openQueue(queue: SplitQueue, features: bigint, notify: NotifyDriver): BlkQueue {
+  openQueue(_index: number, queue: SplitQueue, features: bigint, notify: NotifyDriver): BlkQueue {
     const canFlush = hasFeature(features, B.VIRTIO_BLK_F_FLUSH) || hasFeature(features, B.VIRTIO_BLK_F_CONFIG_WCE);
     return new BlkQueue(queue, this.#shared, notify, !canFlush);
   }
@@ -85,8 +85,13 @@ export class BlkModel implements DeviceModel {
     return deliver(this.#shared.device);
   }
 
-  get completionFd(): number {
-    return this.#shared.device.completionFd;
+  get completionFds(): readonly number[] {
+    const { completionFd } = this.#shared.device;
+    return completionFd < 0 ? [] : [completionFd];
+  }
+
+  get signalsAll(): boolean {
+    return this.#shared.device.completionFd >= 0;
   }
 
   configured(config: Uint8Array): void {

@@ -88,6 +88,10 @@ export class BlkQueue implements VirtqueueDevice {
     return this.#transfers.active;
   }
 
+  hasWork(): boolean {
+    return this.queue.hasWork();
+  }
+
   pass(): number {
     const { queue } = this;
     const { stats } = this.#shared;

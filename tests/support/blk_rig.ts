@@ -71,7 +71,7 @@ export class BlkRig {
       ...options.model,
     };
     this.model = new BlkModel(this.disk, this.source, modelOptions);
-    this.blk = this.model.openQueue(this.queue, options.features ?? USUAL_FEATURES, () => void this.notified++);
+    this.blk = this.model.openQueue(0, this.queue, options.features ?? USUAL_FEATURES, () => void this.notified++);
     this.queue.enableNotifications();
   }
 

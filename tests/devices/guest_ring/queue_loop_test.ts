@@ -1,6 +1,7 @@
 /** When queues are looked at: kicks, sleeps, looking with kicks turned off, turns for others. */
 import assert from "node:assert/strict";
-import { QueueLoop } from "../../../devices/guest_ring/mod.ts";
+import { type DeviceQueue, QueueLoop } from "../../../devices/guest_ring/mod.ts";
+import type { SplitQueue } from "../../../devices/virtio/mod.ts";
 import { readRequest } from "../../support/blk_requests.ts";
 import { BlkRig } from "../../support/blk_rig.ts";
 
@@ -35,8 +36,9 @@ function setUp({ spin = false, sleeps = true, reachesAllMemory = true }: Setting
         state.looks++;
         return state.onLook();
       },
-      get completionFd() {
-        return rig.model.completionFd;
+      completionFds: [],
+      get signalsAll() {
+        return rig.model.signalsAll;
       },
     },
     spin,
@@ -133,6 +135,52 @@ Deno.test("a disk without a descriptor is left to the event loop while it owes s
   assert.equal(state.sleeps, 0);
   assert.equal(rig.blk.inFlight, 1);
 });
+
+/** A queue whose ring holds buffers that are taken when there is something to put into them, as that of SCSI's events. */
+class EventQueue implements DeviceQueue {
+  readonly inFlight = 0;
+  readonly copying = 0;
+  readonly queue: SplitQueue;
+  passes = 0;
+  hasEvent = false;
+
+  constructor({ queue }: BlkRig) {
+    this.queue = queue;
+  }
+
+  hasWork(): boolean {
+    return this.hasEvent && this.queue.hasWork();
+  }
+
+  pass(): number {
+    this.passes++;
+    return this.hasWork() && this.queue.pop() >= 0 ? 1 : 0;
+  }
+
+  drain(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): void {}
+}
+
+for (const sleeps of [true, false]) {
+  const waits = sleeps ? "sleeps" : "leaves the event loop alone";
+  Deno.test(`buffers that stay in their ring are no work: the loop ${waits}, until there is something for them`, () => {
+    const { loop, state, soon } = setUp({ sleeps });
+    const events = new BlkRig();
+    for (let buffer = 0; buffer < 8; buffer++) events.offer(readRequest(events.guest, buffer, 512));
+    const queue = new EventQueue(events);
+    loop.add(queue);
+    loop.kicked(queue);
+    assert.equal(queue.passes, 2, "one for each kick, and none for the buffers");
+    assert.equal(soon.length, 0, "no further turn");
+    assert.equal(state.sleeps > 0, sleeps);
+    queue.hasEvent = true;
+    loop.kicked(queue);
+    assert.ok(events.queue.nextAvail > 0);
+  });
+}
 
 Deno.test("what goes on in microtasks is not slept for", async () => {
   const { rig, loop, state, offer } = setUp({ reachesAllMemory: false });
