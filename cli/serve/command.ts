@@ -49,7 +49,7 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
   if (failure !== null) note(failure);
   await pool?.close().catch(note);
   // What was done is told also where something went wrong: by those Workers that are left.
-  log(summary(pool === null ? [{ blk: server.stats, device: device.stats }] : pool.counters));
+  log(summary(pool === null ? [{ disk: server.stats, device: device.stats }] : pool.counters));
   throwAll([...errors]);
   return ExitCode.ok;
 }
@@ -65,10 +65,10 @@ function describe(plan: ServePlan, device: BlockDevice): string {
 /** What batching did, over all Workers. */
 function summary(counters: readonly ServeCounters[]): string {
   const sum = (pick: (each: ServeCounters) => number) => counters.reduce((total, each) => total + pick(each), 0);
-  const requests = sum(({ blk }) => blk.answers);
+  const requests = sum(({ disk }) => disk.answers);
   const perRequest = (count: number) => requests === 0 ? "0" : (count / requests).toPrecision(3);
-  return `${counted(requests, "request")}, ${counted(sum(({ blk }) => blk.errors), "error")}; per request ` +
-    `${perRequest(sum(({ blk }) => blk.notifications))} notifications, ` +
+  return `${counted(requests, "request")}, ${counted(sum(({ disk }) => disk.errors), "error")}; per request ` +
+    `${perRequest(sum(({ disk }) => disk.notifications))} notifications, ` +
     `${perRequest(sum(({ device }) => device.submits))} submits, ` +
-    `${perRequest(sum(({ blk }) => blk.copied))} copies, ${perRequest(sum(({ blk }) => blk.runs))} runs`;
+    `${perRequest(sum(({ disk }) => disk.copied))} copies, ${perRequest(sum(({ disk }) => disk.runs))} runs`;
 }

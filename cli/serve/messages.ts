@@ -1,4 +1,4 @@
-import type { BlkStats } from "../../devices/serve/mod.ts";
+import type { DiskStats } from "../../devices/serve/mod.ts";
 import type { QueueStats } from "../../mod.ts";
 import type { ServePlan } from "./options.ts";
 
@@ -9,7 +9,7 @@ export type ToServeWorker =
 
 /** Counters of one Worker. */
 export interface ServeCounters {
-  readonly blk: BlkStats;
+  readonly disk: DiskStats;
   readonly device: QueueStats;
 }
 

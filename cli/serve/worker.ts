@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type BlkStats, serveBlkQueues, type VringPort } from "../../devices/serve/mod.ts";
+import { type DiskStats, serveBlkQueues, type VringPort } from "../../devices/serve/mod.ts";
 import type { BlockDevice } from "../../mod.ts";
 import { openServed, serveOptionsOf } from "./device.ts";
 import type { FromServeWorker, ToServeWorker } from "./messages.ts";
@@ -16,7 +16,7 @@ interface WorkerScope {
 }
 
 const scope = globalThis as unknown as WorkerScope;
-let served: { readonly device: BlockDevice; readonly blk: BlkStats } | null = null;
+let served: { readonly device: BlockDevice; readonly disk: DiskStats } | null = null;
 
 scope.onmessage = ({ data }) => {
   const step = data.type === "open" ? open(data.plan, data.port) : close();
@@ -26,12 +26,12 @@ scope.onmessage = ({ data }) => {
 async function open(plan: ServePlan, port: MessagePort): Promise<void> {
   const device = await openServed(plan, false);
   const log = (line: string) => scope.postMessage({ type: "log", line });
-  served = { device, blk: serveBlkQueues(device, port as unknown as VringPort, serveOptionsOf(plan, log)) };
+  served = { device, disk: serveBlkQueues(device, port as unknown as VringPort, serveOptionsOf(plan, log)) };
   scope.postMessage({ type: "ready" });
 }
 
 async function close(): Promise<void> {
-  const { device, blk } = served!;
+  const { device, disk } = served!;
   await device.close();
-  scope.postMessage({ type: "closed", counters: { blk, device: { ...device.stats } } });
+  scope.postMessage({ type: "closed", counters: { disk, device: { ...device.stats } } });
 }

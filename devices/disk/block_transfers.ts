@@ -3,32 +3,18 @@ import { Errno } from "../../core/base/errno.ts";
 import { Fifo } from "../../core/queue/fifo.ts";
 import { isUnknownOperation } from "../../core/request/range_fallback.ts";
 import { Opcode } from "../../core/request/request.ts";
-import type { SegmentList } from "../guest_memory/mod.ts";
 import { COPY_PIECE_BYTES, type CopyPool, type PieceQueue } from "./copy_pool.ts";
 import { type DiskFacts, noDiscards, noZeroes } from "./disk_facts.ts";
+import type { DiskRequest, RequestOwner } from "./disk_request.ts";
+import { errorResult } from "./error_result.ts";
 import type { ServedDevice } from "./served.ts";
-
-/** A request of the guest: where it is on the disk, and in the guest's memory. */
-export interface DiskRequest {
-  /** First byte on the disk. */
-  readonly offset: number;
-  /** Bytes on the disk. */
-  readonly length: number;
-  /** Where the data is; empty for ranges without data. */
-  readonly data: SegmentList;
-}
-
-/** Called once for each request; `errno` is 0 for success, negative where none is known. */
-export type TransferDone<Request extends DiskRequest> = (request: Request, errno: number) => void;
 
 /** A request on its way: its pieces start one after the other, and may end in any order. */
 interface Transfer<Request extends DiskRequest> {
-  readonly op: Opcode;
   readonly request: Request;
-  readonly durable: boolean;
   startedBytes: number;
   pieces: number;
-  errno: number;
+  result: number;
 }
 
 /** Where a disk is served, and what its transfers share with others. */
@@ -39,6 +25,8 @@ export interface TransferParts {
   readonly facts: DiskFacts;
   /** Bounds what is copied, for all queues together. */
   readonly copyPool: CopyPool;
+  /** Requests of all queues that are not done: they go on in microtasks. */
+  copying: number;
 }
 
 /**
@@ -48,26 +36,20 @@ export interface TransferParts {
  */
 export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
   readonly #parts: TransferParts;
-  readonly #done: TransferDone<Request>;
+  readonly #owner: RequestOwner<Request>;
   readonly #waiting = new Fifo<Transfer<Request>>();
-  #active = 0;
   #isInLine = false;
 
-  /** Transfers to and from a disk; `done` is told of each request. */
-  constructor(parts: TransferParts, done: TransferDone<Request>) {
+  /** Transfers to and from a disk; `owner` is told of each request. */
+  constructor(parts: TransferParts, owner: RequestOwner<Request>) {
     this.#parts = parts;
-    this.#done = done;
+    this.#owner = owner;
   }
 
-  /** Requests that are not done: they go on in microtasks. */
-  get active(): number {
-    return this.#active;
-  }
-
-  /** Starts a request; a durable one is done only once it is on the medium. */
-  start(op: Opcode, request: Request, durable: boolean): void {
-    this.#active++;
-    this.#waiting.push({ op, request, durable, startedBytes: 0, pieces: 0, errno: 0 });
+  /** Starts a request. */
+  start(request: Request): void {
+    this.#parts.copying++;
+    this.#waiting.push({ request, startedBytes: 0, pieces: 0, result: 0 });
     if (this.#isInLine) return;
     this.#isInLine = true;
     this.#parts.copyPool.enter(this);
@@ -75,7 +57,8 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
 
   get nextBytes(): number {
     const transfer = this.#waiting.peek()!;
-    return this.#copiedBytes(transfer.op, transfer.request.offset + transfer.startedBytes, this.#pieceBytes(transfer));
+    const { op, offset } = transfer.request;
+    return this.#copiedBytes(op, offset + transfer.startedBytes, this.#pieceBytes(transfer));
   }
 
   startPiece(): boolean {
@@ -91,9 +74,9 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
   }
 
   /** Bytes of the disk that a transfer does next: up to the end of a block, where it does not end before. */
-  #pieceBytes({ op, request, startedBytes }: Transfer<Request>): number {
+  #pieceBytes({ request, startedBytes }: Transfer<Request>): number {
     const left = request.length - startedBytes;
-    if (op === Opcode.discard) return left;
+    if (request.op === Opcode.discard) return left;
     return Math.min(left, COPY_PIECE_BYTES - (request.offset + startedBytes) % this.#blockBytes);
   }
 
@@ -102,7 +85,8 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
   }
 
   async #move(transfer: Transfer<Request>, start: number, length: number): Promise<void> {
-    const { op, request, durable } = transfer;
+    const { request } = transfer;
+    const { op, durable } = request;
     const offset = request.offset + start;
     const copiedBytes = this.#copiedBytes(op, offset, length);
     const { copyPool, device } = this.#parts;
@@ -117,23 +101,23 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
         await this.#change(buffer, offset, length, durable, (part) => void request.data.read(start, part));
       } else await this.#zero(buffer, offset, length);
     } catch (error) {
-      transfer.errno = errnoOf(error);
+      transfer.result = errorResult(error);
     }
     if (--transfer.pieces === 0 && transfer.startedBytes === request.length) await this.#end(transfer);
     copyPool.giveBack(copiedBytes, buffer);
   }
 
   async #end(transfer: Transfer<Request>): Promise<void> {
-    const { op, request, durable } = transfer;
-    if (op === Opcode.writeZeroes && durable && transfer.errno === 0) {
+    const { request } = transfer;
+    if (request.op === Opcode.writeZeroes && request.durable && transfer.result === 0) {
       try {
         await this.#parts.device.flush();
       } catch (error) {
-        transfer.errno = errnoOf(error);
+        transfer.result = errorResult(error);
       }
     }
-    this.#active--;
-    this.#done(request, transfer.errno);
+    this.#parts.copying--;
+    this.#owner.completed(request, transfer.result);
   }
 
   /** The part of a copy of whole blocks that is a range. */
@@ -175,7 +159,7 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
       try {
         return await this.#locked(offset, length, () => device.writeZeroes(offset, length));
       } catch (error) {
-        if (!isUnknown(error)) throw error;
+        if (!facts.coversUnknown || !isUnknown(error)) throw error;
         noZeroes(facts);
       }
     }
@@ -191,7 +175,7 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
     try {
       await device.discard(start, end - start);
     } catch (error) {
-      if (!isUnknown(error)) throw error;
+      if (!facts.coversUnknown || !isUnknown(error)) throw error;
       noDiscards(facts);
     }
   }
@@ -226,10 +210,6 @@ export class BlockTransfers<Request extends DiskRequest> implements PieceQueue {
   #ceil(offset: number): number {
     return this.#floor(offset + this.#blockBytes - 1);
   }
-}
-
-function errnoOf(error: unknown): number {
-  return error instanceof StorageError && error.errno > 0 ? error.errno : -1;
 }
 
 function isUnknown(error: unknown): boolean {

@@ -4,6 +4,8 @@ import type { RangeLocks } from "./range_locks.ts";
 export interface DiskFacts {
   /** Where parts of blocks are written; null where the guest's blocks are those of the device. */
   readonly locks: RangeLocks | null;
+  /** What the device does not know is left out or written. False: its errno is the result, and nothing is noted here. */
+  readonly coversUnknown: boolean;
   /** False once the device has answered that it knows no discard: a hint, which is then left out. */
   discards: boolean;
   /** False once it has answered that it cannot make zeroes: they are written then. */

@@ -26,11 +26,10 @@ export class ErrorLog {
     this.#log = log;
   }
 
-  /** The disk has failed: `action` such as `"write"`, `errno` positive, or 0 where none is known. */
+  /** The disk has failed: `action` such as `"write"`, `errno` positive. */
   failed(action: string, offset: number, length: number, errno: number): void {
-    const why = errno > 0 ? describeErrno(errno) : "the device behind the disk does not take it";
     const where = action === "flush" ? "" : ` ${length} bytes at sector ${Math.floor(offset / SECTOR_BYTES)}`;
-    this.#add(`${action} ${errno}`, `Cannot ${action}${where}: ${why}`);
+    this.#add(`${action} ${errno}`, `Cannot ${action}${where}: ${describeErrno(errno)}`);
   }
 
   /** The guest has asked for what this disk refuses, because of `reason`. */

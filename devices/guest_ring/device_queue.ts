@@ -14,8 +14,6 @@ export interface GuestRing {
 export interface DeviceQueue<Ring extends GuestRing = GuestRing> {
   /** Requests taken and not answered. */
   readonly inFlight: number;
-  /** Of those, the ones that go on in microtasks: the thread may not block while there are some. */
-  readonly copying: number;
   /** The ring. */
   readonly queue: Ring;
   /** True when a pass would do something. What stays in the ring until the device needs it is no work. */
@@ -34,6 +32,6 @@ export interface CompletionSource {
   poll(): number;
   /** Descriptors that are signalled when `poll` has something to deliver: of each disk that has one, none twice. */
   readonly completionFds: readonly number[];
-  /** True where each disk with requests in flight has such a descriptor: a sleep for them misses nothing. */
-  readonly signalsAll: boolean;
+  /** False while a sleep would miss something: a disk with requests in flight has none, or requests go on in microtasks. */
+  readonly maySleep: boolean;
 }

@@ -142,14 +142,9 @@ export class QueueLoop {
 
   /** What a sleep would be for, or null where it would miss something. */
   #worthSleeping(): Patience | null {
-    let inFlight = 0;
-    for (const queue of this.#queues) {
-      // What is copied goes on in microtasks, which do not run while this sleeps.
-      if (queue.copying > 0) return null;
-      inFlight += queue.inFlight;
-    }
-    if (inFlight === 0) return this.#driverPatience;
-    return this.#options.model.signalsAll ? this.#diskPatience : null;
+    // What goes on in microtasks does not run while this sleeps.
+    if (!this.#options.model.maySleep) return null;
+    return this.#inFlight() === 0 ? this.#driverPatience : this.#diskPatience;
   }
 
   /** Looks for as long as that is worth it, with kicks turned off; false when the turn is over before that. */

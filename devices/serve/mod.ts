@@ -3,7 +3,7 @@
  *
  * @module
  */
-export type { BlkStats } from "../virtio_blk/stats.ts";
+export type { DiskStats } from "../disk/stats.ts";
 export { type VringPort, workerIsGone } from "../vhost_user/worker_vrings.ts";
 export type { ServeBlkOptions } from "./options.ts";
 export { serveBlkQueues, type ServedBlk, serveVhostUserBlk } from "./vhost_user_blk.ts";

@@ -4,8 +4,8 @@ import { checkText } from "../../core/system/target_path.ts";
 import { passedListener } from "../../ffi/passed_listener.ts";
 import { listenAt } from "../../ffi/unix_socket.ts";
 import { pageMemory } from "../../ffi/memory.ts";
-import { BlkModel, type BlkStats, BlkVirtioConfig, shownBytes } from "../virtio_blk/mod.ts";
-import { RANGE_LOCK_BYTES } from "../disk/mod.ts";
+import { type DiskStats, RANGE_LOCK_BYTES, shownBytes } from "../disk/mod.ts";
+import { BlkModel, BlkVirtioConfig } from "../virtio_blk/mod.ts";
 import {
   checkPort,
   InThreadVringBackend,
@@ -27,7 +27,7 @@ export interface ServedBlk extends AsyncDisposable {
   /** Resolves when the server has been closed. */
   readonly served: Promise<void>;
   /** Counters of the queues served in this Worker; all zero when others serve them. */
-  readonly stats: BlkStats;
+  readonly stats: DiskStats;
   /** Looks at the size of the disk now, and tells the guest of a change. Done by itself once a second as well. */
   checkSize(): Promise<void>;
   /** Disconnects the guest after its requests in flight, and removes the socket. The disk stays open. */
@@ -97,7 +97,7 @@ export function serveVhostUserBlk(
  * Worker's scope, or a MessagePort, whose other end is given to {@link serveVhostUserBlk}. `options` are those of the
  * main Worker. Returns the counters.
  */
-export function serveBlkQueues(device: BlockDevice, port: VringPort, options?: ServeBlkOptions): BlkStats {
+export function serveBlkQueues(device: BlockDevice, port: VringPort, options?: ServeBlkOptions): DiskStats {
   const { checked, log } = checkServeOptions(options);
   checkDevice(device);
   checkPort(port);

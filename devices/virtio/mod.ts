@@ -5,6 +5,7 @@
  * @module
  */
 export { DescriptorChain, MAX_CHAIN_DESCRIPTORS } from "./chain.ts";
+export { type ChainRequest, ChainTaker } from "./chain_taker.ts";
 export type { DeviceModel, NotifyDriver, VirtioConfig, VirtqueueDevice } from "./device.ts";
 export { inflightBytes, inflightEntries, InflightLog } from "./inflight.ts";
 export { VIRTIO_CONSTANTS, VRING_AVAIL, VRING_DESC, VRING_USED, VRING_USED_ELEM } from "./layout.ts";

@@ -1,16 +1,19 @@
 import type { MemorySource } from "../../core/base/memory.ts";
 import { SECTOR_BYTES } from "../../core/base/sizes.ts";
-import { COPY_POOL_BYTES, CopyPool, ErrorLog, RangeLocks, type ServedDevice } from "../disk/mod.ts";
+import {
+  COPY_POOL_BYTES,
+  CopyPool,
+  type DiskStats,
+  DiskUnit,
+  DiskUnits,
+  newDiskStats,
+  type ServedDevice,
+  shownBytes,
+} from "../disk/mod.ts";
 import type { DeviceModel, NotifyDriver, SplitQueue } from "../virtio/mod.ts";
 import { hasFeature, MAX_SERIAL_BYTES, WCE_OFFSET } from "./config.ts";
 import { VIRTIO_BLK_CONSTANTS as B } from "./layout.ts";
-import { MAX_MERGED_REQUESTS } from "./merge.ts";
 import { BlkQueue, type BlkShared } from "./queue.ts";
-import { deliver, MAX_RUN_SEGMENTS } from "./run.ts";
-import { type BlkStats, newBlkStats } from "./stats.ts";
-
-/** Bytes of one joined run: large enough for any disk, small enough for its answer not to wait for long. */
-const MAX_RUN_BYTES = 1024 * 1024;
 
 /** How a disk is served. */
 export interface BlkModelOptions {
@@ -35,29 +38,25 @@ export interface BlkModelOptions {
 /** The part of a virtio-blk device that runs queues, over one open disk of one Worker. */
 export class BlkModel implements DeviceModel {
   /** Counters of all queues. */
-  readonly stats: BlkStats = newBlkStats();
+  readonly stats: DiskStats = newDiskStats();
+  readonly #units = new DiskUnits();
   readonly #shared: BlkShared;
 
   /** Serves `device`; tables of segments come from `memory`. */
   constructor(device: ServedDevice, memory: MemorySource, options: BlkModelOptions) {
-    const { blockBytes = SECTOR_BYTES, log = () => {} } = options;
-    const writesParts = !device.info.readOnly && device.alignment.offset > blockBytes;
+    const { blockBytes = SECTOR_BYTES, merge, log, deferNotify, batchRamp } = options;
+    const copyPool = new CopyPool(Math.floor(COPY_POOL_BYTES / options.workerCount));
+    const { stats } = this;
+    const unit = new DiskUnit(device, { blockBytes, merge, coversUnknown: true, copyPool, stats, ...log && { log } });
+    this.#units.add(unit);
     this.#shared = {
-      device,
-      facts: { locks: writesParts ? new RangeLocks() : null, discards: true, zeroes: true, log },
-      errors: new ErrorLog(options.log ?? null),
+      unit,
       memory,
-      copyPool: new CopyPool(Math.floor(COPY_POOL_BYTES / options.workerCount)),
-      stats: this.stats,
+      stats,
       serial: serialBytes(options.serial),
-      deferNotify: options.deferNotify,
-      batchRamp: options.batchRamp,
+      deferNotify,
+      batchRamp,
       writeThrough: !options.writeBack,
-      merge: {
-        maxRequests: options.merge ? MAX_MERGED_REQUESTS : 1,
-        maxSegments: MAX_RUN_SEGMENTS,
-        maxBytes: MAX_RUN_BYTES,
-      },
       rules: {
         capacitySectors: shownBytes(device, blockBytes) / SECTOR_BYTES,
         blockSectors: blockBytes / SECTOR_BYTES,
@@ -73,25 +72,24 @@ export class BlkModel implements DeviceModel {
 
   /** Parts of blocks are locked in this memory from now on, which the other Workers of the disk have as well. */
   shareLocks(memory: SharedArrayBuffer): void {
-    this.#shared.facts.locks?.share(memory);
+    this.#shared.unit.shareLocks(memory);
   }
 
   /** Tells what failed and was not told yet: at the end. */
   endLog(): void {
-    this.#shared.errors.end();
+    this.#shared.unit.endLog();
   }
 
   poll(): number {
-    return deliver(this.#shared.device);
+    return this.#units.poll();
   }
 
   get completionFds(): readonly number[] {
-    const { completionFd } = this.#shared.device;
-    return completionFd < 0 ? [] : [completionFd];
+    return this.#units.completionFds;
   }
 
-  get signalsAll(): boolean {
-    return this.#shared.device.completionFd >= 0;
+  get maySleep(): boolean {
+    return this.#units.maySleep;
   }
 
   configured(config: Uint8Array): void {
@@ -99,14 +97,6 @@ export class BlkModel implements DeviceModel {
     this.#shared.writeThrough = config[WCE_OFFSET] === 0;
     this.#shared.rules.capacitySectors = Number(view.getBigUint64(0, true));
   }
-}
-
-/**
- * Bytes of a disk that a guest of blocks of `blockBytes` is shown: whole blocks, of the guest and of the device, which could
- * not write a part of one at the end without making a file longer.
- */
-export function shownBytes({ size, alignment }: Pick<ServedDevice, "size" | "alignment">, blockBytes: number): number {
-  return size - size % Math.max(blockBytes, alignment.offset);
 }
 
 /** The serial as 20 bytes. Throws a RangeError for one that does not fit. */

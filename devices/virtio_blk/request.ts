@@ -1,6 +1,8 @@
 import { SECTOR_BYTES, TWO_32 } from "../../core/base/sizes.ts";
+import { Opcode } from "../../core/request/request.ts";
+import { DiskRequest } from "../disk/mod.ts";
 import { type GuestMemory, SegmentList } from "../guest_memory/mod.ts";
-import type { DescriptorChain } from "../virtio/mod.ts";
+import type { ChainRequest, DescriptorChain } from "../virtio/mod.ts";
 import { VIRTIO_BLK_CONSTANTS as B, VIRTIO_BLK_OUTHDR as HEADER, VIRTIO_BLK_RANGE as RANGE } from "./layout.ts";
 
 /** What the guest is answered: the status byte. */
@@ -15,20 +17,12 @@ export const BlkStatus = {
 
 /** What is to be done with a request. */
 export const BlkAction = {
-  /** Read into `data`. */
-  read: 0,
-  /** Write from `data`. */
-  write: 1,
-  /** Make completed writes durable. */
-  flush: 2,
-  /** Discard the range. */
-  discard: 3,
-  /** Zero the range. */
-  writeZeroes: 4,
+  /** Have the disk do `op`. */
+  execute: 0,
   /** Write the serial into `data`. */
-  getId: 5,
+  getId: 1,
   /** Answer `status` without doing anything. */
-  answer: 6,
+  answer: 2,
 } as const;
 
 /** One of the values of {@link BlkAction}. */
@@ -45,26 +39,17 @@ export interface BlkRules {
 }
 
 /** One request of the guest, reused for one after the other. */
-export class BlkRequest {
+export class BlkRequest extends DiskRequest implements ChainRequest {
   /** What is to be done. */
   action: BlkAction = BlkAction.answer;
   /** The status to answer when `action` says so. */
   status: number = BlkStatus.ok;
   /** Why this disk refuses it, `""` where it does not or where the guest asks for what no disk has. */
   refusal = "";
-  /** Byte offset on the disk. */
-  offset = 0;
-  /** Bytes of data or of the range. */
-  length = 0;
-  /** The data: where to read to or to write from. */
-  readonly data: SegmentList = new SegmentList();
   /** Where the status byte goes. */
   readonly statusAt: SegmentList = new SegmentList();
-  /** Head of the chain. */
   head = 0;
-  /** True from taking to answering. */
   active = false;
-  /** Memory that the request points into. */
   memory: GuestMemory | null = null;
 }
 
@@ -105,29 +90,34 @@ export function parseRequest(chain: DescriptorChain, rules: BlkRules, request: B
   switch (headerView.getUint32(HEADER.fields.type.offset, true)) {
     case B.VIRTIO_BLK_T_IN.value:
       data.pushPart(writable, 0, dataBytes);
-      parseTransfer(request, BlkAction.read, rules);
+      parseTransfer(request, Opcode.read, rules);
       break;
     case B.VIRTIO_BLK_T_OUT.value:
       data.pushPart(readable, header.length, readable.byteLength);
-      parseTransfer(request, BlkAction.write, rules);
+      parseTransfer(request, Opcode.write, rules);
       break;
     case B.VIRTIO_BLK_T_FLUSH.value:
-      request.action = BlkAction.flush;
+      execute(request, Opcode.flush);
       break;
     case B.VIRTIO_BLK_T_GET_ID.value:
       data.pushPart(writable, 0, dataBytes);
       request.action = BlkAction.getId;
       break;
     case B.VIRTIO_BLK_T_DISCARD.value:
-      parseRange(chain, request, BlkAction.discard, rules);
+      parseRange(chain, request, Opcode.discard, rules);
       break;
     case B.VIRTIO_BLK_T_WRITE_ZEROES.value:
-      parseRange(chain, request, BlkAction.writeZeroes, rules);
+      parseRange(chain, request, Opcode.writeZeroes, rules);
       break;
     default:
       answer(request, BlkStatus.unsupported);
   }
   return true;
+}
+
+function execute(request: BlkRequest, op: Opcode): void {
+  request.action = BlkAction.execute;
+  request.op = op;
 }
 
 function answer(request: BlkRequest, status: number): void {
@@ -140,16 +130,16 @@ function refuse(request: BlkRequest, reason: string): void {
   answer(request, BlkStatus.ioError);
 }
 
-function parseTransfer(request: BlkRequest, action: BlkAction, rules: BlkRules): void {
+function parseTransfer(request: BlkRequest, op: Opcode, rules: BlkRules): void {
   const length = request.data.byteLength;
   request.length = length;
-  if (action === BlkAction.write && rules.readOnly) return refuse(request, READ_ONLY);
+  if (op === Opcode.write && rules.readOnly) return refuse(request, READ_ONLY);
   if (!fits(request.offset, length, rules)) return refuse(request, OUTSIDE);
   if (length === 0) return answer(request, BlkStatus.ok);
-  request.action = action;
+  execute(request, op);
 }
 
-function parseRange(chain: DescriptorChain, request: BlkRequest, action: BlkAction, rules: BlkRules): void {
+function parseRange(chain: DescriptorChain, request: BlkRequest, op: Opcode, rules: BlkRules): void {
   const { readable } = chain;
   if (rules.readOnly) return refuse(request, READ_ONLY);
   // One segment is what the configuration space allows.
@@ -157,13 +147,13 @@ function parseRange(chain: DescriptorChain, request: BlkRequest, action: BlkActi
   readable.read(header.length, range);
   const sectorCount = rangeView.getUint32(RANGE.fields.sectorCount.offset, true);
   const flags = rangeView.getUint32(RANGE.fields.flags.offset, true);
-  const allowed = action === BlkAction.writeZeroes ? B.VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP.value : 0;
+  const allowed = op === Opcode.writeZeroes ? B.VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP.value : 0;
   request.offset = sectorAt(rangeView, RANGE.fields.sector.offset) * SECTOR_BYTES;
   request.length = sectorCount * SECTOR_BYTES;
   if (!fits(request.offset, request.length, rules)) return refuse(request, OUTSIDE);
   if ((flags & ~allowed) !== 0) return answer(request, BlkStatus.unsupported);
   if (sectorCount === 0) return answer(request, BlkStatus.ok);
-  request.action = action;
+  execute(request, op);
 }
 
 function fits(offset: number, length: number, { capacitySectors, blockSectors }: BlkRules): boolean {

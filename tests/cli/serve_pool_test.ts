@@ -30,7 +30,7 @@ Deno.test("Workers that end when they are asked to are no failure, and tell what
   using _pool = pool;
   await pool.ready();
   const counters = await pool.close();
-  assert.deepEqual(counters.map(({ blk, device }) => [blk.requests, device.requests]), [[0, 0], [0, 0]]);
+  assert.deepEqual(counters.map(({ disk, device }) => [disk.requests, device.requests]), [[0, 0], [0, 0]]);
   assert.deepEqual([failures, lines], [[], []]);
 });
 

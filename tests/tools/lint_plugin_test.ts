@@ -33,7 +33,7 @@ const ALLOWED: [from: string, specifier: string][] = [
   ["drivers/io_uring/descriptor.ts", "../descriptor.ts"],
   ["drivers/io_uring/descriptor.ts", "../probe/io_uring.ts"],
   ["drivers/testing.ts", "./memory/disk.ts"],
-  ["devices/serve/mod.ts", "../virtio_blk/stats.ts"],
+  ["devices/serve/mod.ts", "../virtio_blk/model.ts"],
   ["cli.ts", "./mod.ts"],
   ["cli/run.ts", "commander"],
   ["tests/core/plug_test.ts", "../../drivers/io_uring/ring.ts"],

@@ -7,17 +7,16 @@ import {
   COPY_POOL_BYTES,
   CopyPool,
   type DiskFacts,
-  type DiskRequest,
+  DiskRequest,
   RANGE_LOCK_BYTES,
   RangeLocks,
 } from "../../../devices/disk/mod.ts";
-import { SegmentList } from "../../../devices/guest_memory/mod.ts";
 import { HeapMemory } from "../../../drivers/memory/heap_memory.ts";
 import { FakeDisk } from "../../support/fake_disk.ts";
 import { macrotask } from "../../support/turns.ts";
 
 function facts(locks: RangeLocks | null = null, log: (line: string) => void = () => {}): DiskFacts {
-  return { locks, discards: true, zeroes: true, log };
+  return { locks, coversUnknown: true, discards: true, zeroes: true, log };
 }
 
 const SECTOR = 512;
@@ -47,36 +46,37 @@ function slowDisk(blocks: number): FakeDisk {
   return disk;
 }
 
-/** A piece of guest memory of its own. */
-function segments(bytes: Uint8Array<ArrayBuffer>): SegmentList {
+/** A request over a piece of guest memory of its own, which begins with `bytes`. */
+function requestOf(op: Opcode, offset: number, length: number, bytes: Uint8Array<ArrayBuffer>): DiskRequest {
   const memory = new HeapMemory(bytes.length);
   memory.bytes.set(bytes);
-  const list = new SegmentList();
-  list.push({ guestAddress: 0, userAddress: 0, byteLength: bytes.length, memory, tables: 0 }, 0, bytes.length);
-  return list;
+  const request = Object.assign(new DiskRequest(), { op, offset, length });
+  request.data.push({ guestAddress: 0, userAddress: 0, byteLength: bytes.length, memory, tables: 0 }, 0, bytes.length);
+  return request;
 }
 
 /** One Worker's transfers of a disk; `run` does one and says how it ended. */
 function worker(disk: FakeDisk, locks = new RangeLocks(), log: string[] = []) {
-  const ends = new Map<DiskRequest, (errno: number) => void>();
+  const ends = new Map<DiskRequest, (result: number) => void>();
   const known = facts(locks, (line) => void log.push(line));
-  const parts = { device: disk, facts: known, copyPool: new CopyPool(COPY_POOL_BYTES) };
-  const transfers = new BlockTransfers<DiskRequest>(parts, (request, errno) => ends.get(request)!(errno));
+  const parts = { device: disk, facts: known, copyPool: new CopyPool(COPY_POOL_BYTES), copying: 0 };
+  const transfers = new BlockTransfers<DiskRequest>(parts, {
+    completed: (request, result) => ends.get(request)!(result),
+  });
   const run = (op: Opcode, offset: number, length: number, bytes = new Uint8Array(0)) =>
     new Promise<number>((end) => {
-      const request = { offset, length, data: segments(bytes) };
+      const request = requestOf(op, offset, length, bytes);
       ends.set(request, end);
-      transfers.start(op, request, false);
+      transfers.start(request);
     });
   const read = async (offset: number, length: number) => {
-    const data = segments(new Uint8Array(length));
-    const errno = await new Promise<number>((end) => {
-      const request = { offset, length, data };
+    const request = requestOf(Opcode.read, offset, length, new Uint8Array(length));
+    const result = await new Promise<number>((end) => {
       ends.set(request, end);
-      transfers.start(Opcode.read, request, false);
+      transfers.start(request);
     });
-    assert.equal(errno, 0);
-    return data.regions[0]!.memory.bytes.slice(0, length);
+    assert.equal(result, 0);
+    return request.data.regions[0]!.memory.bytes.slice(0, length);
   };
   return {
     run,
@@ -168,6 +168,6 @@ Deno.test("discards are cut to whole blocks, and are hints: one that the device 
 Deno.test("a range that the device fails to zero, and knows how to, is an error", async () => {
   const disk = slowDisk(8);
   disk.rangeErrno = Errno.EIO;
-  assert.equal(await worker(disk).run(Opcode.writeZeroes, 0, BLOCK), Errno.EIO);
-  assert.equal(await worker(disk).run(Opcode.discard, 0, BLOCK), Errno.EIO);
+  assert.equal(await worker(disk).run(Opcode.writeZeroes, 0, BLOCK), -Errno.EIO);
+  assert.equal(await worker(disk).run(Opcode.discard, 0, BLOCK), -Errno.EIO);
 });

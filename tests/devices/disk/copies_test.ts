@@ -1,22 +1,20 @@
 /** Copies of requests that a disk cannot reach straight: how many bytes of them there are at a time, and whose turn it is. */
 import assert from "node:assert/strict";
-import { Opcode } from "../../../core/request/request.ts";
 import {
   BlockTransfers,
   COPY_PIECE_BYTES,
   COPY_POOL_BYTES,
   CopyPool,
   type DiskFacts,
-  type DiskRequest,
+  DiskRequest,
 } from "../../../devices/disk/mod.ts";
-import { SegmentList } from "../../../devices/guest_memory/mod.ts";
 import { FakeDisk } from "../../support/fake_disk.ts";
 import { macrotask } from "../../support/turns.ts";
 
 const PIECE = COPY_PIECE_BYTES;
 
 function facts(): DiskFacts {
-  return { locks: null, discards: true, zeroes: true, log: () => {} };
+  return { locks: null, coversUnknown: true, discards: true, zeroes: true, log: () => {} };
 }
 
 /** Transfers of several queues to a disk whose reads end when the test says so. */
@@ -30,23 +28,23 @@ function setUp(capacity = COPY_POOL_BYTES, queueCount = 1) {
     return promise;
   };
   const done: [length: number, succeeded: boolean][] = [];
-  const pool = new CopyPool(capacity);
+  const parts = { device: disk, facts: facts(), copyPool: new CopyPool(capacity), copying: 0 };
   const queues = Array.from(
     { length: queueCount },
     () =>
       new BlockTransfers<DiskRequest>(
-        { device: disk, facts: facts(), copyPool: pool },
-        ({ length }, errno) => void done.push([length, errno === 0]),
+        parts,
+        { completed: ({ length }, result) => void done.push([length, result === 0]) },
       ),
   );
   const start = (length: number, queue = 0, offset = 0) => {
-    queues[queue]!.start(Opcode.read, { offset, length, data: new SegmentList() }, false);
+    queues[queue]!.start(Object.assign(new DiskRequest(), { offset, length }));
   };
-  return { disk, queues, start, reading, done, lengths: () => reading.map(({ length }) => length) };
+  return { disk, parts, start, reading, done, lengths: () => reading.map(({ length }) => length) };
 }
 
 Deno.test("copies have a bound in bytes for all queues together: what goes beyond it waits", async () => {
-  const { start, queues, reading, done } = setUp(COPY_POOL_BYTES, 16);
+  const { start, parts, reading, done } = setUp(COPY_POOL_BYTES, 16);
   const wanted = COPY_POOL_BYTES / 4;
   for (let queue = 0; queue < 16; queue++) start(wanted, queue);
   let most = 0;
@@ -58,7 +56,7 @@ Deno.test("copies have a bound in bytes for all queues together: what goes beyon
   }
   assert.equal(most, COPY_POOL_BYTES);
   assert.deepEqual(done, Array.from({ length: 16 }, () => [wanted, true]));
-  assert.ok(queues.every(({ active }) => active === 0));
+  assert.equal(parts.copying, 0);
 });
 
 Deno.test("queues have their turns one after the other, however much one of them wants", async () => {
@@ -102,7 +100,7 @@ Deno.test("one bad piece fails its request once, after all of them have ended, a
 });
 
 Deno.test("a disk that refuses at once ends everything that waits", async () => {
-  const { disk, start, queues, done } = setUp(PIECE, 2);
+  const { disk, start, parts, done } = setUp(PIECE, 2);
   disk.read = () => {
     throw new Error("closed");
   };
@@ -110,5 +108,5 @@ Deno.test("a disk that refuses at once ends everything that waits", async () => 
   await macrotask();
   assert.equal(done.length, 2_000);
   assert.ok(done.every(([, succeeded]) => !succeeded));
-  assert.ok(queues.every(({ active }) => active === 0));
+  assert.equal(parts.copying, 0);
 });

@@ -1,7 +1,8 @@
 /** Discards and zeroes of any length: done in pieces, one after the other, and answered once. */
 import assert from "node:assert/strict";
 import { Opcode } from "../../../core/request/request.ts";
-import { BlkStatus, MAX_RANGE_BYTES, MAX_RANGE_SECTORS } from "../../../devices/virtio_blk/mod.ts";
+import { MAX_RANGE_BYTES } from "../../../devices/disk/mod.ts";
+import { BlkStatus, MAX_RANGE_SECTORS } from "../../../devices/virtio_blk/mod.ts";
 import { WCE_OFFSET } from "../../../devices/virtio_blk/config.ts";
 import { VIRTIO_BLK_CONSTANTS as B } from "../../../devices/virtio_blk/layout.ts";
 import { ranges, readRequest, sendRequest, UNANSWERED } from "../../support/blk_requests.ts";

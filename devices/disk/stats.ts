@@ -1,5 +1,5 @@
-/** What the queues of one disk have done in one Worker. Numbers that only grow: read two snapshots and subtract. */
-export interface BlkStats {
+/** What the queues of one Worker have done for a guest. Numbers that only grow: read two snapshots and subtract. */
+export interface DiskStats {
   /** Passes over a queue. */
   passes: number;
   /** Requests taken. */
@@ -17,6 +17,6 @@ export interface BlkStats {
 }
 
 /** Zeroed counters. */
-export function newBlkStats(): BlkStats {
+export function newDiskStats(): DiskStats {
   return { passes: 0, requests: 0, answers: 0, errors: 0, runs: 0, copied: 0, notifications: 0 };
 }

@@ -1,4 +1,5 @@
-import { BlkAction, type BlkRequest } from "./request.ts";
+import { Opcode } from "../../core/request/request.ts";
+import type { DiskRequest } from "./disk_request.ts";
 
 /** Requests that are looked at together: VIRTIO_BLK_MAX_MERGE_REQS of QEMU. */
 export const MAX_MERGED_REQUESTS = 32;
@@ -14,22 +15,26 @@ export interface MergeLimits {
 }
 
 /** Starts `count` requests of `requests` from `start` on, contiguous on the disk, as one. */
-export type StartRun = (requests: readonly BlkRequest[], start: number, count: number) => void;
+export type StartRun<Request extends DiskRequest> = (
+  requests: readonly Request[],
+  start: number,
+  count: number,
+) => void;
 
 /**
- * Collects reads or writes of one pass and joins those that are neighbours on the disk, as QEMU's virtio-blk does:
+ * Collects reads or writes of one pass for one unit and joins those that are neighbours on the disk, as QEMU's virtio-blk does:
  * sorted by sector, as long as a run stays within the limits.
  */
-export class MergeBuffer {
+export class MergeBuffer<Request extends DiskRequest> {
   readonly #limits: MergeLimits;
-  readonly #start: StartRun;
-  readonly #requests: BlkRequest[] = [];
+  readonly #start: StartRun<Request>;
+  readonly #requests: Request[] = [];
   #count = 0;
   #growing = false;
   #nextOffset = -1;
 
   /** Makes an empty buffer that hands its runs to `start`. */
-  constructor(limits: MergeLimits, start: StartRun) {
+  constructor(limits: MergeLimits, start: StartRun<Request>) {
     this.#limits = limits;
     this.#start = start;
   }
@@ -41,7 +46,7 @@ export class MergeBuffer {
 
   /** True when writes are waiting: a flush has to come behind them. */
   get holdsWrites(): boolean {
-    return this.#count > 0 && this.#requests[0]!.action === BlkAction.write;
+    return this.#count > 0 && this.#requests[0]!.op === Opcode.write;
   }
 
   /** True when the last request begins where the one before it ends, collected or started: the next may well do so, too. */
@@ -50,8 +55,8 @@ export class MergeBuffer {
   }
 
   /** Adds a read or a write; starts what was collected when it is full or of the other direction. */
-  add(request: BlkRequest): void {
-    if (this.#count > 0 && this.#requests[0]!.action !== request.action) this.flush();
+  add(request: Request): void {
+    if (this.#count > 0 && this.#requests[0]!.op !== request.op) this.flush();
     this.#growing = request.offset === this.#nextOffset && this.#limits.maxRequests > 1;
     this.#nextOffset = request.offset + request.length;
     this.#requests[this.#count++] = request;
@@ -71,7 +76,7 @@ export class MergeBuffer {
     for (let index = 1; index < count; index++) {
       const previous = requests[index - 1]!;
       const request = requests[index]!;
-      const joins = previous.offset + previous.length === request.offset &&
+      const joins = previous.offset + previous.length === request.offset && previous.durable === request.durable &&
         segments + request.data.count <= this.#limits.maxSegments && bytes + request.length <= this.#limits.maxBytes;
       if (!joins) {
         this.#start(requests, start, index - start);
@@ -86,7 +91,7 @@ export class MergeBuffer {
 }
 
 /** Insertion sort: a few dozen entries, often sorted already, and nothing is allocated. */
-function sortByOffset(requests: BlkRequest[], count: number): void {
+function sortByOffset(requests: DiskRequest[], count: number): void {
   for (let index = 1; index < count; index++) {
     const request = requests[index]!;
     let at = index - 1;

@@ -1,9 +1,9 @@
 import { type IovecPiece, IovecTable } from "../../core/request/iovec.ts";
 import { addHigh, addLow, type OwnedMemory } from "../../core/base/memory.ts";
 import { IoRequest, Opcode, RequestFlag } from "../../core/request/request.ts";
-import type { ServedDevice } from "../disk/mod.ts";
 import type { SegmentList } from "../guest_memory/mod.ts";
-import { BlkAction, type BlkRequest } from "./request.ts";
+import type { DiskRequest } from "./disk_request.ts";
+import type { ServedDevice } from "./served.ts";
 
 /** Segments of one run: what its table has room for. Requests with more are copied. */
 export const MAX_RUN_SEGMENTS = 256;
@@ -23,29 +23,22 @@ export const MAX_RANGE_BYTES: number = 16 * 1024 * 1024;
 /** A piece that is refilled for one request after the other. */
 type MutablePiece = { -readonly [Key in keyof IovecPiece]: IovecPiece[Key] };
 
-/** Called once for each run that was submitted. */
-export type RunDone = (run: Run, result: number) => void;
-
-/** What a driver is asked for, by what a guest asks for. */
-export const OPCODES: Readonly<Record<number, Opcode>> = {
-  [BlkAction.read]: Opcode.read,
-  [BlkAction.write]: Opcode.write,
-  [BlkAction.flush]: Opcode.flush,
-  [BlkAction.discard]: Opcode.discard,
-  [BlkAction.writeZeroes]: Opcode.writeZeroes,
-};
+/** Called once for each run that was submitted; `result` is that of the driver, −errno for a failure. */
+export type RunDone<Request extends DiskRequest> = (run: Run<Request>, result: number) => void;
 
 /**
  * Requests of the guest that go to the disk as one, with everything that takes: made once, used again and again. The
  * request points straight into guest memory.
  */
-export class Run {
+export class Run<Request extends DiskRequest> {
   /** The request for the driver. */
   readonly io: IoRequest;
   /** The guest's requests; those from `count` on are left over. */
-  readonly requests: BlkRequest[] = [];
+  readonly requests: Request[] = [];
   /** Requests of the guest in this run. */
   count = 0;
+  /** Told of the end; set with what the run is filled with. */
+  #done: RunDone<Request> | null = null;
   /** Bytes of the disk, from the first request on, that are locked until the run is done; 0 for none. */
   lockedBytes = 0;
   readonly #pieces: MutablePiece[] = [];
@@ -57,14 +50,15 @@ export class Run {
   #flushesLast = false;
 
   /** Makes a run; its table of segments lies in `memory` from `byteOffset` on. */
-  constructor(memory: OwnedMemory, byteOffset: number, done: RunDone) {
+  constructor(memory: OwnedMemory, byteOffset: number) {
     this.#table = new IovecTable(this.#pieces, memory, byteOffset);
-    this.io = new IoRequest(Opcode.read, (_request, result) => done(this, result));
+    this.io = new IoRequest(Opcode.read, (_request, result) => this.#done!(this, result));
   }
 
-  /** Takes over `count` requests, contiguous on the disk, from `start` on. */
-  fill(requests: readonly BlkRequest[], start: number, count: number, flags: number): void {
+  /** Takes over `count` requests, contiguous on the disk, from `start` on; `done` is told of their end. */
+  fill(requests: readonly Request[], start: number, count: number, done: RunDone<Request>): void {
     const first = requests[start]!;
+    this.#done = done;
     this.count = count;
     this.#restBytes = 0;
     this.#flushesLast = false;
@@ -75,11 +69,11 @@ export class Run {
       length += request.length;
     }
     const { io } = this;
-    io.op = OPCODES[first.action]!;
-    io.offset = first.action === BlkAction.flush ? 0 : first.offset;
+    io.op = first.op;
+    io.offset = first.op === Opcode.flush ? 0 : first.offset;
     io.length = length;
-    io.flags = flags;
-    if (first.action > BlkAction.write) return this.#beginRange();
+    io.flags = first.durable ? RequestFlag.fua : 0;
+    if (first.op > Opcode.write) return this.#beginRange();
     if (count === 1 && first.data.count === 1) this.#pointAt(first.data);
     else this.#pointAtTable();
   }
@@ -142,15 +136,6 @@ export class Run {
     const piece = this.#spare.pop() ?? { memory: this.#table.memory, byteOffset: 0, byteLength: 0 };
     this.#pieces.push(piece);
     return piece;
-  }
-}
-
-/** Delivers what the disk has completed; returns how many. A closed disk has done so, or does it by itself. */
-export function deliver(device: Pick<ServedDevice, "poll">): number {
-  try {
-    return device.poll();
-  } catch {
-    return 0;
   }
 }
 
