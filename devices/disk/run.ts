@@ -24,7 +24,7 @@ export const MAX_RANGE_BYTES: number = 16 * 1024 * 1024;
 type MutablePiece = { -readonly [Key in keyof IovecPiece]: IovecPiece[Key] };
 
 /** Called once for each run that was submitted; `result` is that of the driver, −errno for a failure. */
-export type RunDone<Request extends DiskRequest> = (run: Run<Request>, result: number) => void;
+type RunDone<Request extends DiskRequest> = (run: Run<Request>, result: number) => void;
 
 /**
  * Requests of the guest that go to the disk as one, with everything that takes: made once, used again and again. The
