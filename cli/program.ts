@@ -3,7 +3,16 @@ import { DEVICE_BATCH_MODES, DRIVER_NAMES, WAIT_MODES } from "../mod.ts";
 import { COMPARE_NAMES, parseComparison, withWarmRamp } from "./compare/names.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { misuse } from "./failure.ts";
-import { APIS, isRandom, LOAD_MODES, type LoadMode, MAX_IO_DEPTH, MAX_JOBS, OUTPUT_FORMATS } from "./load/options.ts";
+import {
+  APIS,
+  isMixed,
+  isRandom,
+  LOAD_MODES,
+  type LoadMode,
+  MAX_IO_DEPTH,
+  MAX_JOBS,
+  OUTPUT_FORMATS,
+} from "./load/options.ts";
 import { parseLoadOptions, type RawOptions, writes } from "./load/options.ts";
 import { choice, text } from "./load/raw_options.ts";
 import { parserMessage, subcommandNames } from "./parser_messages.ts";
@@ -21,6 +30,7 @@ const DESCRIPTIONS: Readonly<Record<LoadMode, string>> = {
   read: "read block after block; without TARGET as randread",
   write: "overwrite block after block of TARGET",
   randrw: "read and overwrite random blocks of TARGET",
+  rw: "read and overwrite TARGET block after block, each at its own pace",
 };
 
 /** Runs the subcommand that `args` name. Throws CliError for a command line that cannot be meant. */
@@ -100,7 +110,7 @@ function addLoadCommand(
     .option("--runtime <time>", "measured time: seconds, or with ms, s, m, h (default 10)")
     .option("--ramp-time <time>", "time before the measurement (default 0)")
     .option("--ramp-ios <n>", "I/Os that each job does before it, too (default 0, with --compare 50000)")
-    .option("--size <size>", "bytes of the range (default: to the end)")
+    .option("--size <size>", "bytes of the range, or percent of the target (default: to the end)")
     .option("--offset <size>", "where the range begins (default 0)")
     .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 0)")
     .option("--seed <n>", "start of the random sequence (default 1)")
@@ -118,7 +128,10 @@ function addLoadCommand(
     .option("--trace", "print every submission and completion to standard error")
     .addOption(new Option("--iodepth-batch-complete-min <n>", "completions one wait asks for").hideHelp());
   addWorkloadOptions(command, mode);
-  if (mode === "randrw") command.option("--rwmixread <percent>", "share of reads (default 50)");
+  if (isMixed(mode)) {
+    command.option("--rwmixread <percent>", "share of reads (default 50)");
+    command.option("--rwmixwrite <percent>", "share of writes, instead");
+  }
   if (writes(mode)) command.option("--allow-destructive", "overwrite the range of TARGET");
   command.action(async (target: string | undefined, raw: RawOptions) => {
     const comparison = parseComparison(raw);

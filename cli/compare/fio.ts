@@ -1,6 +1,6 @@
 import { pathOfTarget } from "../../drivers/probe.ts";
 import { failed, misuse } from "../failure.ts";
-import type { LoadOptions } from "../load/options.ts";
+import { isMixed, type LoadOptions } from "../load/options.ts";
 import { type Contender, type RunHooks, runProgram, type RunResult } from "./contender.ts";
 
 /** fio's engine for each driver that has an equal one. */
@@ -55,7 +55,7 @@ export function fioArguments(options: LoadOptions, best: boolean): string[] {
     `--name=${options.mode}`,
     `--filename=${escapeColons(pathOfTarget(options.target!))}`,
     `--rw=${options.mode}`,
-    ...options.mode === "randrw" ? [`--rwmixread=${options.readPercent}`] : [],
+    ...isMixed(options.mode) ? [`--rwmixread=${options.readPercent}`] : [],
     `--bs=${options.blockSizeBytes}`,
     `--ioengine=${engine}`,
     `--direct=${options.direct ? 1 : 0}`,
@@ -71,6 +71,7 @@ export function fioArguments(options: LoadOptions, best: boolean): string[] {
     `--randseed=${options.seed}`,
     `--offset=${options.offsetBytes}`,
     ...options.sizeBytes === null ? [] : [`--size=${options.sizeBytes}`],
+    ...options.sizePercent === null ? [] : [`--size=${options.sizePercent}%`],
     // Without it fio drops the target from the page cache first, and measures something else than plugio.
     "--invalidate=0",
     ...best ? bestArguments(engine, depth) : [],

@@ -58,6 +58,7 @@ function jobOf(options: LoadOptions, jobIndex: number): NodeFsJob {
     random: options.mode === "randread",
     offsetBytes: options.offsetBytes,
     sizeBytes: options.sizeBytes,
+    sizePercent: options.sizePercent,
     seed: (options.seed + jobIndex) >>> 0,
     jobIndex,
     jobCount: options.jobCount,

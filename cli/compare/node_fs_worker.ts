@@ -9,6 +9,7 @@ import { Random } from "../../core/base/random.ts";
 import { openDevice } from "../../mod.ts";
 import { processUsage } from "../load/meter.ts";
 import { longestRampMs } from "../load/options.ts";
+import { shareOf } from "../load/plan.ts";
 import { type OffsetSource, RandomOffsets, SequentialOffsets } from "../load/offsets.ts";
 
 /** What one Worker does. Plain data. */
@@ -21,6 +22,7 @@ export interface NodeFsJob {
   readonly random: boolean;
   readonly offsetBytes: number;
   readonly sizeBytes: number | null;
+  readonly sizePercent: number | null;
   readonly seed: number;
   readonly jobIndex: number;
   readonly jobCount: number;
@@ -64,7 +66,7 @@ async function run(job: NodeFsJob): Promise<NodeFsReply> {
   try {
     const buffers = device.allocate(job.depth, job.blockBytes);
     const { size } = await handle.stat();
-    const bytes = job.sizeBytes ?? size - job.offsetBytes;
+    const bytes = job.sizeBytes ?? shareOf(size, size - job.offsetBytes, job.sizePercent);
     const range = {
       startBytes: job.offsetBytes,
       blockBytes: job.blockBytes,
@@ -109,7 +111,7 @@ async function readFor(
   let ios = 0;
   const lane = async (buffer: Uint8Array) => {
     while (performance.now() < endMs) {
-      await handle.read(buffer, 0, buffer.length, offsets.next());
+      await handle.read(buffer, 0, buffer.length, offsets.next(false));
       ios++;
     }
   };

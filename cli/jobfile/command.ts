@@ -174,9 +174,11 @@ function jsonOf(finished: readonly FinishedJob[], partial: boolean): unknown {
 }
 
 /** What ends a job, as far as that is known without its target. */
-function endOf({ timeBased, numberIos, sizeBytes, blockSizeBytes, runtimeMs }: LoadOptions): string {
-  const blocks = timeBased || sizeBytes === null ? Infinity : Math.floor(sizeBytes / blockSizeBytes);
-  const ios = Math.min(numberIos ?? Infinity, blocks);
+function endOf({ timeBased, numberIos, ioBytes, sizeBytes, loops, blockSizeBytes, runtimeMs }: LoadOptions): string {
+  const bytes = ioBytes ?? sizeBytes;
+  const round = ioBytes === null ? Math.floor : Math.ceil;
+  const blocks = timeBased || bytes === null ? Infinity : round(bytes / blockSizeBytes);
+  const ios = Math.min(numberIos ?? Infinity, blocks * loops);
   if (ios !== Infinity) return `${counted(ios, "I/O")} a job`;
   return timeBased ? `${runtimeMs / 1000} s` : "as many I/Os a job as the target has blocks";
 }

@@ -1,7 +1,15 @@
 import { DRIVER_NAMES } from "../../mod.ts";
 import { driverPrefix, takesOnlyPaths } from "../driver.ts";
 import { attempt, CliError, misuse, throwAll } from "../failure.ts";
-import { LOAD_MODES, type LoadMode, type LoadOptions, MAX_JOBS, parseLoadOptions, writes } from "../load/options.ts";
+import {
+  isMixed,
+  LOAD_MODES,
+  type LoadMode,
+  type LoadOptions,
+  MAX_JOBS,
+  parseLoadOptions,
+  writes,
+} from "../load/options.ts";
 import type { RawOptions } from "../load/raw_options.ts";
 import { evaluate } from "./expand.ts";
 import type { JobFileOption, JobFileSection } from "./parse.ts";
@@ -22,6 +30,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   blocksize: "bs",
   readwrite: "rw",
   timeout: "runtime",
+  io_limit: "io_size",
   ss: "steadystate",
   ss_dur: "steadystate_duration",
   ss_ramp: "steadystate_ramp_time",
@@ -38,7 +47,11 @@ const PASSED_ON: readonly string[] = [
   "size",
   "offset",
   "iodepth_batch_complete_min",
+  "io_size",
+  "loops",
+  "startdelay",
   "rwmixread",
+  "rwmixwrite",
   "number_ios",
   "rate_iops",
   "random_distribution",
@@ -55,7 +68,7 @@ const PASSED_ON: readonly string[] = [
 ];
 
 /** Those of them that are sizes, which fio's `kb_base` gives a meaning. */
-const SIZES: readonly string[] = ["bs", "size", "offset"];
+const SIZES: readonly string[] = ["bs", "size", "io_size", "offset"];
 
 /** Options that are on when they stand alone. */
 const SWITCHES: readonly string[] = ["direct", "norandommap"];
@@ -232,17 +245,19 @@ class SectionReader {
       if (option !== undefined && !fits) throw this.#wrong(option, `wanted rw=${wanted} with it`);
     };
     const random = mode.startsWith("rand");
-    onlyFor("rwmixread", mode === "randrw", "randrw");
+    onlyFor("rwmixread", isMixed(mode), "randrw or rw=rw");
+    onlyFor("rwmixwrite", isMixed(mode), "randrw or rw=rw");
     onlyFor("verify", mode === "write" || mode === "randwrite", "write or rw=randwrite");
     onlyFor("norandommap", random, "randread, randwrite or randrw");
     onlyFor("random_distribution", random, "randread, randwrite or randrw");
     // There fio holds each direction to the rate.
-    onlyFor("rate_iops", mode !== "randrw", "randread, randwrite, read or write");
+    onlyFor("rate_iops", !isMixed(mode), "randread, randwrite, read or write");
   }
 
   #mode(): LoadMode {
     const option = this.#options.get("rw");
-    const mode = LOAD_MODES.find((name) => name === (option?.value ?? "read"));
+    const wanted = option?.value === "readwrite" ? "rw" : option?.value ?? "read";
+    const mode = LOAD_MODES.find((name) => name === wanted);
     if (mode !== undefined) return mode;
     throw this.#wrong(option!, `wanted ${LOAD_MODES.join(", ")}`);
   }

@@ -62,7 +62,7 @@ export class CallbackJob {
   #submit(request: IoRequest, index: number): void {
     const isWrite = this.#pattern.nextIsWrite();
     request.op = isWrite ? Opcode.write : Opcode.read;
-    request.offset = this.#pattern.offsets.next();
+    request.offset = this.#pattern.offsets.next(isWrite);
     if (isWrite) this.#writes!.stamp(index, request.offset);
     this.#meter.submit(index);
     this.#inFlight++;

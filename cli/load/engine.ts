@@ -144,7 +144,7 @@ export class LoadEngine implements Disposable {
     const all = Promise.all(this.#handles.map((handle) => handle.ended.promise));
     const { plan } = this.#handles[0]!;
     // Each job ends by its own clock, which starts a little after this one; this is for a job that does not.
-    const end = delay(longestRampMs(plan) + plan.runtimeMs + OVERDUE_MS);
+    const end = delay(plan.startDelayMs + longestRampMs(plan) + plan.runtimeMs + OVERDUE_MS);
     const first = await Promise.race([all, end.promise.then(() => "overdue"), this.#stopped.promise]);
     end.cancel();
     if (Array.isArray(first)) return;

@@ -2,7 +2,7 @@ import { errnoName } from "../../mod.ts";
 import { VERSION } from "../version.ts";
 import type { RunContext } from "./context.ts";
 import type { LatencySummary } from "./latency.ts";
-import type { LoadOptions } from "./options.ts";
+import { isMixed, type LoadOptions } from "./options.ts";
 import type { CpuSummary, DirectionSummary, LoadResult } from "./result.ts";
 import {
   type JsonObject,
@@ -165,7 +165,8 @@ function jobOptions(options: LoadOptions): JsonObject {
     ...(options.rampIos > 0 ? { ramp_ios: String(options.rampIos) } : {}),
     offset: String(options.offsetBytes),
     ...(options.sizeBytes === null ? {} : { size: String(options.sizeBytes) }),
-    ...(options.mode === "randrw" ? { rwmixread: String(options.readPercent) } : {}),
+    ...(options.sizePercent === null ? {} : { size: `${options.sizePercent}%` }),
+    ...(isMixed(options.mode) ? { rwmixread: String(options.readPercent) } : {}),
     direct: options.direct ? "1" : "0",
     randseed: String(options.seed),
     iodepth_batch_complete_min: String(options.batchCompleteMin),

@@ -4,8 +4,8 @@ import type { BlockRange } from "./plan.ts";
 
 /** Where the I/Os of one job go: one block-aligned offset after another, always inside the range. */
 export interface OffsetSource {
-  /** Byte offset of the next I/O. Allocates nothing. */
-  next(): number;
+  /** Byte offset of the next I/O, which writes or reads. Allocates nothing. */
+  next(isWrite: boolean): number;
 }
 
 /** Any block of the range, each as likely as any other and drawn anew each time (fio's `norandommap`). */
@@ -93,5 +93,21 @@ export class SequentialOffsets implements OffsetSource {
     const block = this.#block;
     this.#block = block + 1 === range.blockCount ? 0 : block + 1;
     return range.startBytes + block * range.blockBytes;
+  }
+}
+
+/** Reads block after block and writes block after block, each direction with a place of its own (fio's `rw=rw`). */
+export class MixedSequentialOffsets implements OffsetSource {
+  readonly #reads: SequentialOffsets;
+  readonly #writes: SequentialOffsets;
+
+  /** Both begin at block `firstBlock` of the range. */
+  constructor(range: BlockRange, firstBlock: number) {
+    this.#reads = new SequentialOffsets(range, firstBlock);
+    this.#writes = new SequentialOffsets(range, firstBlock);
+  }
+
+  next(isWrite: boolean): number {
+    return isWrite ? this.#writes.next() : this.#reads.next();
   }
 }

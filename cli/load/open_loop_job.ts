@@ -85,7 +85,7 @@ export class OpenLoopJob {
     const request = this.#requests[index]!;
     const isWrite = this.#pattern.nextIsWrite();
     request.op = isWrite ? Opcode.write : Opcode.read;
-    request.offset = this.#pattern.offsets.next();
+    request.offset = this.#pattern.offsets.next(isWrite);
     if (isWrite) this.#writes!.stamp(index, request.offset);
     this.#meter.submitAt(index, this.#nextMs());
     this.#started++;

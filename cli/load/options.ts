@@ -8,10 +8,10 @@ import { parseWorkloadOptions, type WorkloadOptions } from "./workload_options.t
 export type { RawOptions } from "./raw_options.ts";
 
 /** The kinds of load, in fio's words; also the names of the subcommands. */
-export type LoadMode = "randread" | "randwrite" | "read" | "write" | "randrw";
+export type LoadMode = "randread" | "randwrite" | "read" | "write" | "randrw" | "rw";
 
 /** All kinds of load. */
-export const LOAD_MODES: readonly LoadMode[] = ["randread", "randwrite", "read", "write", "randrw"];
+export const LOAD_MODES: readonly LoadMode[] = ["randread", "randwrite", "read", "write", "randrw", "rw"];
 
 /** Which API of the library a run goes through. */
 export type Api = "callback" | "promise";
@@ -63,6 +63,8 @@ export interface LoadOptions extends WorkloadOptions {
   readonly rampIos: number;
   /** Bytes of the range, or null for everything from the offset to the end. */
   readonly sizeBytes: number | null;
+  /** The same in percent of the target, or null. */
+  readonly sizePercent: number | null;
   readonly offsetBytes: number;
   readonly direct: boolean;
   readonly seed: number;
@@ -99,7 +101,7 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     runtimeMs: positive(duration(raw, "runtime", 10_000), "runtime"),
     rampMs: duration(raw, "rampTime", 0),
     rampIos: integer(raw, "rampIos", 0, { from: 0, to: MAX_RAMP_IOS }),
-    sizeBytes: size(raw, "size"),
+    ...sizeOf(raw),
     offsetBytes: size(raw, "offset") ?? 0,
     direct: choice(raw, "direct", ["0", "1"], "0") === "1",
     seed: integer(raw, "seed", 1, { from: 0, to: 0xffffffff }),
@@ -134,14 +136,31 @@ export function writes(mode: LoadMode): boolean {
   return mode !== "read" && mode !== "randread";
 }
 
+/** Whether a mode both reads and writes. */
+export function isMixed(mode: LoadMode): boolean {
+  return mode === "randrw" || mode === "rw";
+}
+
 /** Whether a mode chooses its blocks at random. */
 export function isRandom(mode: LoadMode): boolean {
   return mode.startsWith("rand");
 }
 
+/** The range: bytes, or as in fio percent of the target. */
+function sizeOf(raw: RawOptions): Pick<LoadOptions, "sizeBytes" | "sizePercent"> {
+  const value = text(raw, "size");
+  if (value === null || !value.endsWith("%")) return { sizeBytes: size(raw, "size"), sizePercent: null };
+  const percent = /^\d+%$/.test(value) ? Number(value.slice(0, -1)) : NaN;
+  if (percent >= 1 && percent <= 100) return { sizeBytes: null, sizePercent: percent };
+  throw misuse(`Cannot use --size ${value}: wanted 1% to 100% of the target`);
+}
+
 function readPercent(mode: LoadMode, raw: RawOptions): number {
-  if (mode === "randrw") return integer(raw, "rwmixread", 50, { from: 0, to: 100 });
-  return writes(mode) ? 0 : 100;
+  if (!isMixed(mode)) return writes(mode) ? 0 : 100;
+  if (text(raw, "rwmixwrite") === null) return integer(raw, "rwmixread", 50, { from: 0, to: 100 });
+  const writePercent = integer(raw, "rwmixwrite", 50, { from: 0, to: 100 });
+  if (text(raw, "rwmixread") === null) return 100 - writePercent;
+  throw misuse("Cannot use --rwmixread with --rwmixwrite: each says the other, wanted one of the two");
 }
 
 /** Options that only some drivers have. A driver that is unknown is refused when it is to open the target. */

@@ -1,6 +1,13 @@
 import { Random } from "../../core/base/random.ts";
 import { ParetoRanks, ZipfRanks } from "./distributions.ts";
-import { MappedOffsets, type OffsetSource, RandomOffsets, RankedOffsets, SequentialOffsets } from "./offsets.ts";
+import {
+  MappedOffsets,
+  MixedSequentialOffsets,
+  type OffsetSource,
+  RandomOffsets,
+  RankedOffsets,
+  SequentialOffsets,
+} from "./offsets.ts";
 import type { JobPlan } from "./plan.ts";
 import type { WriteSource } from "./write_source.ts";
 import { UncontendedOffsets, VerifyLedger } from "./verify_ledger.ts";
@@ -27,8 +34,12 @@ export class Pattern {
   }
 }
 
-function offsetsOf({ random, range, firstBlock, seed, distribution, randomMap, placeSeed }: JobPlan): OffsetSource {
-  if (!random) return new SequentialOffsets(range, firstBlock);
+function offsetsOf(plan: JobPlan): OffsetSource {
+  const { random, range, firstBlock, seed, distribution, randomMap, placeSeed, readPercent } = plan;
+  if (!random) {
+    const isMixed = readPercent > 0 && readPercent < 100;
+    return isMixed ? new MixedSequentialOffsets(range, firstBlock) : new SequentialOffsets(range, firstBlock);
+  }
   const numbers = new Random(seed);
   switch (distribution.kind) {
     case "random":

@@ -58,6 +58,8 @@ export interface JobPlan {
   readonly rampMs: number;
   readonly rampIos: number;
   readonly runtimeMs: number;
+  /** Milliseconds that the job waits before it starts. */
+  readonly startDelayMs: number;
   readonly blkio: Readonly<Record<string, string>>;
   readonly trace: boolean;
 }
@@ -86,7 +88,7 @@ export function planRange(options: LoadOptions, facts: TargetFacts): BlockRange 
     );
   }
   const available = sizeBytes - offsetBytes;
-  const rangeBytes = options.sizeBytes ?? available;
+  const rangeBytes = options.sizeBytes ?? shareOf(sizeBytes, available, options.sizePercent);
   if (rangeBytes > available) {
     throw misuse(
       `Cannot use --size ${rangeBytes} at --offset ${offsetBytes}: ${target} has ${sizeBytes} bytes, ` +
@@ -94,7 +96,8 @@ export function planRange(options: LoadOptions, facts: TargetFacts): BlockRange 
     );
   }
   if (rangeBytes < blockSizeBytes) {
-    throw misuse(`Cannot use --size ${rangeBytes}: wanted at least one block of ${blockSizeBytes}`);
+    const asked = options.sizePercent === null ? rangeBytes : `${options.sizePercent}%`;
+    throw misuse(`Cannot use --size ${asked}: wanted at least one block of ${blockSizeBytes}`);
   }
   // A tail shorter than a block is left out.
   return {
@@ -102,6 +105,11 @@ export function planRange(options: LoadOptions, facts: TargetFacts): BlockRange 
     blockBytes: blockSizeBytes,
     blockCount: Math.floor(rangeBytes / blockSizeBytes),
   };
+}
+
+/** Percent of the target, as far as there is so much behind the offset. */
+export function shareOf(sizeBytes: number, available: number, percent: number | null): number {
+  return percent === null ? available : Math.min(available, Math.floor((sizeBytes * percent) / 100));
 }
 
 /** The plan of each Worker: its own seed, and for sequential modes its own place to begin. */
@@ -141,7 +149,8 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     randomMap: options.randomMap,
     readPercent: options.readPercent,
     rateIops: options.rateIops,
-    numberIos: options.timeBased ? options.numberIos : Math.min(options.numberIos ?? Infinity, range.blockCount),
+    numberIos: options.timeBased ? options.numberIos : iosOf(options, range.blockCount),
+    startDelayMs: options.startDelayMs,
     verifyRunId: options.verify ? (runId + jobIndex) >>> 0 : null,
     rampMs: options.rampMs,
     rampIos: options.rampIos,
@@ -149,6 +158,12 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     blkio: options.blkio,
     trace: options.trace,
   }));
+}
+
+/** I/Os after which a job ends that its bytes end: fio's `io_size` or its range, `loops` times. */
+function iosOf({ numberIos, ioBytes, loops, blockSizeBytes }: LoadOptions, blockCount: number): number {
+  const ios = (ioBytes === null ? blockCount : Math.ceil(ioBytes / blockSizeBytes)) * loops;
+  return Math.min(numberIos ?? Infinity, ios);
 }
 
 /** Blocks that one verified job remembers at most: five bytes each. */

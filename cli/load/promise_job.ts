@@ -34,7 +34,7 @@ export class PromiseJob {
     const meter = this.#meter;
     while (meter.running) {
       const isWrite = this.#pattern.nextIsWrite();
-      const offset = this.#pattern.offsets.next();
+      const offset = this.#pattern.offsets.next(isWrite);
       if (isWrite) this.#writes!.stamp(index, offset);
       meter.submit(index);
       let result: number;

@@ -3,7 +3,7 @@ import { formatCount, formatNanoseconds, formatSize } from "../../core/base/unit
 import { errnoName } from "../../mod.ts";
 import type { RunContext } from "./context.ts";
 import type { LatencySummary } from "./latency.ts";
-import { isRandom, type LoadOptions } from "./options.ts";
+import { isMixed, isRandom, type LoadOptions } from "./options.ts";
 import type { RateSummary } from "./rate.ts";
 import type { Verification } from "./read_back.ts";
 import type { DirectionSummary, LoadResult } from "./result.ts";
@@ -63,7 +63,7 @@ function configuration(options: LoadOptions): string {
     `wait ${options.wait}`,
     ...options.keepTick === null ? [] : [`keep-tick ${options.keepTick ? 1 : 0}`],
     `${options.api} API`,
-    ...options.mode === "randrw" ? [`${options.readPercent} % reads`] : [],
+    ...isMixed(options.mode) ? [`${options.readPercent} % reads`] : [],
     ...options.distribution.kind === "random" ? [] : [distributionText(options.distribution)],
     ...isRandom(options.mode) && options.distribution.kind === "random" && !options.randomMap ? ["norandommap"] : [],
     ...options.rateIops === null ? [] : [`rate ${options.rateIops} IOPS a job`],

@@ -85,9 +85,9 @@ export class UncontendedOffsets implements OffsetSource {
     this.#range = range;
   }
 
-  next(): number {
+  next(isWrite: boolean): number {
     const { startBytes, blockBytes, blockCount } = this.#range;
-    let offset = this.#offsets.next();
+    let offset = this.#offsets.next(isWrite);
     // Ends: at most as many blocks are in flight as there are slots, and one slot is asking.
     while (this.#ledger.isInFlight(offset)) {
       offset += blockBytes;

@@ -50,6 +50,7 @@ async function runJob(plan: JobPlan, shared: SharedState): Promise<void> {
   const job = new Job(device, plan, workload);
   scope.postMessage({ type: "ready", notes: [...device.notes] });
   await started.promise;
+  await startDelay(plan.startDelayMs, shared);
   const meter = new Meter(plan, device.stats, shared);
   try {
     await job.run(meter);
@@ -59,6 +60,17 @@ async function runJob(plan: JobPlan, shared: SharedState): Promise<void> {
   if (workload.ledger === null) return;
   shared.setPhase(plan.jobIndex, Phase.verify);
   known = { ...known, verification: await readBack(device, workload.ledger, workload.buffers, shared) };
+}
+
+/** Milliseconds between two looks at the stop flag. */
+const DELAY_STEP_MS = 50;
+
+/** fio's `startdelay`: the job waits, unless the run is interrupted. */
+async function startDelay(ms: number, shared: SharedState): Promise<void> {
+  const endMs = performance.now() + ms;
+  for (let left = ms; left > 0 && !shared.interrupted; left = endMs - performance.now()) {
+    await new Promise((resolve) => setTimeout(resolve, Math.min(left, DELAY_STEP_MS)));
+  }
 }
 
 function openForJob(plan: JobPlan): Promise<BlockDevice> {

@@ -5,7 +5,7 @@
  * @module
  */
 import { misuse } from "../failure.ts";
-import { choice, integer, type RawOptions, text } from "./raw_options.ts";
+import { choice, duration, integer, type RawOptions, size, text } from "./raw_options.ts";
 import { SAMPLE_MS } from "./sampler.ts";
 import { parseSteadyState, type SteadyStateOptions } from "./steady_state.ts";
 
@@ -23,6 +23,9 @@ const MAX_RATE_IOPS = 100_000_000;
 
 /** Most I/Os of a job: beyond, counts in doubles lose their last digit. */
 const MAX_NUMBER_IOS = Number.MAX_SAFE_INTEGER;
+
+/** Most rounds of a job. */
+const MAX_LOOPS = 1_000_000_000;
 
 /** Most entries of a percentile list, as in fio (FIO_IO_U_LIST_MAX_LEN). */
 const MAX_PERCENTILES = 20;
@@ -47,6 +50,12 @@ export interface WorkloadOptions {
   readonly numberIos: number | null;
   /** Whether a job goes on until its time is up; otherwise it ends after as many I/Os as its range has blocks. */
   readonly timeBased: boolean;
+  /** Bytes after which each job ends instead, where its time does not end it; may be more than the range. */
+  readonly ioBytes: number | null;
+  /** How often a job goes over its range, where its time does not end it. */
+  readonly loops: number;
+  /** Milliseconds that each job waits before it starts. */
+  readonly startDelayMs: number;
   /** Whether a random job touches every block once before it touches one again. */
   readonly randomMap: boolean;
   readonly distribution: Distribution;
@@ -70,8 +79,11 @@ export function parseWorkloadOptions(raw: RawOptions): WorkloadOptions {
   return {
     rateIops: optionalInteger(raw, "rateIops", MAX_RATE_IOPS),
     numberIos: optionalInteger(raw, "numberIos", MAX_NUMBER_IOS),
-    // Only job files say otherwise: on the command line the time ends a run.
+    // Only job files say otherwise of this and the next three: on the command line the time ends a run.
     timeBased: text(raw, "timeBased") !== "0",
+    ioBytes: size(raw, "ioSize"),
+    loops: integer(raw, "loops", 1, { from: 1, to: MAX_LOOPS }),
+    startDelayMs: duration(raw, "startdelay", 0),
     randomMap: parseRandomMap(raw, distribution),
     distribution,
     percentiles: parsePercentiles(text(raw, "percentileList")),

@@ -29,7 +29,7 @@ export function registerSweep(command: Command, args: readonly string[], finish:
     .option("--offset <size>", "where the range begins (default 0)")
     .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 0)")
     .option("--seed <n>", "start of the random sequences and of the order of runs (default 1)")
-    .option("--rwmixread <percent>", "randrw only: share of reads (default 50)")
+    .option("--rwmixread <percent>", "randrw, rw: share of reads (default 50)")
     .option("--allow-destructive", "writing loads: overwrite the range of TARGET")
     .option("--output <folder>", "where results go; a sweep that was ended goes on there (default: a new folder)")
     .action(async (target: string | undefined, raw: RawOptions) => {

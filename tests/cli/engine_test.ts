@@ -82,7 +82,7 @@ Deno.test("a stop drains and gives a partial result", async () => {
   assert.ok(result.elapsedMs < 10_000, `elapsed ${result.elapsedMs} ms`);
 });
 
-for (const mode of ["write", "randwrite", "randrw"] as const) {
+for (const mode of ["write", "randwrite", "randrw", "rw"] as const) {
   Deno.test(`${mode} changes bytes of its range only`, async () => {
     using folder = new TempFolder();
     const target = folder.file("target", 1024 ** 2);

@@ -96,6 +96,39 @@ Deno.test("number_ios ends a job earlier than its size, but never later, unless 
   assert.equal(ios("size=8k\nnumber_ios=100\ntime_based\nruntime=5\n"), 100);
 });
 
+Deno.test("io_size and loops say how much a job does of its range, and startdelay when it starts", () => {
+  const read = (lines: string) => jobs(`[a]\nbs=4k\n${lines}\n`)[0]!.options;
+  assert.equal(plannedIos(read("size=8k\nio_size=40k")), 10);
+  assert.equal(plannedIos(read("size=8k\nio_size=41k")), 11);
+  assert.equal(plannedIos(read("size=8k\nloops=3")), 6);
+  assert.equal(plannedIos(read("size=8k\nio_limit=12k\nloops=2\nnumber_ios=5")), 5);
+  assert.equal(plannedIos(read("size=50%\nloops=2")), 1024);
+  assert.equal(read("size=8k\nstartdelay=250ms").startDelayMs, 250);
+});
+
+Deno.test("rw=rw and rw=readwrite are one mode, with a share of writes or of reads", () => {
+  const read = (lines: string) => jobs(`[a]\nsize=1m\nfilename=/x\n${lines}\n`)[0]!.options;
+  assert.deepEqual([read("rw=rw").mode, read("rw=readwrite\nrwmixwrite=20").readPercent], ["rw", 80]);
+});
+
+Deno.test("a delayed job runs after the others, and its own time begins then", async () => {
+  using folder = new TempFolder();
+  const target = folder.file("target", 65_536);
+  const file = join(folder.path, "jobs.fio");
+  Deno.writeTextFileSync(
+    file,
+    `[global]\nfilename=${target}\nbs=4k\n[now]\nrw=rw\nio_size=256k\n[later]\nrw=read\nstartdelay=300ms\nloops=2\n`,
+  );
+  const begun = performance.now();
+  const { code, stdout, stderr } = await runCli(["run", file, "--allow-destructive", "--output-format=json"]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.ok(performance.now() - begun >= 300);
+  const [now, later] = JSON.parse(stdout).jobs;
+  assert.equal(now.read.total_ios + now.write.total_ios, 64);
+  assert.ok(now.read.total_ios > 0 && now.write.total_ios > 0);
+  assert.equal(later.read.total_ios, 32);
+});
+
 Deno.test("a job with neither size nor time goes over its target once, as in fio", () => {
   assert.equal(plannedIos(jobs("[a]\nbs=4k\n")[0]!.options), 1024);
 });
@@ -135,7 +168,7 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
   [`${HEAD}exitall`, /^Cannot use exitall of x\.fio:3: plugio does not support it/],
   [`${HEAD}ioengine=psync`, /^Cannot use ioengine=psync of x\.fio:3: there is no driver for it, wanted .*io_uring/],
   [`${HEAD}ioengine=nonsense`, /^Cannot use ioengine=nonsense of x\.fio:3: there is no driver for it/],
-  [`${HEAD}rw=randtrim`, /^Cannot use rw=randtrim of x\.fio:3: wanted randread, randwrite, read, write, randrw$/],
+  [`${HEAD}rw=randtrim`, /^Cannot use rw=randtrim of x\.fio:3: wanted randread, randwrite, read, write, randrw, rw$/],
   [`${HEAD}rw=randread:8`, /^Cannot use rw=randread:8 of x\.fio:3: wanted randread/],
   [`${HEAD}filename=/a:/b`, /^Cannot use filename=\/a:\/b of x\.fio:3: wanted one path$/],
   [
@@ -154,7 +187,7 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
   [`${HEAD}bs`, /^Cannot use bs of x\.fio:3: wanted bs=VALUE$/],
   [`${HEAD}bs=4q`, /^Cannot read --bs "4q": wanted bytes .* \(job a of x\.fio:1\)$/],
   [`${HEAD}iodepth=0`, /^Cannot use --iodepth 0: wanted a whole number .* \(job a of x\.fio:1\)$/],
-  [`${HEAD}rwmixread=70`, /^Cannot use rwmixread=70 of x\.fio:3: wanted rw=randrw with it$/],
+  [`${HEAD}rwmixread=70`, /^Cannot use rwmixread=70 of x\.fio:3: wanted rw=randrw or rw=rw with it$/],
   [`${HEAD}verify=crc32c`, /^Cannot use verify=crc32c of x\.fio:3: wanted rw=write or rw=randwrite with it$/],
   [`${HEAD}rw=randrw\nfilename=/a\nrate_iops=9`, /^Cannot use rate_iops=9 of x\.fio:5: wanted rw=randread, /],
   [`${HEAD}norandommap`, /^Cannot use norandommap of x\.fio:3: wanted rw=randread, randwrite or randrw with it$/],
@@ -215,7 +248,7 @@ Deno.test("all that is wrong is said at once, each with its own line", () => {
     "Cannot use exitall of x.fio:5: plugio does not support it, wanted the line removed",
   ]);
   assert.deepEqual(linesOf("[a]\nrw=trim\n[b]\nsize=1m\n[c]\nbs=4q\n"), [
-    "Cannot use rw=trim of x.fio:2: wanted randread, randwrite, read, write, randrw",
+    "Cannot use rw=trim of x.fio:2: wanted randread, randwrite, read, write, randrw, rw",
     'Cannot read --bs "4q": wanted bytes with an optional suffix k, m, g or t (job c of x.fio:5)',
   ]);
 });

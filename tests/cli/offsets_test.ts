@@ -29,7 +29,7 @@ Deno.test("offsets of both kinds are blocks of the range, whatever the range and
     ];
     for (const source of sources) {
       for (let i = 0; i < 50; i++) {
-        const block = (source.next() - range.startBytes) / range.blockBytes;
+        const block = (source.next(false) - range.startBytes) / range.blockBytes;
         assert.ok(Number.isInteger(block) && block >= 0 && block < range.blockCount, `block ${block}`);
       }
     }
@@ -82,6 +82,26 @@ Deno.test("jobs have seeds of their own, and sequential ones begin apart", () =>
 Deno.test("a depth above what the driver takes is refused", () => {
   const few = { ...facts(1024 ** 2), maxInflight: 8 };
   assert.throws(() => planJobs(options("read", "f"), few), /Cannot use --iodepth 32: driver io_uring keeps at most 8/);
+});
+
+Deno.test("a sequential mixed load has a place for each direction, as in fio", () => {
+  const [plan] = planJobs(options("rw", "f", { rwmixread: "70" }), facts(8 * 4096));
+  const { offsets } = new Pattern(plan!);
+  const seen = [false, true, false, false, true, false].map((isWrite) => offsets.next(isWrite) / 4096);
+  assert.deepEqual(seen, [0, 0, 1, 2, 1, 3]);
+});
+
+Deno.test("a share of the target begins at the offset, and ends with the target", () => {
+  const blocks = (raw: Record<string, string>) =>
+    planJobs(options("read", "f", raw), facts(100 * 4096))[0]!.range.blockCount;
+  assert.equal(blocks({ size: "25%" }), 25);
+  assert.equal(blocks({ size: "25%", offset: "40k" }), 25);
+  assert.equal(blocks({ size: "100%", offset: "40k" }), 90);
+  assert.equal(blocks({ size: "1%", bs: "4k" }), 1);
+  assert.throws(
+    () => blocks({ size: "1%", bs: "8k" }),
+    /^CliError: Cannot use --size 1%: wanted at least one block of 8192$/,
+  );
 });
 
 Deno.test("a mixed load has its share of reads; the others have one direction", () => {

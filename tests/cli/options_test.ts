@@ -30,6 +30,7 @@ Deno.test("the defaults are those that the documentation names", () => {
     rampMs: 0,
     rampIos: 0,
     sizeBytes: null,
+    sizePercent: null,
     offsetBytes: 0,
     direct: false,
     seed: 1,
@@ -47,6 +48,9 @@ Deno.test("the defaults are those that the documentation names", () => {
     rateIops: null,
     numberIos: null,
     timeBased: true,
+    ioBytes: null,
+    loops: 1,
+    startDelayMs: 0,
     randomMap: true,
     distribution: { kind: "random" },
     percentiles: null,
@@ -71,6 +75,17 @@ Deno.test("sizes take fio's suffixes and times take units", () => {
   assert.equal(parsed.rampMs, 250);
 });
 
+Deno.test("a size can be a share of the target, in whole percent", () => {
+  const { sizeBytes, sizePercent } = options("read", "f", { size: "50%" });
+  assert.deepEqual([sizeBytes, sizePercent], [null, 50]);
+  for (const size of ["0%", "101%", "-1%", "1.5%", "%", "5 %"]) {
+    assert.throws(
+      () => options("read", "f", { size }),
+      /^CliError: Cannot use --size .*: wanted 1% to 100% of the target$/,
+    );
+  }
+});
+
 Deno.test("a target can name its driver, and a colon in a path is none", () => {
   assert.equal(options("read", "io_uring:/x").driver, "io_uring");
   assert.equal(options("read", "/with:colon").driver, "io_uring");
@@ -79,6 +94,11 @@ Deno.test("a target can name its driver, and a colon in a path is none", () => {
 Deno.test("only randrw has a share of reads", () => {
   assert.equal(options("randrw", "f").readPercent, 50);
   assert.equal(options("randrw", "f", { rwmixread: "70" }).readPercent, 70);
+  assert.equal(options("rw", "f", { rwmixwrite: "70" }).readPercent, 30);
+  assert.throws(
+    () => options("rw", "f", { rwmixread: "30", rwmixwrite: "70" }),
+    /^CliError: Cannot use --rwmixread with --rwmixwrite: each says the other, wanted one of the two$/,
+  );
   assert.equal(options("write", "f").readPercent, 0);
 });
 
@@ -231,7 +251,10 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
     /^Cannot use option --verify=crc32c: it belongs to randwrite, write, wanted/,
   ],
   [["randread", "--verify", "crc32c"], /^Cannot use option --verify: it belongs to randwrite, write, wanted one that /],
-  [["randread", "--rwmixread=50"], /^Cannot use option --rwmixread=50: it belongs to randrw, sweep, wanted one that /],
+  [
+    ["randread", "--rwmixread=50"],
+    /^Cannot use option --rwmixread=50: it belongs to randrw, rw, sweep, wanted one that /,
+  ],
   [["randread", "--socket=x"], /^Cannot use option --socket=x: it belongs to serve vhost-user-blk, wanted one that /],
   [["serve", "--socket=x", "f"], /^Cannot use option --socket=x: it belongs to .*, wanted vhost-user-blk before it$/],
   [["randread", "-iodepth", "8"], /^Cannot use option -iodepth: it has one dash, wanted --iodepth$/],

@@ -175,7 +175,7 @@ function tableOptions(page: string, ...headings: readonly string[]): string[] {
 
 Deno.test("the tables of options are those of --help", async () => {
   const load = new Set<string>();
-  for (const mode of ["randread", "read", "randwrite", "write", "randrw"]) {
+  for (const mode of ["randread", "read", "randwrite", "write", "randrw", "rw"]) {
     for (const option of await helpOptions(mode)) load.add(option);
   }
   assert.deepEqual(tableOptions("docs/load.md", "## Options").sort(), [...load].sort());

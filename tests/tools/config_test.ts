@@ -14,6 +14,7 @@ Deno.test("every task says what it is for", () => {
       "read",
       "write",
       "randrw",
+      "rw",
       "probe",
       "sweep",
       "report",
@@ -53,7 +54,7 @@ Deno.test("a task hands every argument to the command line", async () => {
   using scratch = new Scratch();
   scratch.write("cli.ts", "console.log(JSON.stringify(Deno.args));\n");
   const args = ["disk.img", "--bs", "4k", "--output=a b", "-"];
-  for (const name of ["randread", "randwrite", "read", "write", "randrw", "probe"]) {
+  for (const name of ["randread", "randwrite", "read", "write", "randrw", "rw", "probe"]) {
     const { code, stdout } = await scratch.deno(["task", "-q", name, ...args]);
     strictEqual(code, 0);
     deepStrictEqual(JSON.parse(stdout), [name, ...args]);
