@@ -57,15 +57,53 @@ export interface VhostUserBlkDevice {
   readonly pluggable?: boolean;
 }
 
-/** One disk. */
-export type GuestDevice = NvmeDevice | VirtioBlkDevice | VhostUserBlkDevice;
+/** A SCSI disk of {@link VirtioScsiDevice}. */
+export interface ScsiDisk {
+  /** A raw image on the host. */
+  readonly image: string;
+  /** 0 to 255, 0 if not given. */
+  readonly target?: number;
+  /** 0 to 16383, 0 if not given. */
+  readonly lun?: number;
+  readonly serial?: string;
+}
 
-/** The driver that the guest's kernel loads for each kind. */
-export const DEVICE_MODULE: Readonly<Record<GuestDevice["kind"], string>> = {
-  "nvme": "nvme",
-  "virtio-blk": "virtio_blk",
-  "vhost-user-blk": "virtio_blk",
+/** A virtio-scsi adapter whose disks QEMU itself serves. */
+export interface VirtioScsiDevice {
+  readonly kind: "virtio-scsi";
+  readonly disks: readonly ScsiDisk[];
+  readonly queues?: number;
+  readonly pluggable?: boolean;
+}
+
+/** A virtio-scsi adapter whose disks another process serves over a vhost-user socket; the guest's memory is shared. */
+export interface VhostUserScsiDevice {
+  readonly kind: "vhost-user-scsi";
+  readonly socket: string;
+  /** Request queues: one for each processor, if not given. */
+  readonly queues?: number;
+  readonly pluggable?: boolean;
+}
+
+/** One disk, or one adapter with its disks. */
+export type GuestDevice = NvmeDevice | VirtioBlkDevice | VhostUserBlkDevice | VirtioScsiDevice | VhostUserScsiDevice;
+
+/** Adapter, disks, and the character devices that take single commands. */
+const SCSI_MODULES = ["virtio_scsi", "sd_mod", "sg"];
+
+/** The drivers that the guest's kernel loads for each kind. */
+export const DEVICE_MODULES: Readonly<Record<GuestDevice["kind"], readonly string[]>> = {
+  "nvme": ["nvme"],
+  "virtio-blk": ["virtio_blk"],
+  "vhost-user-blk": ["virtio_blk"],
+  "virtio-scsi": SCSI_MODULES,
+  "vhost-user-scsi": SCSI_MODULES,
 };
+
+/** Whether a server of another process has to see the guest's memory. */
+export function sharesMemory({ kind }: GuestDevice): boolean {
+  return kind === "vhost-user-blk" || kind === "vhost-user-scsi";
+}
 
 /** The first slot of the root bus that is ours; QEMU's own devices are below. */
 const FIRST_SLOT = 0x10;
@@ -133,7 +171,25 @@ function oneDevice(device: GuestDevice, id: string, place: string[]): string[] {
       const args = ["vhost-user-blk-pci", ...place, `chardev=${id}-socket`, ...options];
       return ["-chardev", socket.join(), "-device", args.join()];
     }
+    case "virtio-scsi":
+      return virtioScsi(device, id, place);
+    case "vhost-user-scsi": {
+      const args = ["vhost-user-scsi-pci", ...place, `chardev=${id}-socket`, ...given("num_queues", device.queues)];
+      return ["-chardev", `socket,id=${id}-socket,path=${escaped(device.socket)}`, "-device", args.join()];
+    }
   }
+}
+
+function virtioScsi({ disks, queues }: VirtioScsiDevice, id: string, place: string[]): string[] {
+  const adapter = ["virtio-scsi-pci", ...place, ...given("num_queues", queues)];
+  return [
+    ...["-device", adapter.join()],
+    ...disks.flatMap(({ image, target = 0, lun = 0, serial }, index) => {
+      const node = `${id}-image${index}`;
+      const disk = ["scsi-hd", `bus=${id}.0,scsi-id=${target},lun=${lun},drive=${node}`, ...given("serial", serial)];
+      return [...blockdev(node, image), "-device", disk.join()];
+    }),
+  ];
 }
 
 function nvme(device: NvmeDevice, id: string, place: string[]): string[] {

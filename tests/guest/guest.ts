@@ -7,7 +7,7 @@
 
 import { join } from "node:path";
 import { readCpio } from "./cpio.ts";
-import { deviceArguments } from "./devices.ts";
+import { deviceArguments, sharesMemory } from "./devices.ts";
 import { emulatorStart } from "./emulator.ts";
 import { writeImage } from "./image.ts";
 import { GuestError, type GuestJob, type GuestResult } from "./job.ts";
@@ -203,7 +203,7 @@ function machineArguments(job: GuestJob, kernel: GuestKernel, dir: string): stri
   const { devices = [], memoryMiB = MEMORY_MIB, cpus = CPUS, iommu = false } = job;
   const words = [...KERNEL_WORDS, ...iommu ? ["intel_iommu=on"] : [], ...job.kernelArguments ?? []];
   // A server of another process sees the guest's memory only where that is shared.
-  const shared = devices.some(({ kind }) => kind === "vhost-user-blk");
+  const shared = devices.some(sharesMemory);
   const memory = `${shared ? "memory-backend-memfd,share=on" : "memory-backend-ram"},id=memory,size=${memoryMiB}M`;
   return [
     ...["-machine", "q35,kernel-irqchip=split,memory-backend=memory"],

@@ -11,7 +11,7 @@ import { LIBAIO } from "../../ffi/libaio/symbols.ts";
 import { LIBURING } from "../../ffi/liburing/symbols.ts";
 import type { LibrarySpec } from "../../ffi/loader.ts";
 import { CpioWriter } from "./cpio.ts";
-import { DEVICE_MODULE } from "./devices.ts";
+import { DEVICE_MODULES } from "./devices.ts";
 import type { GuestFile, GuestJob } from "./job.ts";
 import type { GuestKernel } from "./kernel.ts";
 import { addProject, GUEST_DENO_DIR, GUEST_PROJECT } from "./project.ts";
@@ -60,7 +60,8 @@ export async function writeImage(path: string, job: GuestJob, kernel: GuestKerne
 
 /** Puts the modules into the guest, and the list by which the first process loads them. */
 function addModules(archive: CpioWriter, job: GuestJob, kernel: GuestKernel): void {
-  const wanted = [...BASE_MODULES, ...(job.devices ?? []).map(({ kind }) => DEVICE_MODULE[kind]), ...job.modules ?? []];
+  const drivers = (job.devices ?? []).flatMap(({ kind }) => DEVICE_MODULES[kind]);
+  const wanted = [...BASE_MODULES, ...drivers, ...job.modules ?? []];
   const words = wanted.map((entry) => entry.split(" "));
   const parameters = new Map(words.map(([name = "", ...rest]) => [name.replaceAll("-", "_"), rest.join(" ")]));
   const lines = kernel.modules(words.map(([name = ""]) => name)).map((from) => {

@@ -124,6 +124,8 @@ Deno.test("each kind of disk becomes arguments, with commas in names doubled", (
     { kind: "nvme", mdts: 5, queuePairs: 2, namespaces: [{ image: "a,b" }, { image: "c", blockBytes: 4096 }] },
     { kind: "virtio-blk", image: "d", queues: 2, readOnly: true, pluggable: true },
     { kind: "vhost-user-blk", socket: "/s", queues: 1, reconnectS: 1 },
+    { kind: "virtio-scsi", disks: [{ image: "e" }, { image: "f,g", target: 3, lun: 300, serial: "x,y" }], queues: 2 },
+    { kind: "vhost-user-scsi", socket: "/t", queues: 4, pluggable: true },
   ];
   const text = deviceArguments(devices).join(" ");
   assert.match(text, /nvme,id=device0,bus=pcie\.0,addr=0x10,serial=device0,mdts=5,max_ioqpairs=2 /);
@@ -132,8 +134,15 @@ Deno.test("each kind of disk becomes arguments, with commas in names doubled", (
   assert.match(text, /virtio-blk-pci,id=device1,bus=port1,drive=device1-image,num-queues=2/);
   assert.match(text, /read-only=on/);
   assert.match(text, /socket,id=device2-socket,path=\/s,reconnect=1 -device vhost-user-blk-pci/);
+  assert.match(text, /virtio-scsi-pci,id=device3,bus=pcie\.0,addr=0x13,num_queues=2 /);
+  assert.match(text, /scsi-hd,bus=device3\.0,scsi-id=0,lun=0,drive=device3-image0 /);
+  assert.match(text, /filename=f,,g -device scsi-hd,bus=device3\.0,scsi-id=3,lun=300,drive=device3-image1,serial=x,,y/);
+  assert.match(
+    text,
+    /socket,id=device4-socket,path=\/t -device vhost-user-scsi-pci,id=device4,bus=port4,.*num_queues=4/,
+  );
   const addresses = devices.map((_, index) => pciAddress(devices, index));
-  assert.deepEqual(addresses, ["0000:00:10.0", "0000:01:00.0", "0000:00:12.0"]);
+  assert.deepEqual(addresses, ["0000:00:10.0", "0000:01:00.0", "0000:00:12.0", "0000:00:13.0", "0000:02:00.0"]);
   assert.throws(() => deviceArguments(Array(14).fill(devices[0]!)), /expected 13 at most/);
 });
 

@@ -230,6 +230,23 @@ export const NEEDS: readonly Need[] = [
     packages: { debian: ["libnbd-bin"], fedora: ["libnbd"], arch: ["libnbd"] },
   },
   {
+    id: "iscsi-test-cu",
+    why: "testing the SCSI disk with libiscsi's conformance suite",
+    purposes: ["test"],
+    checks: [{ kind: "command", name: "iscsi-test-cu", program: "iscsi-test-cu" }],
+    packages: { debian: ["libiscsi-bin"], fedora: ["libiscsi-utils"], arch: ["libiscsi"] },
+  },
+  {
+    id: "sg3-utils",
+    why: "sending single commands to the SCSI disk",
+    purposes: ["test"],
+    checks: [
+      { kind: "command", name: "sg_raw", program: "sg_raw" },
+      { kind: "command", name: "sg_unmap", program: "sg_unmap" },
+    ],
+    packages: { debian: ["sg3-utils"], fedora: ["sg3_utils"], arch: ["sg3_utils"] },
+  },
+  {
     id: "btrfs",
     why: "serving images on btrfs",
     purposes: ["test"],
