@@ -50,7 +50,7 @@ export function readSuite(log: string): SuiteTest[] {
     skipped = false;
   };
   for (const line of log.replaceAll("\r", "").split("\n")) {
-    const name = /^  Test: (\S+) \.\.\./.exec(line)?.[1];
+    const name = /^ {2}Test: (\S+) \.\.\./.exec(line)?.[1];
     if (name !== undefined || /^(family|end of) /.test(line)) finish();
     if (name !== undefined) open = { name: `${family}.${name}`, reasons: [] };
     family = /^family (\S+)/.exec(line)?.[1] ?? family;
