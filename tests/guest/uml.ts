@@ -4,11 +4,12 @@
  * @module
  */
 
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exists } from "../../tools/setup/present.ts";
 import { moduleName } from "./kernel.ts";
 import { findProgram, librariesOf } from "./programs.ts";
+import { buildRegisterLibrary, hasWideRegisters } from "./uml_registers.ts";
 
 const UML_DIR = fileURLToPath(new URL("../../.native/unpacked/user-mode-linux", import.meta.url));
 const KERNEL = join(UML_DIR, "usr/bin/linux.uml");
@@ -58,7 +59,15 @@ export async function runUml(job: UmlJob): Promise<{ readonly output: string; re
     "con=null",
   ];
   const env = { HOME: `${root}/tmp`, TMPDIR: `${root}/tmp` };
-  const child = new Deno.Command(KERNEL, { args, env, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
+  // Deno hands LD_PRELOAD to no program; env(1) does.
+  const preload = await hasWideRegisters() ? [`LD_PRELOAD=${await buildRegisterLibrary(dirname(socket))}`] : [];
+  const child = new Deno.Command("env", {
+    args: [...preload, KERNEL, ...args],
+    env,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
   const watchdog = setTimeout(() => child.kill("SIGKILL"), HUNG_MS);
   const { stdout, stderr } = await child.output();
   clearTimeout(watchdog);
