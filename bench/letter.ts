@@ -85,7 +85,7 @@ export function replaceTables(document: string, tables: string, name = "letter")
   return `${document.slice(0, begin + marks[0].length)}\n\n${tables}\n${document.slice(end)}`;
 }
 
-/** Results that are kept name nobody's home. */
+/** Results that are kept name no user's home. */
 function withoutHome(text: string): string {
   const home = Deno.env.get("HOME") ?? "";
   return home.length > 1 ? text.replaceAll(home, "~") : text;

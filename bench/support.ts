@@ -134,7 +134,7 @@ export class BenchFile implements Disposable {
     return device;
   }
 
-  /** Unlinks it: whoever has it open keeps it, and nothing is left behind however the process ends. */
+  /** Unlinks it: a process that has it open keeps it, and nothing is left behind however the process ends. */
   [Symbol.dispose](): void {
     Deno.removeSync(this.path);
   }

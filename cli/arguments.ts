@@ -6,7 +6,7 @@ const REPLACEMENT = "\uFFFD";
 /** Options that mean 1 when they stand alone, as in fio. */
 const SWITCHES: readonly string[] = ["--direct", "--norandommap"];
 
-/** What somebody may take for the value of a switch; a target of such a name is written with its folder, `./yes`. */
+/** What a caller may take for the value of a switch; a target of such a name is written with its folder, `./yes`. */
 const SWITCH_VALUES = /^(?:\d+|yes|no|true|false|on|off)$/i;
 
 /**

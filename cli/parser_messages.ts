@@ -39,7 +39,7 @@ export function subcommandNames(command: Command): string {
   return names.length < 2 ? names.join() : `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
 }
 
-/** An option of another subcommand is one that somebody remembers, and no mistyped one. */
+/** An option of another subcommand is one that the caller remembers, and no mistyped one. */
 function unknownOption(option: string, command: Command, suggestion: string | undefined): string {
   const name = option.replace(/=.*/, "");
   const owners = ownersOf(name, root(command));

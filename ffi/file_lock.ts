@@ -44,7 +44,7 @@ export function lockByte(fd: number, byte: number): number {
   return lock(fd, C.F_OFD_SETLK.value, flockOf(C.F_RDLCK.value, byte, 1));
 }
 
-/** Whether anyone else has a lock on the byte: 0 for no, an errno of its own where that cannot be said. */
+/** Whether another process has a lock on the byte: 0 for no, an errno of its own where that cannot be said. */
 export function byteIsLocked(fd: number, byte: number): { readonly locked: boolean; readonly errno: number } {
   const request = flockOf(C.F_WRLCK.value, byte, 1);
   const errno = lock(fd, C.F_OFD_GETLK.value, request);

@@ -17,7 +17,7 @@ let readyFd = -1;
 let readyUsers = 0;
 
 /**
- * A descriptor of somebody else's that is written to when something has happened: an eventfd, a pipe, or a socket, which is
+ * A descriptor of another owner that is written to when something has happened: an eventfd, a pipe, or a socket, which is
  * what User Mode Linux calls a pipe. Signalling never waits, whatever its owner does with it meanwhile: the flags of the
  * open file are shared with that owner, and so are not relied on.
  */

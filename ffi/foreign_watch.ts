@@ -14,7 +14,7 @@ let watch: Watch | null = null;
 
 /**
  * Calls `onSignal`, as a macrotask, when `fd` has been signalled since the last time, and once if it is readable already.
- * For an eventfd of somebody else's: nothing is read from it, because its owner may let that wait for ever. `fd` must
+ * For an eventfd of another owner: nothing is read from it, because its owner may let that wait for ever. `fd` must
  * stay open until the result is disposed of. With `kernel` null another thread waits. Throws StorageError.
  */
 export function watchForeign(

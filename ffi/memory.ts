@@ -22,7 +22,7 @@ interface MemoryOptions {
  *
  * It belongs to this object, not to the garbage collector: it stays until `dispose`, which refuses while requests hold
  * it. Disposing detaches the ArrayBuffer first, so that views left behind have length 0 instead of pointing at nothing.
- * A buffer that somebody transferred away cannot be detached here: what it points at is then lost on purpose.
+ * A buffer that the caller transferred away cannot be detached here: what it points at is then lost on purpose.
  */
 export abstract class NativeMemory implements OwnedMemory {
   readonly addressLow: number;

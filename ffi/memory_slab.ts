@@ -35,7 +35,7 @@ export class MemorySlab implements Disposable {
     const pointer = Deno.UnsafePointer.offset(this.region.pointer, first * PAGE_BYTES)!;
     const piece = new MemoryPiece(pointer, pages * PAGE_BYTES, (lost) => this.#giveBack(piece, first, lost));
     this.#pieces.add(piece);
-    // Whoever had these pages before may have left something.
+    // The owner before may have left something in these pages.
     piece.bytes.fill(0);
     return piece;
   }

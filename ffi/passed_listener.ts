@@ -16,7 +16,7 @@ export function passedListener(fd: number): Listener {
     throw new StorageError({ kind: "open", op: "listen at", target, detail });
   }
   libc().fcntl(fd, C.F_SETFD.value, BigInt(C.FD_CLOEXEC.value));
-  // For all who have it: whoever accepts wants to go on when another one was faster.
+  // For all processes that have it: one that accepts wants to go on when another was faster.
   libc().fcntl(fd, C.F_SETFL.value, BigInt(C.O_RDWR.value | C.O_NONBLOCK.value));
   const stopFd = newEventFd();
   return {

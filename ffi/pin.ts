@@ -1,6 +1,6 @@
 import { LIBC_CONSTANTS as C } from "./libc/layout.ts";
 
-/** The one call, apart from the others: whoever loads libc needs it first. */
+/** The one call, apart from the others: the loader of libc needs it first. */
 const SYMBOLS = {
   // void *dlopen(const char *filename, int flags);
   dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },

@@ -21,7 +21,7 @@ interface SharedRange {
 }
 
 /**
- * Memory of somebody else's, shared through a file descriptor: that of a virtual machine. The same rules as for memory of
+ * Memory of another owner, shared through a file descriptor: that of a virtual machine. The same rules as for memory of
  * our own: it stays mapped until `dispose`, which refuses while requests hold it and detaches the views first.
  */
 export class SharedMemory implements OwnedMemory {

@@ -27,7 +27,7 @@ function groupNumber(group: string | number): number {
 }
 
 /**
- * Sets mode and group of the socket that this process has bound to `path`, which does not listen yet: nobody can connect
+ * Sets mode and group of the socket that this process has bound to `path`, which does not listen yet: no front end can connect
  * before, with whatever rights. Follows no link that has come to stand there. Throws StorageError of kind `open`.
  */
 export function setSocketAccess(path: string, { mode, group }: SocketAccess): void {

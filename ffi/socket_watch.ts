@@ -7,13 +7,13 @@ import { ownDescriptor } from "./thread_exit.ts";
 import { waitReadable } from "./unix_socket.ts";
 import { eventFdWakeup, type Wakeup } from "./wakeup.ts";
 
-/** Events of one look, of which nobody reads more than that there are some. */
+/** Events of one look, of which the queue reads no more than that there are some. */
 const MAX_EVENTS = 8;
 
 /**
  * Sockets of this thread's own that are waited for together, level-triggered (epoll(7)): by this thread, which sleeps, or by
  * the event loop. For the latter the kernel signals an eventfd once the set is ready (`KernelSignals`), each time that it is
- * asked to: whoever reads the sockets himself spends nothing on looking for what is ready.
+ * asked to: a caller that reads the sockets by itself spends nothing on looking for what is ready.
  */
 export class SocketWatch implements Disposable {
   /** Descriptor of the set, which is readable while one of its sockets is ready. */

@@ -1,7 +1,7 @@
 import { libc } from "./libc/mod.ts";
 
 /**
- * Calls a native function of one pointer on a thread that ends with it; false where there is no such thread. Nobody is
+ * Calls a native function of one pointer on a thread that ends with it; false where there is no such thread. No caller is
  * told when. Unlike a nonblocking call it is no operation of the runtime: it holds no process open, and a test that it
  * begins or ends in is not charged for it.
  */

@@ -114,7 +114,7 @@ export function ownDescriptor(fd: number): number {
   return fd;
 }
 
-/** The descriptor is closed next, or somebody else closes it from now on. */
+/** The descriptor is closed next, or another owner closes it from now on. */
 export function disownDescriptor(fd: number): void {
   if (descriptors.size === 0) return;
   const index = descriptors.get(fd);

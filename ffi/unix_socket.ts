@@ -51,7 +51,7 @@ export interface Listener {
   /** True when a socket without a server stood at the path and was replaced. */
   readonly replacedStale: boolean;
   /**
-   * Removes the path, unless somebody else has put something there meanwhile. Harmless when done twice. Throws StorageError
+   * Removes the path, unless another process has put something there meanwhile. Harmless when done twice. Throws StorageError
    * of kind `io` when the path stays.
    */
   remove(): void;
@@ -83,8 +83,8 @@ function newSocket(path: string): number {
 }
 
 /**
- * Listens at `path`. A socket that nobody serves any more is replaced; one that is served, and anything else that
- * stands there, is left alone and refused. Throws StorageError of kind `open`. With `access`, nobody can connect before mode
+ * Listens at `path`. A socket that no process serves any more is replaced; one that is served, and anything else that
+ * stands there, is left alone and refused. Throws StorageError of kind `open`. With `access`, no front end can connect before mode
  * and group are as it says.
  */
 export function listenAt(path: string, access: SocketAccess = { mode: null, group: null }): Listener {
@@ -155,7 +155,7 @@ function pathString(path: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(path + "\0");
 }
 
-/** Removes a socket that nobody answers at; throws StorageError for anything else. */
+/** Removes a socket that no process answers at; throws StorageError for anything else. */
 function removeStale(path: string): void {
   const refuse = (detail: string) => new StorageError({ kind: "open", op: "listen at", target: path, detail });
   const status = statPath(path);
@@ -200,15 +200,15 @@ export function connectTo(path: string): number {
   throw new StorageError({ kind: "open", op: "connect to", target: path, errno });
 }
 
-/** Answers of accept(2) that mean that nobody waits (any more); after `endSocket` it is EINVAL. */
-const NOBODY: readonly number[] = [Errno.EAGAIN, Errno.EINTR, Errno.ECONNABORTED, Errno.EINVAL];
+/** Answers of accept(2) that mean that no front end waits (any more); after `endSocket` it is EINVAL. */
+const NO_CALLER: readonly number[] = [Errno.EAGAIN, Errno.EINTR, Errno.ECONNABORTED, Errno.EINVAL];
 
 /** Takes a client that waits: its descriptor, nonblocking, or null when there is none. Throws StorageError. */
 export function acceptClient(listenFd: number): number | null {
   const fd = libc().accept4(listenFd, null, null, C.SOCK_CLOEXEC.value | C.SOCK_NONBLOCK.value);
   if (fd >= 0) return ownDescriptor(fd);
   const errno = lastErrno();
-  if (NOBODY.includes(errno)) return null;
+  if (NO_CALLER.includes(errno)) return null;
   throw new StorageError({ kind: "resource", op: "accept", target: "a client", errno });
 }
 
@@ -231,7 +231,7 @@ export async function waitReadable(fd: number): Promise<void> {
   }
 }
 
-/** Ends both directions: whoever waits for the socket wakes up. The descriptor stays open. */
+/** Ends both directions: the thread that waits for the socket wakes up. The descriptor stays open. */
 export function endSocket(fd: number): void {
   libc().shutdown(fd, C.SHUT_RDWR.value);
 }

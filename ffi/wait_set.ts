@@ -18,7 +18,7 @@ const MAX_EVENTS = 16;
  * one the kernel programs the processor's timer before and after the sleep. See core/queue/keep_tick.ts for what that costs.
  */
 export class WaitSet implements Disposable {
-  /** Filled by the kernel, read by nobody: whoever wakes up looks at everything. */
+  /** Filled by the kernel, never read: the thread that wakes up looks at everything. */
   readonly #events = new Uint8Array(MAX_EVENTS * EPOLL_EVENT.byteLength);
   readonly #fd: number;
   #closed = false;
@@ -44,7 +44,7 @@ export class WaitSet implements Disposable {
   sleep(timeoutMs = -1): void {
     if (libc().epoll_wait(this.#fd, this.#events, MAX_EVENTS, timeoutMs) >= 0) return;
     const errno = lastErrno();
-    // A signal of the process: whoever sleeps looks at everything, as after any wake-up.
+    // A signal of the process: the thread looks at everything, as after any wake-up.
     if (errno === Errno.EINTR) return;
     throw new StorageError({ kind: "io", op: "wait for", target: "descriptors", errno });
   }

@@ -53,7 +53,7 @@ class SocketWakeup implements Wakeup {
     };
     const socketOptions: SocketOptions = { ...options, onread: { buffer: new Uint8Array(READ_BYTES), callback } };
     this.#socket = new net.Socket(socketOptions);
-    // An error of the descriptor ends in "close"; requests have their own errors, so there is nobody to tell here.
+    // An error of the descriptor ends in "close"; requests have their own errors, so there is no caller to tell here.
     this.#socket.on("error", () => {});
     this.#socket.resume();
     this.#socket.unref();
@@ -106,7 +106,7 @@ export function openEventWakeup(onWake: () => void): { readonly fd: number; read
 }
 
 /**
- * Wakes up by a socket, through documented API only. Whoever completes I/O sends one byte to `sendFd`: an io_uring
+ * Wakes up by a socket, through documented API only. The completer of I/O sends one byte to `sendFd`: an io_uring
  * links that SEND behind a READ of its eventfd. Disposing closes both ends.
  */
 export function socketpairWakeup(onWake: () => void): Wakeup & { readonly sendFd: number } {

@@ -46,6 +46,11 @@ const RULES: readonly TextRule[] = [
     files: /\.ts$/,
     wanted: "the names of the rules to ignore",
   },
+  {
+    pattern: new RegExp("\\b(no|some|any)" + "(body|one)\\b|\\bwho" + "ever\\b|\\bno " + "one\\b(?! of)", "i"),
+    files: /\.(ts|md|sh|c|h)$/,
+    wanted: "the name of the actor: guest, front end, driver, kernel, caller",
+  },
 ];
 
 /** Folders that hold nothing of this project's text. */

@@ -5,7 +5,7 @@ import { shellWord } from "../words.ts";
 import type { LoadOptions } from "./options.ts";
 import type { TargetSurvey } from "./target.ts";
 
-/** Where and how a run was made: what somebody needs to repeat it. */
+/** Where and how a run was made: what a reader needs to repeat it. */
 export interface RunContext {
   readonly target: string;
   /** Name and value of each line, in the order of printing. */

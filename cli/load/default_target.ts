@@ -67,7 +67,7 @@ export async function ensureDefaultTarget(options: DefaultTargetOptions): Promis
       removeIfSame(temporaryPath, file);
       return path;
     }
-    // Whoever held the lock may have renamed or removed what was opened here.
+    // The process that held the lock may have renamed or removed what was opened here.
     if (!isSameFile(temporaryPath, file)) continue;
     await fill(file, path, temporaryPath, options);
     return path;

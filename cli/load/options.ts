@@ -105,7 +105,7 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     offsetBytes: size(raw, "offset") ?? 0,
     direct: choice(raw, "direct", ["0", "1"], "0") === "1",
     seed: integer(raw, "seed", 1, { from: 0, to: 0xffffffff }),
-    // The promise API gives nobody a place for a plugged section, so it batches by the turn of the event loop.
+    // The promise API has no place for a plugged section, so it batches by the turn of the event loop.
     batch: choice(raw, "batch", DEVICE_BATCH_MODES, api === "promise" ? "auto" : "plug"),
     wait: choice(raw, "wait", WAIT_MODES, "block"),
     keepTick: text(raw, "keepTick") === null ? null : choice(raw, "keepTick", ["0", "1"], "1") === "1",

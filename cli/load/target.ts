@@ -21,7 +21,7 @@ export interface TargetSurvey {
 
 /**
  * A target that was looked at and, if it is a block device that gets written to, claimed: while this is open, the
- * kernel lets nobody mount it or build on it. Opening alone writes nothing.
+ * kernel refuses to mount it or to build on it. Opening alone writes nothing.
  */
 export class OpenedTarget implements AsyncDisposable {
   /** What was found. */

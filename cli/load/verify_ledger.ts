@@ -8,7 +8,7 @@ const State = { untouched: 0, written: 1, inFlight: 2, unknown: 3 } as const;
 
 /**
  * Remembers what a verified job wrote: for each block its generation, and whether the write is in flight. Five bytes a
- * block. Two writes of one block are never in flight together, because their order would be anybody's guess.
+ * block. Two writes of one block are never in flight together, because their order would be unknown.
  */
 export class VerifyLedger implements WriteSource {
   readonly #range: BlockRange;

@@ -34,7 +34,7 @@ const NARROW: Size = { width: 205, height: 230 };
 /** The depth that graphs of a single depth show unless it was not measured. */
 const PREFERRED_DEPTH = 32;
 
-/** Draws all graphs of a sweep. Measures that nobody has are left out. */
+/** Draws all graphs of a sweep. Measures that no contender has are left out. */
 export async function drawGraphs(dataset: Dataset): Promise<GraphGroup[]> {
   const groups: GraphGroup[] = [];
   const depth = shownDepth(dataset);

@@ -2,7 +2,7 @@ import type { ServeBlkOptions } from "../../devices/serve/mod.ts";
 import { type BlockDevice, openDevice, StorageError } from "../../mod.ts";
 import type { ServePlan } from "./options.ts";
 
-/** Opens the disk of a plan. The one that is opened first claims a block device, so that nobody mounts it meanwhile. */
+/** Opens the disk of a plan. The one that is opened first claims a block device, so that the kernel refuses to mount it meanwhile. */
 export function openServed(plan: ServePlan, claim: boolean): Promise<BlockDevice> {
   return openDevice(plan.target, {
     ...(plan.driver === null ? {} : { driver: plan.driver }),

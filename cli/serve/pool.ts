@@ -63,7 +63,7 @@ function startWorker(plan: ServePlan, log: (line: string) => void, onFailure: (e
     workerIsGone(channel.port1 as unknown as VringPort, error.message);
     onFailure(error);
   };
-  // Whoever waits hears of it; that nobody does any more is no error of its own.
+  // A caller that waits hears of it; that none does any more is no error of its own.
   ready.promise.catch(() => {});
   closed.promise.catch(() => {});
   worker.onmessage = ({ data }: MessageEvent<FromServeWorker>) => {

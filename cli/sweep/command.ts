@@ -75,7 +75,7 @@ async function measureAll({ options, points, folder, subjects, live, watch, meas
     if (watch.interrupted) break;
     const onIops = (iops: number) => live.update(progress.text(describeRun(run, options.rounds), iops));
     onIops(0);
-    // Programs ask nobody before they write, and a night is long enough to mount what was free in the evening.
+    // Programs do not ask before they write, and a night is long enough to mount what was free in the evening.
     checkTarget(run.point.options.target!, run.point.options);
     const result = await subjects.get(run.point.subject)!.measure(run.point.options, { signal: stop.signal, onIops });
     if (result === null) break;

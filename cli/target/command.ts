@@ -66,7 +66,7 @@ async function makeFixture(root: string, fixture: FixtureOptions): Promise<ExitC
   using watch = new InterruptWatch(() => "stay");
   watch.onInterrupt = () => ended.resolve();
   const folder = newFolder(root, fixture.kind);
-  // In a session of its own, so that a kill of this process group leaves somebody to clean up.
+  // In a session of its own, so that a kill of this process group leaves a process to clean up.
   const child = new Deno.Command("setsid", {
     args: ["sh", fileURLToPath(SCRIPT_URL), ...scriptArguments(fixture, folder)],
     stdin: "piped",
@@ -199,7 +199,9 @@ async function endScript({ path }: FixtureFolder): Promise<void> {
 async function cleanFolder(path: string): Promise<void> {
   const { success, text } = await run("sh", [fileURLToPath(SCRIPT_URL), "clean", path]);
   if (success && !exists(path)) return;
-  throw failed(`Cannot remove ${path}: ${text.replace(/^failed /, "") || "it stays"}, wanted nobody to use the device`);
+  throw failed(
+    `Cannot remove ${path}: ${text.replace(/^failed /, "") || "it stays"}, wanted no process to use the device`,
+  );
 }
 
 async function run(command: string, args: readonly string[]): Promise<{ success: boolean; text: string }> {

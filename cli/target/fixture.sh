@@ -33,7 +33,7 @@ is_mounted() {
 
 stop_daemon() {
   pid=$(line_of "$folder/daemon.pid")
-  # A number alone may belong to somebody else by now: the command line names the folder.
+  # A number alone may belong to another process by now: the command line names the folder.
   if [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "$folder/"; then
     kill -TERM "$pid" 2>/dev/null
     for _ in $(seq $patience); do
@@ -52,7 +52,7 @@ stop_ram() {
   number=$(line_of "$folder/zram")
   [ -n "$number" ] && [ -e "/sys/block/zram$number" ] || return 0
   for _ in $(seq $patience); do
-    # Both fail with EBUSY while somebody has the device open.
+    # Both fail with EBUSY while a process has the device open.
     if { echo 1 >"/sys/block/zram$number/reset"; } 2>/dev/null; then
       [ -e "$folder/borrowed" ] || { echo "$number" >/sys/class/zram-control/hot_remove; } 2>/dev/null
       return 0
@@ -70,7 +70,7 @@ clean() {
 
 start_daemon() {
   : >"$folder/disk"
-  # The signal of a dying parent: without this script nobody would end the daemon.
+  # The signal of a dying parent: without this script the daemon would go on.
   setpriv --pdeathsig KILL qemu-storage-daemon "$@" --pidfile "$folder/daemon.pid" \
     </dev/null >/dev/null 2>"$folder/error" 9>&- &
   daemon=$!
@@ -111,11 +111,11 @@ start_ram() {
 
 if [ "$action" = clean ]; then
   clean
-  [ ! -e "$folder" ] || say_failed "somebody has the device open"
+  [ ! -e "$folder" ] || say_failed "another process has the device open"
   exit 0
 fi
 
-# Whoever can lock this file knows that this script is gone.
+# A process that can lock this file knows that this script is gone.
 exec 9>"$folder/lock"
 flock -n 9 || say_failed "the folder $folder is in use"
 echo $$ >"$folder/supervisor.pid"
@@ -128,5 +128,5 @@ case $action in
   ram) start_ram "$@" ;;
   *) say_failed "there is no fixture $action" ;;
 esac
-# Nobody writes: this ends with the pipe.
+# No process writes: this ends with the pipe.
 while read -r _; do :; done

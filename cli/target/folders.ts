@@ -12,11 +12,11 @@ const BIRTH_MS = 10_000;
 export interface FixtureFolder {
   readonly name: string;
   readonly path: string;
-  /** Whether somebody still looks after it; if not, it is a leftover. */
+  /** Whether a process still looks after it; if not, it is a leftover. */
   readonly isAlive: boolean;
 }
 
-/** Where the fixtures of this user are. Made when missing, readable by nobody else. */
+/** Where the fixtures of this user are. Made when missing, readable by no other user. */
 export function fixturesRoot(): string {
   // As for every program that honours it, an empty TMPDIR is none.
   const path = resolve(Deno.env.get("TMPDIR") || "/tmp", `plugio-targets-${Deno.uid()}`);
@@ -29,7 +29,7 @@ export function fixturesRoot(): string {
       throw failed(`Cannot make ${path}: ${error instanceof Error ? error.message : error}, wanted a writable TMPDIR`);
     }
   }
-  // Anybody may make this name in /tmp first.
+  // Any user may make this name in /tmp first.
   const { uid, isDirectory, isSymlink, mode } = Deno.lstatSync(path);
   if (!isDirectory || isSymlink || uid !== Deno.uid() || ((mode ?? 0) & 0o077) !== 0) {
     throw failed(`Cannot use ${path}: it is not a folder of this user alone, wanted it removed or another TMPDIR`);

@@ -14,7 +14,7 @@ export interface OwnedMemory extends Disposable {
   readonly words: Int32Array<ArrayBuffer>;
   /** Index in the driver's table of registered buffers, or -1. Written by the driver. */
   registeredIndex: number;
-  /** The queue that `registeredIndex` is meant for: to any other it would name somebody else's memory. */
+  /** The queue that `registeredIndex` is meant for: to any other it would name other memory. */
   registeredWith: unknown;
   /** Number of active requests that point here: the memory is not unmapped while this is above 0. */
   holds: number;

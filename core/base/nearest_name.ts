@@ -5,7 +5,7 @@ const LETTERS_PER_MISTAKE = 3;
 const MAX_COMPARED_LETTERS = 64;
 
 /**
- * The one of `names` that somebody who wrote `name` may have meant, or null: the same but for case, dashes and
+ * The one of `names` that a caller who wrote `name` may have meant, or null: the same but for case, dashes and
  * underscores, else the one with the fewest letters to change.
  */
 export function nearestName(name: string, names: readonly string[]): string | null {

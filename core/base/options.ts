@@ -167,7 +167,7 @@ export class OptionTable<T extends object> {
   }
 }
 
-/** Classes above each other that are looked at for getters: more than anybody writes. */
+/** Classes above each other that are looked at for getters: more than any program has. */
 const MAX_PROTOTYPES = 16;
 
 /** Types of what can be options: plain objects, instances of a user's class, modules. An AbortSignal is none. */

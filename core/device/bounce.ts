@@ -104,7 +104,7 @@ export class BouncePool {
     return block;
   }
 
-  /** Takes a block back and serves whoever waits. */
+  /** Takes a block back and serves the operation that waits. */
   give(line: BounceLine, block: BounceBlock): void {
     line.takenBytes -= block.byteLength;
     block.segment.give(block);
@@ -244,7 +244,7 @@ export class BounceLine {
     this.registers = registers;
   }
 
-  /** True while somebody waits. */
+  /** True while an operation waits. */
   get waits(): boolean {
     return this.#waiting.size > 0;
   }
@@ -267,7 +267,7 @@ export class BounceLine {
     else ready(block);
   }
 
-  /** Gives a block back and serves whoever waits. */
+  /** Gives a block back and serves the device that waits. */
   release(block: BounceBlock): void {
     this.#pool.give(this, block);
   }

@@ -73,7 +73,7 @@ export class DeviceBuffers {
     tearDown(...free.map((memory) => () => memory[Symbol.dispose]()));
   }
 
-  /** The memory that `buffer` lies in, whoever allocated it, or null for a foreign buffer. */
+  /** The memory that `buffer` lies in, of whichever device, or null for a foreign buffer. */
   regionOf(buffer: Uint8Array): OwnedMemory | null {
     return this.#backend.memory.regionOf(buffer);
   }
@@ -93,7 +93,7 @@ export class DeviceBuffers {
     request.region = memory;
     request.addressLow = addLow(memory.addressLow, byteOffset);
     request.addressHigh = addHigh(memory.addressLow, memory.addressHigh, byteOffset);
-    // An index of another queue's table would name somebody else's memory.
+    // An index of another queue's table would name other memory.
     request.registeredIndex = memory.registeredWith === this.#backend.registrar ? memory.registeredIndex : -1;
   }
 }

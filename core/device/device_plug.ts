@@ -46,7 +46,7 @@ export class DevicePlug implements Backend {
   readonly #pending: (IoRequest | null)[] = [];
   #count = 0;
 
-  /** Wraps `inner`; nobody else may use it from now on. */
+  /** Wraps `inner`; only this object uses it from now on. */
   constructor(inner: Backend) {
     this.#inner = inner;
     this.driver = inner.driver;

@@ -49,7 +49,7 @@ export class PromiseQueue {
     this.#bounce = bounce;
   }
 
-  /** An operation that nobody uses, its request idle and without a buffer. */
+  /** An operation that no caller uses, its request idle and without a buffer. */
   take(op: Opcode, offset: number, length: number, flags: number): Operation {
     const operation = this.#pool.pop() ?? new Operation(this.#onComplete);
     const request = operation.request;
@@ -85,12 +85,12 @@ export class PromiseQueue {
     this.#backend.enqueue(operation.request);
   }
 
-  /** True when nobody waits for the operation any more. */
+  /** True when no caller waits for the operation any more. */
   isGivenUp(operation: Operation): boolean {
     return operation.reject === null;
   }
 
-  /** Ends an operation that was never launched; rejects with `error` if somebody still waits. */
+  /** Ends an operation that was never launched; rejects with `error` if the caller still waits. */
   drop(operation: Operation, error: unknown): void {
     const { reject } = operation;
     this.#recycle(operation);
@@ -99,7 +99,7 @@ export class PromiseQueue {
 
   /**
    * Rejects at once. With the driver, it is asked to cancel and the operation ends when it says so; an operation that
-   * waits to be launched is dropped by whoever would launch it.
+   * waits to be launched is dropped by the line that would launch it.
    */
   giveUp(operation: Operation, error: unknown): void {
     const { reject } = operation;

@@ -14,7 +14,7 @@ import { choiceOrError, NO_CHOICE, type RequestChoice, type RequestOptions } fro
 import { printable, typeName } from "../base/shown.ts";
 import { copyBytes, isBytes, isGone, lengthOf, partOf } from "../base/views.ts";
 
-/** Nobody is told: the promise was rejected when the caller gave up. */
+/** The caller is not told: the promise was rejected when the caller gave up. */
 const GIVEN_UP = new Error("Given up while waiting for bounce memory");
 
 /**
@@ -187,7 +187,7 @@ export class PromiseIo {
     }
   }
 
-  /** Hands a waiting operation to the driver, unless nobody waits for it or `prepare` says why it cannot go. */
+  /** Hands a waiting operation to the driver, unless no caller waits for it or `prepare` says why it cannot go. */
   #launch(operation: Operation, prepare: () => unknown): boolean {
     this.#waiting.delete(operation);
     if (this.#waiting.size === 0) this.#onAllLaunched?.();

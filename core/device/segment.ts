@@ -27,9 +27,9 @@ export class Segment {
   readonly memory: OwnedMemory;
   /** Bytes that can be taken, a power of two of pages. */
   readonly byteLength: number;
-  /** True since a block was taken; whoever looks for idle memory sets it back. */
+  /** True since a block was taken; the look for idle memory sets it back. */
   used = true;
-  /** True once somebody tried to register the memory. */
+  /** True once a queue tried to register the memory. */
   triedToRegister = false;
   /** Bit n is set while there are free blocks of order n. */
   #orders = 0;

@@ -1,7 +1,7 @@
 import type { Handshake } from "./handshake.ts";
 
 /**
- * Runs a handshake on bytes as a socket has them: cut anywhere, and with more behind its end. Whoever drives it sends
+ * Runs a handshake on bytes as a socket has them: cut anywhere, and with more behind its end. Its driver sends
  * `output`, feeds what comes, and goes on with `rest` when there is a `result`.
  */
 export class HandshakePump<Result> {

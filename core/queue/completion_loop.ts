@@ -128,7 +128,7 @@ export class CompletionLoop {
   }
 
   /**
-   * To be called after a pass of a caller that waits in its own way: from then on completions fire the event, whoever
+   * To be called after a pass of a caller that waits in its own way: from then on completions fire the event, whichever
    * waits for it, and what is there already is delivered by the event loop. False when that is so.
    */
   rearm(): boolean {

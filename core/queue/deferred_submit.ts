@@ -19,7 +19,7 @@ function submitWithWait(queue: DeferringQueue): void {
   queue.submit(true);
 }
 
-/** Each request alone, whoever is about to wait. */
+/** Each request alone, whether or not a caller is about to wait. */
 function submitAlone(queue: DeferringQueue): void {
   queue.submitAtOnce();
 }

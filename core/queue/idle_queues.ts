@@ -22,7 +22,7 @@ interface IdleBounds {
   readonly ms: number;
 }
 
-/** Ends a thing; with `unheard`, nobody waits for it or is told, and it is to be no operation that the runtime counts. */
+/** Ends a thing; with `unheard`, no caller waits for it or is told, and it is to be no operation that the runtime counts. */
 type EndIdle = (unheard: boolean) => void | Promise<void>;
 
 interface IdleThing {
@@ -48,7 +48,7 @@ export class IdleList {
     return this.#things.size;
   }
 
-  /** Keeps `thing`, which `end` ends; what fails there is told to whoever calls `endAll`. */
+  /** Keeps `thing`, which `end` ends; what fails there is told to the caller of `endAll`. */
   add(thing: object, end: EndIdle): void {
     this.#things.set(thing, { end, sinceMs: performance.now() });
     if (this.#things.size > this.#bounds.max) this.#endFirst(true);
@@ -99,7 +99,7 @@ export class IdleList {
     this.#things.delete(thing);
     const ending = Promise.try(end, unheard).finally(() => this.#ending.delete(ending));
     this.#ending.add(ending);
-    // Nobody may be there to be told.
+    // No caller may be there to be told.
     ending.catch(() => {});
   }
 

@@ -32,7 +32,7 @@ const Wait = { looked: 0, slept: 1, inVain: 2 };
  * entry that the kernel has not taken), with the kernel, or completed (result known, callback owed).
  */
 export class RequestQueue implements DeliveryQueue, EngineQueue {
-  /** Counters, live; whoever gives the queue to new devices gives it new ones. */
+  /** Counters, live; the driver that gives the queue to new devices gives it new ones. */
   stats: QueueStats = newQueueStats();
   /** Requests with the kernel at most. */
   readonly maxInflight: number;

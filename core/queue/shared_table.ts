@@ -3,7 +3,7 @@ import { tearDownInTurn } from "../base/teardown.ts";
 
 /** How the things of a table live on between their users. */
 interface SharedLife<T> {
-  /** Tears one down; with `unheard` nobody waits for it or is told. */
+  /** Tears one down; with `unheard` no caller waits for it or is told. */
   close(shared: T, unheard: boolean): void | Promise<void>;
   /** Called when the last user has gone and it is kept. */
   rest(shared: T): void;

@@ -1,6 +1,6 @@
 /**
  * Trace events on Node's diagnostics channels, under QEMU's names where it has the event. A producer asks
- * `hasSubscribers` before it builds a message: an event that nobody listens to costs one property load.
+ * `hasSubscribers` before it builds a message: an event without a listener costs one property load.
  *
  * @module
  */

@@ -19,7 +19,7 @@ export const IOVEC_BYTES = IOVEC_WORDS * 4;
 
 /**
  * The pieces of a vectored request and the C table that the kernel reads them from. The table lives in `memory`,
- * owned by whoever made it, and is rewritten for each attempt, so that a short transfer continues in the middle
+ * owned by its maker, and is rewritten for each attempt, so that a short transfer continues in the middle
  * of a piece.
  */
 export class IovecTable {

@@ -119,7 +119,7 @@ export function beginRequest(request: IoRequest, owner: unknown): void {
   hold(request);
 }
 
-/** Takes back a request that `beginRequest` began and nobody has worked on: it is idle, and holds nothing. */
+/** Takes back a request that `beginRequest` began and no queue has worked on: it is idle, and holds nothing. */
 export function withdrawRequest(request: IoRequest): void {
   request.state = RequestState.idle;
   unhold(request);

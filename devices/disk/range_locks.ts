@@ -7,7 +7,7 @@ const STRIPES = 8192;
 /** Set in a lock that one writer holds alone; without it the lock counts those who share it. */
 const ALONE = 1 << 30;
 
-/** Set in a lock that someone wants alone: those who share it come to an end. */
+/** Set in a lock that a writer wants alone: those who share it come to an end. */
 const WANTED = 1 << 29;
 
 /** Milliseconds between two tries for what another Worker holds: it says nothing when it lets go. */
@@ -28,7 +28,7 @@ interface Waiter {
 }
 
 /**
- * Locks on ranges of a disk. Whoever reads a block, changes a part of it and writes it back has to be alone with it; all
+ * Locks on ranges of a disk. A Worker that reads a block, changes a part of it and writes it back has to be alone with it; all
  * other writes share. They work between the Workers of a disk once these have the same memory.
  */
 export class RangeLocks {

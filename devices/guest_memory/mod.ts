@@ -1,6 +1,6 @@
 /**
  * The memory of a guest: regions with checked addresses, pieces of them, and the log of pages written to. Pure: who
- * maps the memory is somebody else's business.
+ * maps the memory belongs to the caller.
  *
  * @module
  */

@@ -3,7 +3,7 @@ const MAX_LEFT_OUT = 64;
 
 /**
  * Whether it is worth to sleep for something: after a sleep in vain one is left out, then 2, 4 … up to 64, until one pays
- * again. So whoever cannot come while this thread sleeps, because it runs on it, is soon given the thread.
+ * again. So a guest or a timer that cannot come while this thread sleeps, because it runs on it, is soon given the thread.
  */
 export class Patience {
   #leaveOut = 0;

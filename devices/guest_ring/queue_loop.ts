@@ -90,7 +90,7 @@ export class QueueLoop {
     if (this.#running || this.#answersSeen || (!spin && sleeper() === null)) return;
     if (spin) this.#judge.answered(this.#options.nowMs());
     this.#answersSeen = true;
-    // Behind whoever delivers completions right now.
+    // Behind the queue that delivers completions right now.
     queueMicrotask(this.#afterAnswers);
   }
 

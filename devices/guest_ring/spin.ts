@@ -32,7 +32,7 @@ export class SpinJudge {
     this.#takenAtMs = nowMs;
   }
 
-  /** Answers came at `nowMs` that nobody was looking for. */
+  /** Answers came at `nowMs` that no thread was looking for. */
   answered(nowMs: number): void {
     this.#answeredAtMs = nowMs;
     this.#diskBudget.observe((nowMs - this.#takenAtMs) * 1e6);

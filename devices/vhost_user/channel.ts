@@ -18,7 +18,7 @@ export interface Message {
   readonly needReply: boolean;
   /** What follows the header. */
   readonly payload: DataView<ArrayBuffer>;
-  /** Descriptors that came along. Whoever takes the message owns them. */
+  /** Descriptors that came along. The taker of the message owns them. */
   readonly fds: readonly number[];
 }
 

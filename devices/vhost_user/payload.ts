@@ -154,7 +154,7 @@ export function readConfigRange(view: View): { readonly offset: number; readonly
   return offset + size > MAX_CONFIG_BYTES ? null : { offset, size };
 }
 
-/** Refuses features that nobody offered. */
+/** Refuses features that the device has not offered. */
 export function assertOffered(features: bigint, offered: bigint, what: string): void {
   const surplus = features & ~offered;
   if (surplus !== 0n) throw new Refusal(`${what} 0x${surplus.toString(16)} were not offered`);

@@ -42,7 +42,7 @@ export function inflightEntries(byteLength: number): number {
 }
 
 /**
- * The requests of one queue that have been taken and not answered, in memory that outlives the process: whoever serves
+ * The requests of one queue that have been taken and not answered, in memory that outlives the process: the server that serves
  * the queue next does them again, in the order in which they were taken.
  *
  * The steps of taking and answering and their order are those of the specification: at any instruction in between the

@@ -26,7 +26,7 @@ export interface SplitQueueOptions {
   readonly eventIndex: boolean;
   /** VIRTIO_RING_F_INDIRECT_DESC was negotiated. */
   readonly indirect: boolean;
-  /** Guest memory that is written to is marked here; null while nobody wants to know. */
+  /** Guest memory that is written to is marked here; null while the front end wants no log. */
   readonly dirtyLog?: DirtyLog | null;
   /** Guest address of the used ring, for the dirty log; −1 where it is not logged. */
   readonly usedLogAddress?: number;
@@ -45,7 +45,7 @@ export class SplitQueue {
   readonly indirect: boolean;
   #views: RingViews;
   #memory: GuestMemory;
-  /** Marks what is written; null while nobody wants to know. */
+  /** Marks what is written; null while the front end wants no log. */
   readonly dirtyLog: DirtyLog | null;
   /** The rule that the driver broke; null while it behaves. A broken queue takes nothing any more. */
   broken: string | null = null;

@@ -9,7 +9,7 @@ export class FileEnds {
   readonly #readTo: Float64Array;
   /** The end as it was when it was last asked for. */
   #known = -1;
-  /** The same in this pass; −1 while nobody has asked. */
+  /** The same in this pass; −1 while no request has asked. */
   #now = -1;
 
   /** Asks `ask` for the end, or −errno, for reads in `slots` slots. */

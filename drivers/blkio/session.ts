@@ -139,7 +139,7 @@ function connect(blkio: Blkio, path: string): ServerLink | null {
 /** What to do about an errno of connect, for those that say too little. */
 const CONNECT_HINTS: Readonly<Record<number, string>> = {
   [Errno.ENOENT]: "wanted the path of something that is there",
-  [Errno.ECONNREFUSED]: "nobody listens on the socket; wanted a vhost-user-blk server",
+  [Errno.ECONNREFUSED]: "no server listens on the socket; wanted a vhost-user-blk server",
   [Errno.EROFS]: "wanted readOnly: true",
 };
 

@@ -4,7 +4,7 @@ import { WATCH_MS } from "./engine.ts";
 interface WatchedQueue {
   /** Requests whose completion is owed. */
   active(): number;
-  /** True when completions are there while somebody waits for an event to tell of them. */
+  /** True when completions are there while a thread waits for an event to tell of them. */
   overlooked(): boolean;
   /** Fails everything when the other end is gone; true then. */
   checkLink(): boolean;

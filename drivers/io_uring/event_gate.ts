@@ -1,7 +1,7 @@
 import { type RingPort, URING_CONSTANTS as U } from "../../ffi/liburing/mod.ts";
 
 /**
- * Lets the ring's eventfd fire only while somebody waits for it: completions that are found by looking cost no wake-up.
+ * Lets the ring's eventfd fire only while a thread waits for it: completions that are found by looking cost no wake-up.
  * By a flag of the completion queue (Linux 5.8), or in another way where the eventfd is not what wakes the loop.
  */
 export class EventGate {

@@ -151,7 +151,7 @@ function writeRange(sqes: Int32Array, base: number, request: IoRequest, target: 
   sqes[base] = code | (target.fileFlags << FLAGS_SHIFT);
 }
 
-/** Writes an entry that cancels the request with this tag. Its own completion is not anybody's. */
+/** Writes an entry that cancels the request with this tag. Its own completion belongs to no request. */
 export function writeCancelSqe(sqes: Int32Array, at: number, slot: number, generation: number): void {
   const base = at * SQE_WORDS;
   sqes.fill(0, base, base + SQE_WORDS);

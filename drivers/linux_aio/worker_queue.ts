@@ -71,7 +71,7 @@ export async function releaseQueue(shared: SharedQueue, leaked: boolean): Promis
   await contexts.release(shared, leaked ? "leaked" : shared.queue.broken ? "ends" : "kept");
 }
 
-/** Resolves when the kernel is done with it, tens of milliseconds later; at once where nobody waits for it. */
+/** Resolves when the kernel is done with it, tens of milliseconds later; at once where no caller waits for it. */
 async function closeQueue(shared: SharedQueue, unheard: boolean): Promise<void> {
   const { queue, completionLoop, context, wakeup, bounce, timer } = shared;
   queue.stop();
@@ -88,7 +88,7 @@ async function closeQueue(shared: SharedQueue, unheard: boolean): Promise<void> 
 function openQueue(key: QueueKey): SharedQueue {
   using stack = new DisposableStack();
   let onWake = () => {};
-  // Who blocks waits in io_getevents: no eventfd, and nobody who would look at it.
+  // Who blocks waits in io_getevents: no eventfd, and no thread that would look at it.
   const event = key.wait === "block" ? null : openEvent(key.wakeup, () => onWake());
   const wakeup = event?.wakeup ?? null;
   if (wakeup !== null) stack.use(wakeup);

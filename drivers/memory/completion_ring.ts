@@ -1,4 +1,4 @@
-/** Answers of the disk that nobody has looked at yet: tag and result, in order. Bounded by the requests in flight. */
+/** Answers of the disk that the queue has not looked at yet: tag and result, in order. Bounded by the requests in flight. */
 export class CompletionRing {
   readonly #slots: Int32Array;
   readonly #generations: Int32Array;

@@ -116,7 +116,7 @@ export class DiskModel {
     for (const piece of pieces(request)) {
       const wanted = Math.min(piece.byteLength, end - at);
       if (wanted <= 0) break;
-      // Transferred away by its user: nobody could see what is read.
+      // Transferred away by its user: no code could see what is read.
       if (!piece.bytes.buffer.detached) {
         const into = piece.bytes.subarray(piece.byteOffset, piece.byteOffset + wanted);
         this.#store.read(at, into);

@@ -41,7 +41,7 @@ export interface Dial {
 }
 
 /**
- * Connects and negotiates without ever waiting itself: yields what has to be ready, however whoever drives it waits. Throws
+ * Connects and negotiates without ever waiting itself: yields what has to be ready, however its driver waits. Throws
  * StorageError; nothing is open then, nor when it is ended early.
  */
 export function* dial({ addresses, wish, target }: Dial): Generator<DialWait, Dialled, void> {

@@ -43,7 +43,7 @@ export class Durability {
   /** The connection is lost, and with it perhaps the server; true where that may have taken writes along. */
   connectionLost(): boolean {
     this.#lost ||= this.#answered > this.#flushed;
-    // Whoever flushes next is told, and what is written from now on counts anew.
+    // The next flush is told, and what is written from now on counts anew.
     this.#flushed = this.#answered;
     return this.#lost;
   }

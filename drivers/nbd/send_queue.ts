@@ -30,7 +30,7 @@ interface SendObserver {
  * socket takes with each call. What it does not take stays, and goes on where it stopped.
  */
 export class SendQueue implements Disposable {
-  /** True while the socket takes no more: whoever sends waits until it does. */
+  /** True while the socket takes no more: the queue waits until it does. */
   blocked = false;
   readonly #fd: number;
   readonly #counted: Counted;

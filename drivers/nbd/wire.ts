@@ -21,7 +21,7 @@ function floorTo(bytes: number, unit: number): number {
   return Math.floor(bytes / unit) * unit;
 }
 
-/** The one object that is filled for each request: whoever gets it uses it at once. */
+/** The one object that is filled for each request: the receiver uses it at once. */
 const wire = { command: 0, flags: 0, offset: 0, length: 0 };
 
 /** What the next attempt at `request` is on the wire; valid until the next call. */

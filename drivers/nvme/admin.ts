@@ -12,7 +12,7 @@ import type { Steps } from "./task.ts";
 /** What an admin command came back with: status (0 for success), and the first word of the result. */
 type OnAdminResult = (status: number, result: number) => void;
 
-/** The admin queue: commands by identifier, answers by callback. Polled; whoever waits for an answer asks for it. */
+/** The admin queue: commands by identifier, answers by callback. Polled; the caller that waits for an answer asks for it. */
 export class AdminQueue {
   /** One page that identify and log commands write to. */
   readonly page: DmaMemory;

@@ -6,7 +6,7 @@ import { type PciFacts, pciFacts, type PciSystem, VFIO_DRIVER } from "./pci.ts";
 export interface BindSystem extends PciSystem {
   /** Writes to a file of /sys. Throws StorageError. */
   write(path: string, text: string): void;
-  /** Somebody has opened a node that only one may open: a VFIO group, or a block device that is claimed. */
+  /** A process has opened a node that only one may open: a VFIO group, or a block device that is claimed. */
   isHeld(node: string): boolean;
 }
 

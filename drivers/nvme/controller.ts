@@ -174,12 +174,12 @@ export class NvmeController {
     this.port.setVectors(qid, [-1]);
   }
 
-  /** Asks for a command to be given up; nobody waits for the answer. */
+  /** Asks for a command to be given up; the driver does not wait for the answer. */
   abort(qid: number, cid: number): void {
     if (this.#state === "running") this.#admin.post(abortCommand(qid, cid), () => {});
   }
 
-  /** To be called when the admin queue's interrupt fired, and by whoever waits without the event loop. */
+  /** To be called when the admin queue's interrupt fired, and by a caller that waits without the event loop. */
   adminWoken(): void {
     if (this.#state === "closed") return;
     if (this.tasks.busy) this.tasks.advance();
@@ -202,7 +202,7 @@ export class NvmeController {
     void this.tasks.run(this.#recover());
   }
 
-  /** For whoever blocks the event loop: gives the controller back when the kernel has asked for it. */
+  /** For a caller that blocks the event loop: gives the controller back when the kernel has asked for it. */
   checkAskedBack(): void {
     if (!this.port.closed && this.port.wait(this.#askedBack.fd, 0) > 0) this.giveBack();
   }

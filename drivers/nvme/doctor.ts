@@ -25,7 +25,7 @@ export interface DoctorContext {
   readonly lockedExempt: boolean;
   /** Why our library cannot be opened, or null. */
   readonly libraryFailure: string | null;
-  /** Somebody has the group's node open; asked only when nothing else stands in the way. */
+  /** A process has the group's node open; asked only when nothing else stands in the way. */
   isHeld(node: string): boolean;
 }
 

@@ -36,7 +36,7 @@ export const DEFAULT_TIMING: NvmeTiming = {
 export interface Interrupt extends Disposable {
   /** The eventfd. */
   readonly fd: number;
-  /** The same for a thread that sleeps in a way of its own; −1 where somebody else empties it, or nobody wakes up. */
+  /** The same for a thread that sleeps in a way of its own; −1 where the event loop empties it, or nothing wakes up. */
   readonly completionFd: number;
   /** Holds the event loop open while I/O is in flight; null where the event loop is not woken. */
   readonly keepAlive: KeepAlive | null;

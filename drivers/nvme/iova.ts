@@ -4,7 +4,7 @@ import type { IovaRange } from "../../ffi/vfio_nvme/mod.ts";
 /** Granularity of mappings: the IOMMU's smallest page. */
 const IOVA_ALIGN_BYTES = 4096;
 
-/** The first page stays unused, so that a forgotten address (0) is a fault of the IOMMU and not somebody's data. */
+/** The first page stays unused, so that a forgotten address (0) is a fault of the IOMMU and not data. */
 const FIRST_IOVA = IOVA_ALIGN_BYTES;
 
 interface Hole {

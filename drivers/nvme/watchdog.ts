@@ -40,7 +40,7 @@ export class Watchdog {
     this.#timer.unref();
   }
 
-  /** For whoever blocks the event loop: ticks when it is time to. */
+  /** For a caller that blocks the event loop: ticks when it is time to. */
   check(): void {
     if (performance.now() - this.#lastTickMs >= this.#timing.tickMs) this.#tick();
   }
@@ -55,7 +55,7 @@ export class Watchdog {
     if (controller.state !== "running") return;
     const csts = controller.status();
     if (csts === GONE) return controller.requestReset("the controller is gone");
-    if (!isReady(csts)) return controller.requestReset("it is not ready any more (CSTS.RDY): somebody else reset it");
+    if (!isReady(csts)) return controller.requestReset("it is not ready any more (CSTS.RDY): another program reset it");
     if (isFatal(csts)) return controller.requestReset("it reported a fatal error (CSTS.CFS)");
     for (const engine of this.#engines) this.#tickEngine(engine);
   }

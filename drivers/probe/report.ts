@@ -29,7 +29,7 @@ export interface LockedMemoryReport {
 
 /** Who may use io_uring, as far as files tell: known without touching it. */
 export interface UringRights {
-  /** `kernel.io_uring_disabled`: 0 all may, 1 a group may, 2 nobody may; null before Linux 6.6. */
+  /** `kernel.io_uring_disabled`: 0 all may, 1 a group may, 2 no process may; null before Linux 6.6. */
   readonly disabled: number | null;
   /** `kernel.io_uring_group`, or null where none is set. */
   readonly group: number | null;

@@ -41,7 +41,7 @@ function rightsOf(status: ProcessStatus | null, isAdmin: boolean, system: System
   return {
     disabled,
     group,
-    // As io_uring_allowed() of the kernel decides: 1 leaves it to administrators and the group, 2 to nobody.
+    // As io_uring_allowed() of the kernel decides: 1 leaves it to administrators and the group, 2 to no process.
     allowed: disabled === null || disabled === 0 || (disabled === 1 && (isAdmin || inGroup)),
     seccompFilter: mode === null ? null : mode !== SECCOMP_DISABLED,
   };

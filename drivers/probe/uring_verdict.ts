@@ -83,7 +83,7 @@ function missing({ kernel, rights }: UringEvidence): { cause: string; remedy: st
     return { cause: `Linux ${kernel} has no io_uring`, remedy: "Use Linux 5.11 or later, or another driver" };
   }
   if (rights.disabled !== null) {
-    // The sysctl exists only in kernels with io_uring, so somebody answers in the kernel's place.
+    // The sysctl exists only in kernels with io_uring, so a sandbox answers in the kernel's place.
     const who = rights.seccompFilter === false ? "a sandbox" : "a seccomp filter";
     return { cause: `the kernel has io_uring, but ${who} hides it`, remedy: ALLOW_BY_SECCOMP };
   }

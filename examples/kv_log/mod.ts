@@ -66,7 +66,7 @@ export class KvLog implements AsyncDisposable {
    */
   static async open(path: string, options: KvLogOptions = {}): Promise<KvLog> {
     const file = await LogFile.open(path, options);
-    // Left behind by a process that was killed while it compacted; the lock says that nobody else is at it.
+    // Left behind by a process that was killed while it compacted; the lock says that no other process is at it.
     removeIfThere(compactionPath(path));
     return new KvLog(file, options);
   }

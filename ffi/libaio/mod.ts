@@ -146,7 +146,7 @@ export class AioContext implements AioPort {
     });
   }
 
-  /** The same where nobody waits for it, nor is told: it fails for a context only that is not there. */
+  /** The same where no caller waits for it, nor is told: it fails for a context only that is not there. */
   closeUnheard(): void {
     if (!this.#letGo()) return;
     if (!startThread(this.#lib.io_destroy_function!, this.#context)) void this.#lib.io_destroy(this.#context);

@@ -28,7 +28,7 @@ export const LIBAIO_SYMBOLS = {
   io_destroy: { parameters: ["pointer"], result: "i32", nonblocking: true },
   // the same on this thread, for a context that is given back because what follows has failed
   io_destroy_now: { name: "io_destroy", parameters: ["pointer"], result: "i32" },
-  // the same, for a thread that nobody waits for
+  // the same, for a thread that no caller waits for
   io_destroy_function: { name: "io_destroy", type: "pointer" },
   // int io_submit(io_context_t ctx, long nr, struct iocb *ios[]);
   io_submit: {

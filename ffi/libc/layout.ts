@@ -82,7 +82,7 @@ export const AIO_RING = {
   headerWords: 8,
   /** Number of events that fit; head and tail wrap there. */
   count: 1,
-  /** First event that was not taken yet; written by whoever takes. */
+  /** First event that was not taken yet; written by the taker. */
   head: 2,
   /** Behind the last event; written by the kernel. */
   tail: 3,

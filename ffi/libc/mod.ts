@@ -213,7 +213,7 @@ export function reopenFile(fd: number, target: string): number {
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
 
 /**
- * Adds 1 to an eventfd of our own: wakes whoever waits for it. What a nonblocking one answers is of no interest: it
+ * Adds 1 to an eventfd of our own: wakes the thread that waits for it. What a nonblocking one answers is of no interest: it
  * refuses only at its maximum, where it is signalled already. One that others have as well may wait here for ever: for
  * it there is `ForeignSignal`.
  */

@@ -265,7 +265,7 @@ Deno.test("an output file appears only when it is complete", () => {
   assert.equal(Deno.readTextFileSync(path), "{}\n");
 });
 
-Deno.test("whoever reads the old output file reads it to its end: the new one is another file", () => {
+Deno.test("a reader of the old output file reads it to its end: the new one is another file", () => {
   using folder = new TempFolder();
   const path = join(folder.path, "result.json");
   Deno.writeTextFileSync(path, "old and longer than what comes");
@@ -299,7 +299,7 @@ Deno.test("an output file that cannot be put in place leaves no temporary file",
   using folder = new TempFolder();
   const path = join(folder.path, "result.json");
   const file = new AtomicFile(path);
-  // Somebody makes a folder of that name during the run.
+  // Another program makes a folder of that name during the run.
   Deno.mkdirSync(path);
   assert.throws(() => file.commit("{}"), /Cannot write output file .*result\.json/);
   assert.deepEqual(folder.names(), ["result.json"]);

@@ -151,22 +151,27 @@ for (const kind of ["directory", "character device", "pipe"] as const) {
 }
 
 for (const driver of ["io_uring", "linux_aio"] as const) {
-  testWhen(loopDevices(), `a device that somebody has claimed is not written to, by ${driver}, but read`, async () => {
-    using loop = new LoopDevice();
-    const claim = await openDevice(loop.path, { exclusive: true });
-    try {
-      assert.deepEqual(inspectTarget(loop.path).uses, [], "neither /proc nor /sys tells of the claim");
-      await assert.rejects(OpenedTarget.open(loop.path, options("randwrite", loop.path, { driver })), {
-        name: "CliError",
-        exitCode: 1,
-        message: `Cannot write to ${loop.path}: the kernel has it in use, wanted a device that nothing is built on`,
-      });
-      await using _read = await OpenedTarget.open(loop.path, options("randread", loop.path, { driver }));
-    } finally {
-      await claim.close();
-    }
-    await using _write = await OpenedTarget.open(loop.path, options("randwrite", loop.path, { driver }));
-  }, { optionalInCi: true });
+  testWhen(
+    loopDevices(),
+    `a device that another process has claimed is not written to, by ${driver}, but read`,
+    async () => {
+      using loop = new LoopDevice();
+      const claim = await openDevice(loop.path, { exclusive: true });
+      try {
+        assert.deepEqual(inspectTarget(loop.path).uses, [], "neither /proc nor /sys tells of the claim");
+        await assert.rejects(OpenedTarget.open(loop.path, options("randwrite", loop.path, { driver })), {
+          name: "CliError",
+          exitCode: 1,
+          message: `Cannot write to ${loop.path}: the kernel has it in use, wanted a device that nothing is built on`,
+        });
+        await using _read = await OpenedTarget.open(loop.path, options("randread", loop.path, { driver }));
+      } finally {
+        await claim.close();
+      }
+      await using _write = await OpenedTarget.open(loop.path, options("randwrite", loop.path, { driver }));
+    },
+    { optionalInCi: true },
+  );
 }
 
 testWhen(loopDevices(), "a run that writes to a device claims it until it ends, one that reads does not", async () => {

@@ -14,7 +14,7 @@ function startPool(target: string) {
   return { pool, failures, lines };
 }
 
-Deno.test("Workers that cannot open the disk are reported, each, and whoever waits for them hears why", async () => {
+Deno.test("Workers that cannot open the disk are reported, each, and the caller that waits for them hears why", async () => {
   using folder = new TempFolder();
   const { pool, failures } = startPool(`${folder.path}/missing`);
   using _pool = pool;
@@ -34,7 +34,7 @@ Deno.test("Workers that end when they are asked to are no failure, and tell what
   assert.deepEqual([failures, lines], [[], []]);
 });
 
-Deno.test("a Worker that ends in the middle of its work is reported, and nobody waits for it in vain", async () => {
+Deno.test("a Worker that ends in the middle of its work is reported, and no caller waits for it in vain", async () => {
   using folder = new TempFolder();
   const { pool, failures } = startPool(folder.file("disk", 65_536));
   using _pool = pool;

@@ -97,7 +97,7 @@ async function misuse(client: VhostClient, queue: ClientQueue): Promise<void> {
   for (let round = 0; round < 3; round++) {
     fill(queue.callFd);
     await client.run(queue, readRequest(guest, round, 512));
-    // A kick that is taken back: whoever is woken by it and reads finds nothing.
+    // A kick that is taken back: the thread that is woken by it and reads finds nothing.
     signalEventFd(queue.kickFd);
     empty(queue.kickFd);
   }

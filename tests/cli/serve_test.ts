@@ -132,7 +132,7 @@ Deno.test("what cannot be served is one line and a status", async () => {
   assert.deepEqual(folder.names(), ["disk", "empty", "locked", "other", "qcow2"]);
 });
 
-testWhen(loopDevices(), "a disk that somebody holds is not served, but may be with --readonly", async () => {
+testWhen(loopDevices(), "a disk that another process holds is not served, but may be with --readonly", async () => {
   using folder = new TempFolder();
   using loop = new LoopDevice();
   const socket = join(folder.path, "s");

@@ -111,7 +111,7 @@ for (const wait of ["event", "poll", "block"]) {
   );
 }
 
-testWhen(READY, "a stuck job that nobody stops ends a little after its time, and the run has failed", async () => {
+testWhen(READY, "a stuck job that is not stopped ends a little after its time, and the run has failed", async () => {
   await using disk = await StoppableDisk.start();
   const load = asked(disk, { runtime: "500ms" });
   const outcome = await runStuck(disk, load, hasWritten);

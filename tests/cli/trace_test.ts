@@ -35,7 +35,7 @@ Deno.test("a section of reads is traced by QEMU's names, from the deferred call 
   assert.ok(lines.some((line) => line.includes("op=0 offset=4096 length=4096 result=4096")));
 });
 
-Deno.test("nothing is traced while nobody subscribes, and a request costs no message", async () => {
+Deno.test("nothing is traced without a subscriber, and a request costs no message", async () => {
   await using device = await openDevice(Deno.execPath(), { readOnly: true });
   await device.read(new Uint8Array(16), 0);
   let messages = 0;

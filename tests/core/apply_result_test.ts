@@ -162,7 +162,7 @@ Deno.test("a polling budget that fell to 0 starts again with an event within the
   assert.equal(budget.budgetNs, 4_000);
 });
 
-Deno.test("errno numbers have their names, and those that nobody knows keep their number", () => {
+Deno.test("errno numbers have their names, and unknown ones keep their number", () => {
   assert.deepEqual([errnoName(5), errnoName(95), errnoName(999)], ["EIO", "EOPNOTSUPP", "E999"]);
   assert.equal(describeErrno(5), "EIO (input/output error)");
   assert.equal(describeErrno(130), "EOWNERDEAD");

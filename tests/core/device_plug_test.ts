@@ -110,7 +110,7 @@ Deno.test("cancelling a request that waits sends it, and the driver decides", ()
   counter.unplug();
 });
 
-Deno.test("run, poll and close send what waits, so that nobody waits for it in vain", async () => {
+Deno.test("run, poll and close send what waits, so that no caller waits for it in vain", async () => {
   for (const act of ["run", "poll", "close"] as const) {
     const { backend, counter, device, requests, results } = rig(2);
     counter.plug();

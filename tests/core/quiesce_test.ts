@@ -28,7 +28,7 @@ for (const drainMs of [Infinity, 2 ** 31, 2 ** 32 + 5, Number.MAX_VALUE]) {
   });
 }
 
-Deno.test("I/O that outlasts the deadline is told, and its end is nobody's business any more", async () => {
+Deno.test("I/O that outlasts the deadline is told, and its end is not told any more", async () => {
   const owner: QueueOwner = { active: 2, onIdle: null, attemptLimits: null };
   assert.equal(await quiesced(owner, 1), false);
   assert.equal(owner.onIdle, null);

@@ -47,7 +47,7 @@ Deno.test("after its last user a thing is kept, and handed to the next one", () 
   assert.deepEqual([log, idle.size], [["rest 0", "resume 0"], 0]);
 });
 
-Deno.test("things that nobody uses are bounded: the one that is idle for longest is closed", () => {
+Deno.test("things that no device uses are bounded: the one that is idle for longest is closed", () => {
   const { table, log, open } = newTable(2);
   const things = ["a", "b", "c"].map((name) => table.acquire(name, open));
   for (const at of [1, 0, 2]) table.release(things[at]!, "kept");
@@ -55,7 +55,7 @@ Deno.test("things that nobody uses are bounded: the one that is idle for longest
   assert.equal(table.acquire("b", open).number, 3);
 });
 
-Deno.test("a thing that nobody uses for its time is closed, one that was used meanwhile later", () => {
+Deno.test("a thing that no device uses for its time is closed, one that was used meanwhile later", () => {
   const { table, idle, log, open } = newTable(4);
   const startMs = performance.now();
   for (const name of ["a", "b"]) table.release(table.acquire(name, open), "kept");
@@ -89,7 +89,7 @@ Deno.test("what does not come to rest is closed at once, and the reason told", a
   assert.deepEqual([closed, idle.size], [[first], 0]);
 });
 
-Deno.test("a failure at the end of what is idle is told to who asked for the end, and to nobody else", async () => {
+Deno.test("a failure at the end of what is idle is told to who asked for the end, and to no other caller", async () => {
   const idle = new IdleList({ max: 1, ms: MS });
   const fails = () => {
     throw new Error("the kernel refused");
@@ -122,7 +122,7 @@ Deno.test("what could not be made leaves nothing behind, and a return of a stran
   assert.equal(table.acquire("a", open).number, 0);
 });
 
-Deno.test("where something is short, what nobody uses is closed and the thing made after all", () => {
+Deno.test("where something is short, what no device uses is closed and the thing made after all", () => {
   const { table, log, open } = newTable();
   table.release(table.acquire("a", open), "kept");
   const made = table.acquire("b", () => {

@@ -69,7 +69,7 @@ Deno.test("zeroes and text are no records", () => {
   assert.equal(readRecordHeader(bytes("PKV something else that is long enough"), FORMAT), null);
 });
 
-Deno.test("a header whose lengths nobody could have set is refused although its checksum is right", () => {
+Deno.test("a header whose lengths no writer could have set is refused although its checksum is right", () => {
   for (const key of [new Uint8Array(0), new Uint8Array(MAX_KEY_BYTES + 1)]) {
     assert.equal(contentOf(recordOf({ kind: RecordKind.set, key, value: bytes("value") })), null);
   }

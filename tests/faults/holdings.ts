@@ -6,7 +6,7 @@
 import { readLink } from "../../ffi/libc/mod.ts";
 import { listSystemFolder, readSystemFile } from "../../ffi/sysfs.ts";
 
-/** Mappings that are plugio's whoever made them: rings, AIO contexts, memory that is shared. */
+/** Mappings that are plugio's in every driver: rings, AIO contexts, memory that is shared. */
 const OWN_MAPPING = /\[io_uring\]|\[aio\]|\/memfd:/;
 
 /** Counts by name; a name that is not there counts 0. */

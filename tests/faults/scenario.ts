@@ -159,7 +159,7 @@ export async function playScene(stage: Stage, findings: Findings): Promise<void>
   } catch (error) {
     findings.failed("end of the queues", error);
   }
-  // What was said to be written is there, whoever looks.
+  // What was said to be written is there, by whichever name.
   stage.files.forEach((file, index) => {
     const bytes = Deno.readFileSync(file);
     for (let block = 0; block < BLOCKS; block++) {

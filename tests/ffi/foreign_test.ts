@@ -96,7 +96,7 @@ Deno.test("a callback may end its own watch and those of others", async () => {
   for (const fd of fds) closeFile(fd, "test");
 });
 
-Deno.test("a pipe is signalled by 8 bytes; one that is full, or has lost its reader, stops nobody", () => {
+Deno.test("a pipe is signalled by 8 bytes; one that is full, or has lost its reader, stops no queue", () => {
   using dir = new TempDir();
   const path = `${dir.path}/pipe`;
   assert.ok(new Deno.Command("mkfifo", { args: [path] }).outputSync().success);
@@ -115,7 +115,7 @@ Deno.test("a pipe is signalled by 8 bytes; one that is full, or has lost its rea
 });
 
 for (const end of ["read", "gone"] as const) {
-  Deno.test(`a socket is signalled by 8 bytes; one that is full stops nobody, nor does one whose other end is ${end}`, () => {
+  Deno.test(`a socket is signalled by 8 bytes; one that is full stops no queue, nor does one whose other end is ${end}`, () => {
     const [left, right] = newSocketPair();
     const flags = libc().fcntl(left, C.F_GETFL.value, 0n);
     libc().fcntl(left, C.F_SETFL.value, BigInt(flags & ~C.O_NONBLOCK.value));

@@ -39,7 +39,7 @@ const canDrop = tool("setpriv", "--bounding-set=-fowner", "true") !== null || "s
 
 testWhen(
   loopDevices() === true ? canDrop : loopDevices(),
-  "a block device whose node is somebody else's opens all the same",
+  "a block device whose node another user owns opens all the same",
   () => {
     using loop = new LoopDevice();
     tool("chown", "65534", loop.path);

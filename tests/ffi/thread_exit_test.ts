@@ -25,7 +25,7 @@ const isMapped = (address: string) =>
     line.startsWith(`${address}-`) && line.includes("/memfd:plugio")
   );
 
-Deno.test("a descriptor that a Worker closed itself, and that is somebody else's by now, stays open at its end", async () => {
+Deno.test("a descriptor that a Worker closed itself, and that has another owner by now, stays open at its end", async () => {
   const worker = new Worker(WORKER, { type: "module" });
   const owned = await new Promise<Owned>((resolve) => worker.onmessage = ({ data }) => resolve(data));
   // The lowest free numbers are given out first: those that the Worker has just closed are among them.

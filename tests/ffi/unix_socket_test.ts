@@ -5,7 +5,7 @@ import { closeFile } from "../../ffi/libc/mod.ts";
 import { acceptClient, connectTo, listenAt, MAX_WAITING_CLIENTS } from "../../ffi/unix_socket.ts";
 import { TempDir } from "../support/temp_file.ts";
 
-Deno.test("a socket is removed with its listener, unless somebody else has put something at the path meanwhile", () => {
+Deno.test("a socket is removed with its listener, unless another process has put something at the path meanwhile", () => {
   using dir = new TempDir();
   const path = join(dir.path, "s");
   listenAt(path).close();

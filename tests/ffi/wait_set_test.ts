@@ -62,7 +62,7 @@ Deno.test("a descriptor that is none, or in the set already, is refused in words
   });
 });
 
-Deno.test("what is not in the set, or closed by somebody else, is taken out without complaint", () => {
+Deno.test("what is not in the set, or closed by another owner, is taken out without complaint", () => {
   withEventFds(1, (fd) => {
     using set = new WaitSet();
     set.remove(fd!);

@@ -16,7 +16,7 @@ export type Firmware = "bios" | "uefi";
 export interface FirmwareBoot {
   readonly emulator: Emulator;
   readonly firmware: Firmware;
-  /** QEMU's arguments for machine, memory and disk: {@link machineWithDisk}, or what somebody else uses. */
+  /** QEMU's arguments for machine, memory and disk: {@link machineWithDisk}, or what another program uses. */
   readonly machine: readonly string[];
   /** After this the machine is taken for hung. Default 90,000. */
   readonly timeoutMs?: number;

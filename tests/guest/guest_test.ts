@@ -137,7 +137,7 @@ testWhen(READY, "what the guest cannot get is refused before it starts", async (
 });
 
 testWhen(READY, "a test process that is killed takes its guest along", async () => {
-  // Nobody else removes what it leaves.
+  // No other code removes what it leaves.
   using dir = new TempDir();
   const child = new Deno.Command(Deno.execPath(), {
     env: { TMPDIR: dir.path },
@@ -155,7 +155,7 @@ testWhen(READY, "a test process that is killed takes its guest along", async () 
   await reader.cancel();
 });
 
-/** A process that ended but that nobody waited for is dead, too. */
+/** A process that ended but whose parent has not waited for it is dead, too. */
 function isAlive(pid: number): boolean {
   const state = /^State:\s+(\S)/m.exec(readSystemFile(`/proc/${pid}/status`) ?? "")?.[1];
   return state !== undefined && !"ZX".includes(state);

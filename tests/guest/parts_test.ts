@@ -182,7 +182,7 @@ Deno.test("QMP: answers go to their commands in order, over cut lines, and event
   await qmp.closed;
 });
 
-Deno.test("QMP: when QEMU ends, whoever waits or comes later is told", async () => {
+Deno.test("QMP: when QEMU ends, a caller that waits or comes later is told", async () => {
   const { qmp, close } = fakeQmp();
   const waiting = [qmp.execute("stop"), qmp.event("SHUTDOWN")];
   close();

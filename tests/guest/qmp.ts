@@ -33,7 +33,7 @@ export class Qmp {
     this.closed = this.#read(stdout);
     // Commands are taken only after this one.
     this.ready = this.execute<void>("qmp_capabilities");
-    // Whoever does not wait for it learns elsewhere that QEMU did not start.
+    // A caller that does not wait for it learns elsewhere that QEMU did not start.
     this.ready.catch(() => {});
   }
 

@@ -91,7 +91,7 @@ class Execution {
     this.#device = disk.device;
     this.#model = new Model(disk.device.size, EXTENT_BYTES);
     this.#align = disk.device.alignment.offset;
-    // Behind the extent of a larger device is what nobody knows.
+    // Behind the extent of a larger device is unknown data.
     this.#readLimit = disk.device.size > EXTENT_BYTES ? EXTENT_BYTES : EXTENT_BYTES + BEHIND_BYTES;
     this.#slots = this.#device.allocate(MAX_STEP_OPERATIONS, SLOT_BYTES);
   }

@@ -33,7 +33,7 @@ export class Model {
     this.write(offset, new Uint8Array(length));
   }
 
-  /** A discard completes: nobody knows what is there. */
+  /** A discard completes: what is there is unknown. */
   forget(offset: number, length: number): void {
     this.#known.fill(0, offset, offset + length);
   }

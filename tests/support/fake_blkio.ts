@@ -58,7 +58,7 @@ export class FakePort implements QueuePort {
     while (this.pending.length > 0) this.complete();
   }
 
-  /** A completion for a tag, whether anybody waits for it or not. */
+  /** A completion for a tag, whether a request waits for it or not. */
   again(tag: number, result = 0): void {
     this.#done.push({ tag, result });
     if (this.eventEnabled) this.onEvent?.();

@@ -42,7 +42,7 @@ export class FakeDisk implements ServedDevice {
   readonly batches: number[] = [];
   /** Looks at what has completed. */
   polls = 0;
-  /** What a device says that has a descriptor; nobody looks at it. */
+  /** What a device says that has a descriptor; no test looks at it. */
   completionFd = -1;
   /** Requests that wait for `complete`. */
   readonly waiting: IoRequest[] = [];

@@ -1,5 +1,5 @@
 /**
- * Memory with an address that nobody maps: for drivers behind which no kernel stands.
+ * Memory with an address that is not mapped: for drivers behind which no kernel stands.
  *
  * @module
  */

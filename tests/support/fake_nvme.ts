@@ -235,7 +235,7 @@ export class FakeNvme implements ControllerPort {
     return this.#asyncRequests.length;
   }
 
-  /** Writes a completion that nobody asked for. */
+  /** Writes a completion that no request asked for. */
   postStray(qid: number, cid: number): void {
     this.#complete(this.#queues.get(qid)!, cid, 0, 0);
     this.#interruptAll();

@@ -91,7 +91,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
   { maxLength: 60 },
 );
 
-/** The kernel's file: what a read finds does not depend on writes, so that order is nobody's business. */
+/** The kernel's file: what a read finds does not depend on writes, so that order does not matter. */
 class Kernel<R extends PropertyRig> {
   readonly rig: R;
   readonly seam: PropertySeam<R>;
@@ -178,7 +178,7 @@ function check<R extends PropertyRig>(kernel: Kernel<R>): void {
   for (const { request, result } of rig.outcomes) {
     const { op, offset, length } = request;
     if (result < 0) {
-      assert.ok(kernel.excused.has(request), `a request nobody excused ended with ${result}`);
+      assert.ok(kernel.excused.has(request), `a request without an excuse ended with ${result}`);
       continue;
     }
     const there = op === Opcode.read ? Math.max(0, Math.min(length, FILE_BYTES - offset)) : length;

@@ -1,5 +1,5 @@
 /**
- * Errors that nobody catches, for tests of code that reports them.
+ * Errors that no code catches, for tests of code that reports them.
  *
  * @module
  */

@@ -70,7 +70,7 @@ export function memoryTable(...regions: readonly Uint8Array[]): Uint8Array<Array
   return bytes;
 }
 
-/** Guest memory in a file that can be passed on, with `guardBytes` in front of it and behind it that are nobody's. */
+/** Guest memory in a file that can be passed on, with `guardBytes` in front of it and behind it that belong to no guest. */
 export class SharedGuest implements Disposable {
   readonly fd: number;
   readonly memory: SharedMemory;
@@ -88,7 +88,7 @@ export class SharedGuest implements Disposable {
     for (const { bytes } of this.#guards) bytes.fill(GUARD);
   }
 
-  /** False when somebody has written outside of the guest's memory. */
+  /** False when the server has written outside of the guest's memory. */
   get guardsIntact(): boolean {
     return this.#guards.every(({ bytes }) => bytes.every((byte) => byte === GUARD));
   }

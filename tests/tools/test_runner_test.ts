@@ -66,7 +66,7 @@ Deno.test("tests that boot guests run when they are asked for, by the task or by
   strictEqual((await runTests(files, ["--guests"])).lastLine, "1 passed, 2 failed");
 });
 
-Deno.test("whoever names files gets these, guests or not, with any options", () => {
+Deno.test("a caller that names files gets these, guests or not, with any options", () => {
   const boots = "tests/guest/guest_test.ts";
   deepStrictEqual(selection([boots]), [boots]);
   deepStrictEqual(selection(["--filter", "disk", "tests/guest", "--"]), ["--filter", "disk", "tests/guest", "--"]);

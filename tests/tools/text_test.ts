@@ -9,11 +9,16 @@ const BAD: [path: string, line: string][] = [
   ["core/plug/plug.ts", `import { x } from "jsr` + `:@std/path";`],
   ["core/plug/plug.ts", "// deno-lint-" + "ignore plugio/import-direction"],
   ["core/plug/plug.ts", "// deno-lint-" + "ignore-file"],
+  ["core/plug/plug.ts", "// Some" + "body waits."],
+  ["docs/serve.md", "who" + "ever asks"],
+  ["tests/x_test.ts", "no " + "one answers"],
+  ["cli/target/fixture.sh", "# any" + "one"],
 ];
 
 const GOOD: [path: string, line: string][] = [
   ["README.md", "deno run --allow-read=data cli.ts, grep -A 3"],
   ["core/plug/plug.ts", "// deno-lint-ignore no-explicit-any -- why"],
+  ["docs/serve.md", "in no one of them, for some bodies"],
   [".native/unpacked/README.md", "deno run --allow-" + "all cli.ts"],
 ];
 

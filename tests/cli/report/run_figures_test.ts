@@ -1,4 +1,4 @@
-/** Raw results: what is read from fio's layout, whoever wrote it, and what is refused. */
+/** Raw results: what is read from fio's layout, of whichever program, and what is refused. */
 import assert from "node:assert/strict";
 import { readRun } from "../../../cli/report/run_figures.ts";
 import { rawResult } from "../sweep/fixtures.ts";

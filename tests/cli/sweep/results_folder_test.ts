@@ -77,7 +77,7 @@ Deno.test("two sweeps do not write to one folder at the same time, and the next 
 Deno.test("a folder whose lock cannot be opened is refused in one line that names it", () => {
   const { temp, path } = halfDone();
   using _temp = temp;
-  // Root may open every file, but nobody a folder for writing.
+  // Root may open every file, but no user a folder for writing.
   Deno.mkdirSync(join(path, ".lock"));
   assert.throws(
     () => ResultsFolder.open(path, manifest()),

@@ -33,7 +33,7 @@ export const ENDS: readonly Check[] = [
     },
   },
   {
-    name: "a read across the end is short and zero-fills the rest, whoever owns the buffer",
+    name: "a read across the end is short and zero-fills the rest, whichever the owner of the buffer",
     async run(subject) {
       await using disk = await subject.patterned();
       const { device } = disk;
@@ -49,7 +49,7 @@ export const ENDS: readonly Check[] = [
     },
   },
   {
-    name: "a read wholly past the end resolves to 0 and zero-fills, whoever owns the buffer",
+    name: "a read wholly past the end resolves to 0 and zero-fills, whichever the owner of the buffer",
     async run(subject) {
       await using disk = await subject.patterned();
       const { device, unit } = disk;

@@ -77,7 +77,7 @@ export const MISTAKES: readonly Check[] = [
     },
   },
   {
-    name: "a request of an unknown kind, or that calls nobody back, is refused before it is made",
+    name: "a request of an unknown kind, or without a callback, is refused before it is made",
     async run(subject) {
       await using disk = await subject.patterned();
       const { device } = disk;
@@ -132,7 +132,7 @@ export const MISTAKES: readonly Check[] = [
     },
   },
   {
-    name: "a request made longer than its buffer is refused at submit: the bytes behind it are somebody else's",
+    name: "a request made longer than its buffer is refused at submit: the bytes behind it have another owner",
     async run(subject) {
       await using disk = await subject.patterned();
       const { device, unit } = disk;

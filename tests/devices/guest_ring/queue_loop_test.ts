@@ -19,7 +19,7 @@ interface Setting {
 function setUp({ spin = false, sleeps = true, reachesAllMemory = true }: Setting = {}) {
   const rig = new BlkRig({ guestBytes: 1 << 23, reachesAllMemory });
   const state = { nowMs: 1000, looks: 0, sleeps: 0, turns: 0, broken: 0, onLook: () => 0, onSleep: () => {} };
-  // What comes while nobody does anything: by default nothing, and the turn passes.
+  // What comes while the loop does nothing: by default nothing, and the turn passes.
   state.onSleep = () => void (state.nowMs += TURN_MS);
   const soon: (() => void)[] = [];
   const sleeper = {
@@ -283,7 +283,7 @@ Deno.test("a queue that was removed is left alone, and a broken one is reported 
   assert.equal(rig.disk.calls.length + other.disk.calls.length, 0);
 });
 
-Deno.test("a ring that breaks while nobody kicks is reported", () => {
+Deno.test("a ring that breaks without a kick is reported", () => {
   const { rig, loop, state, soon } = setUp();
   state.onSleep = () => {
     // Further ahead than the ring is long.

@@ -1,4 +1,4 @@
-/** Where front ends connect: who may, and sockets that were made by someone else. */
+/** Where front ends connect: who may, and sockets that another process made. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { duplicateFile } from "../../../ffi/libc/mod.ts";

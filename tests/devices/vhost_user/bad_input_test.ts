@@ -30,7 +30,7 @@ const MISDEEDS: readonly (readonly [name: string, act: (client: VhostClient) => 
     /middle of SET_FEATURES/,
   ],
   [
-    "sends a message that nobody knows",
+    "sends an unknown message",
     (client) => client.raw(messageBytes(99, 1, new Uint8Array(0))),
     /message 99 is refused/,
   ],

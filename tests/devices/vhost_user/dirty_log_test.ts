@@ -75,7 +75,7 @@ Deno.test("the used ring is marked where the monitor has asked for that, and now
   const first = writeRequest(shared.guest, 0, data);
   await client.run(queue, first);
   await until(() => log.pages.includes(pageOf(first.status)), "the page of the status is marked");
-  assert.deepEqual(log.pages, [pageOf(first.status)], "nobody has asked for the ring");
+  assert.deepEqual(log.pages, [pageOf(first.status)], "the front end has not asked for the ring");
   client.tell("SET_VRING_ADDR", addressBytes(queue.driver, 0, LOG_USED_RING));
   await client.number("GET_QUEUE_NUM");
   await client.run(queue, writeRequest(shared.guest, 0, data));

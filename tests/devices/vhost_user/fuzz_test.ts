@@ -29,7 +29,7 @@ const TYPES = [
 /** The guest's memory ends inside of a page, so that the kernel would reach what lies behind it. */
 const GUEST_BYTES = (1 << 16) - 2048;
 
-/** Bytes around it that belong to nobody. */
+/** Bytes around it that belong to no guest. */
 const GUARD_BYTES = 4096;
 
 /** Writes a random descriptor table, some requests and some nonsense, and offers heads. */

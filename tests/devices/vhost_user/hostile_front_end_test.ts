@@ -55,7 +55,7 @@ for (const which of ["SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR"] as con
 
 for (const options of OPTIONS) {
   const name = JSON.stringify(options);
-  Deno.test(`rings that leave the guest's memory stop their queue, and a kick after it harms nobody (${name})`, async () => {
+  Deno.test(`rings that leave the guest's memory stop their queue, and a kick after it does no harm (${name})`, async () => {
     for (const take of ["another", "none", "removed"] as const) {
       await using rig = await ServedRig.start(options);
       {
@@ -104,7 +104,7 @@ Deno.test("an in-flight file for fewer entries than the ring has is refused befo
   await assertServes(rig);
 });
 
-Deno.test("a call descriptor that is full and would block stops nobody", async () => {
+Deno.test("a call descriptor that is full and would block stops no queue", async () => {
   await using rig = await ServedRig.start();
   using shared = new SharedGuest();
   const call = newEventFd({ nonblocking: false });
@@ -151,7 +151,7 @@ for (const [name, count, step] of [["129 MiB", 129, 1 << 20], ["900 segments", 9
   });
 }
 
-Deno.test("a message whose payload nobody would want is not waited for, and no pile of descriptors is taken", async () => {
+Deno.test("a message whose payload no handler would want is not waited for, and no pile of descriptors is taken", async () => {
   await using rig = await ServedRig.start();
   const before = openDescriptors();
   {

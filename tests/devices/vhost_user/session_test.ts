@@ -46,7 +46,7 @@ Deno.test("another descriptor to tell the driver by is used at once, and from th
   await client.run(queue, flushRequest(shared.guest));
   const other = newEventFd();
   assert.ok(await client.try("SET_VRING_CALL", u64Payload(0n), [other]));
-  // What was told by the old one at the last moment, nobody may have heard.
+  // What was told by the old one at the last moment, the guest may not have heard.
   assert.ok(signalsOf(other) > 0);
   signalsOf(queue.callFd);
   queue.driver.setUsedEvent(queue.driver.usedIndex);

@@ -60,7 +60,7 @@ Deno.test("B4: a completion is delivered once, a spurious event delivers nothing
   rig.assertEmpty();
 });
 
-Deno.test("a completion for a tag that nobody waits for is nobody's", () => {
+Deno.test("a completion for a tag of no request is dropped", () => {
   using rig = new Rig();
   rig.send(rig.request("read"));
   const { tag } = rig.port.pending[0]!;
@@ -72,7 +72,7 @@ Deno.test("a completion for a tag that nobody waits for is nobody's", () => {
   rig.assertEmpty();
 });
 
-Deno.test("B5: the event is enabled before anybody waits, and disabled while completions are delivered", async () => {
+Deno.test("B5: the event is enabled before a thread waits, and disabled while completions are delivered", async () => {
   using rig = new Rig({ pumped: true });
   assert.equal(rig.port.eventEnabled, false);
   rig.send(rig.request("read"));

@@ -211,7 +211,7 @@ testWhen(SERVER, "vhost-user: a thousand single allocations share a few memory r
   disk.release([buffers[1]!]);
   assert.deepEqual([buffers[0]!.length, buffers[1]!.length, buffers[2]!.length], [4096, 0, 4096]);
   const [again] = disk.allocate(1, 4096);
-  assert.ok(again!.every((byte) => byte === 0), "memory of somebody else shows");
+  assert.ok(again!.every((byte) => byte === 0), "memory of another owner shows");
   assert.equal(await disk.read(again!, 4096), 4096);
   assert.deepEqual(again, pattern(4096, 4096));
   disk.release([...buffers.filter((buffer) => buffer.length > 0), again!]);
@@ -309,10 +309,13 @@ testWhen(LIBRARY, "a property called as what every object has is none of libblki
   }
 });
 
-testWhen(SERVER, "a socket that nobody listens on is said to be one", async () => {
+testWhen(SERVER, "a socket without a listener is said to be one", async () => {
   await using bench = await Bench.open("vhost-user");
   await bench.daemon.kill();
-  assert.match(await refusal(bench.target), /^open: .*nobody listens on the socket; wanted a vhost-user-blk server$/);
+  assert.match(
+    await refusal(bench.target),
+    /^open: .*no server listens on the socket; wanted a vhost-user-blk server$/,
+  );
 });
 
 testWhen(

@@ -48,7 +48,7 @@ Deno.test("a process may die of an uncaught error with I/O in flight", async () 
   assert.match(stderr, /on purpose/);
 });
 
-Deno.test("requests of a device that nobody holds any more still come back", async () => {
+Deno.test("requests of a device that no code holds any more still come back", async () => {
   assertEnded(await scenario("dropTheDevice", { v8Flags: "--expose-gc" }));
 });
 

@@ -185,7 +185,7 @@ Deno.test("a flag of the kernel that entering does not clear leaves the event lo
     return enter(toSubmit, minComplete, getEvents);
   };
   rig.send(rig.request("read"));
-  // The kernel's trouble ends with a timer, which only fires if somebody lets it.
+  // The kernel's trouble ends with a timer, which only fires if the event loop has a turn.
   await macrotask(5);
   calm();
   rig.ring.completeAll();

@@ -119,7 +119,7 @@ Deno.test("U6: while blocked a new request only queues, and the next completion 
   rig.drain();
 });
 
-Deno.test("U7: EINTR and EAGAIN of enter are tried again and nobody is told", () => {
+Deno.test("U7: EINTR and EAGAIN of enter are tried again and no caller is told", () => {
   using rig = new Rig();
   rig.ring.script = [-Errno.EINTR, -Errno.EAGAIN];
   rig.send(rig.request("read"));

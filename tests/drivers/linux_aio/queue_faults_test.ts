@@ -236,7 +236,7 @@ Deno.test("callbacks that submit are batched into one submit, and completion pas
   rig.drain();
 });
 
-Deno.test("callbacks and deferred calls that throw are reported and keep nobody from completing", async () => {
+Deno.test("callbacks and deferred calls that throw are reported and keep no request from completing", async () => {
   using rig = new Rig({ pumped: true });
   const requests = plugged(() => rig.sendReads(3));
   rig.onEach = (request) => {
@@ -292,7 +292,7 @@ async function readSilently(rig: Rig): Promise<void> {
   rig.onEach = onEach;
 }
 
-Deno.test("completions that nobody has to wait for stop signalling, and signal again once somebody waits", async () => {
+Deno.test("completions that no thread has to wait for stop signalling, and signal again once one waits", async () => {
   using rig = new Rig({ pumped: true });
   await readSilently(rig);
   const { taken } = rig.port;
@@ -315,7 +315,7 @@ Deno.test("completions that nobody has to wait for stop signalling, and signal a
   rig.assertEmpty();
 });
 
-Deno.test("silent requests that are refused, cancelled or taken back leave nobody polling for them", async () => {
+Deno.test("silent requests that are refused, cancelled or taken back leave no thread polling for them", async () => {
   using rig = new Rig({ pumped: true });
   rig.onEach = null;
   await readSilently(rig);
@@ -330,7 +330,7 @@ Deno.test("silent requests that are refused, cancelled or taken back leave nobod
   assert.equal(rig.queue.arm(), true);
 });
 
-Deno.test("whoever polls with silent requests in flight is signalled at once, and what follows signals by itself", async () => {
+Deno.test("a caller that polls with silent requests in flight is signalled at once, and what follows signals by itself", async () => {
   using rig = new Rig({ pumped: true });
   await readSilently(rig);
   rig.sendReads(1);
@@ -353,7 +353,7 @@ Deno.test("whoever polls with silent requests in flight is signalled at once, an
   await macrotask(3);
 });
 
-Deno.test("completions go on signalling while somebody waits for that, however many are found by looking", () => {
+Deno.test("completions go on signalling while a thread waits for that, however many are found by looking", () => {
   using rig = new Rig();
   rig.sendReads(1);
   assert.ok(rig.queue.arm());

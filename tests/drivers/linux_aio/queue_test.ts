@@ -35,7 +35,7 @@ Deno.test("L1: a section of 31 submits nothing, the 32nd submits 32, the 33rd wa
   rig.drain();
 });
 
-Deno.test("sections of 32 are one submit each, whoever submits them", () => {
+Deno.test("sections of 32 are one submit each, whichever queue submits them", () => {
   using rig = new Rig();
   for (let section = 0; section < 5; section++) plugged(() => rig.sendReads(32));
   assert.deepEqual([rig.queue.stats.submits, rig.queue.stats.submittedEntries], [5, 160]);

@@ -254,7 +254,7 @@ Deno.test("a controller that is idle is given back, too, and what comes afterwar
   fake.askBack();
   while (!fake.closed) await new Promise((resolve) => setTimeout(resolve, 1));
   assert.equal(disk.broken, true);
-  // Foreign memory wants a bounce buffer, which nobody maps any more.
+  // Foreign memory wants a bounce buffer, which the driver maps no more.
   for (const buffer of [own!, new Uint8Array(64 << 10)]) {
     const error = await failureOf(disk.read(buffer, 0));
     assert.deepEqual([error.kind, error.errnoName], ["broken", "ENODEV"]);
@@ -291,7 +291,7 @@ Deno.test("a controller that the kernel wants back during a reset ends broken, a
   await disk.close();
 });
 
-Deno.test("a controller that somebody else reset is noticed by CSTS.RDY, and started again", async () => {
+Deno.test("a controller that another program reset is noticed by CSTS.RDY, and started again", async () => {
   await using opened = await openFake({ timing: { commandMs: 60_000 } });
   const { disk, fake } = opened;
   fake.held = true;

@@ -148,7 +148,7 @@ const REFUSED: readonly (readonly [what: string, open: Parameters<typeof openFak
 for (const [what, options, message] of REFUSED) {
   Deno.test(`refused by name, and nothing stays open: ${what}`, async () => {
     await assert.rejects(openFake(options), message);
-    // The controller can be opened again: nobody holds it.
+    // The controller can be opened again: no process holds it.
     await using _again = await openFake();
   });
 }

@@ -151,7 +151,7 @@ Deno.test("N6: a callback that submits and polls starts no pass inside the pass"
   assert.deepEqual(fake.violations, []);
 });
 
-Deno.test("N7: opening a device inside a plugged section of somebody else does not wait for its end", async () => {
+Deno.test("N7: opening a device inside a plugged section of the caller does not wait for its end", async () => {
   const open = plug();
   const opening = openFake();
   open[Symbol.dispose]();
@@ -159,7 +159,7 @@ Deno.test("N7: opening a device inside a plugged section of somebody else does n
   assert.equal(opened.disk.size, 2048 * 512);
 });
 
-Deno.test("N8: an identifier beyond the queue or of nothing in flight is counted, and hurts nobody", async () => {
+Deno.test("N8: an identifier beyond the queue or of nothing in flight is counted, and does no harm", async () => {
   await using opened = await openFake({ batch: "plug" });
   const { disk, fake } = opened;
   fake.postStray(1, 0xffff);

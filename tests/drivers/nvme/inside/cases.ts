@@ -171,7 +171,7 @@ function startWorker(): { ask(task: string): Promise<string>; terminate(): void 
   };
 }
 
-/** Opens namespace 1 once nobody has the controller any more. */
+/** Opens namespace 1 once no process has the controller any more. */
 async function openWhenFree(deadlineMs: number): Promise<BlockDevice> {
   for (;;) {
     try {

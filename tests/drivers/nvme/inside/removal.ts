@@ -16,7 +16,7 @@ const READERS = 64;
 
 /**
  * Reads without a pause from all buffers while `lose` takes the controller away. Each read has to end once, the last
- * one of each buffer with an error. `check` looks at the broken device, which nobody has closed yet.
+ * one of each buffer with an error. `check` looks at the broken device, which the caller has not closed yet.
  */
 async function loseController(
   address: string,
@@ -59,7 +59,7 @@ async function loseController(
 function unplug({ address, id }: { readonly address: string; readonly id: string }): void {
   if (IS_FULL) return askVrings("device_del", { id });
   const slots = "/sys/bus/pci/slots";
-  // The write ends when the driver has let go; nobody here waits for it.
+  // The write ends when the driver has let go; this test does not wait for it.
   const script = `for s in ${slots}/*; do if [ "$(cat $s/address).0" = ${address} ]; then echo 0 >$s/power; fi; done`;
   new Deno.Command("sh", { args: ["-c", script], stdin: "null", stdout: "null" }).spawn().unref();
 }

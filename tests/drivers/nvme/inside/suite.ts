@@ -36,7 +36,7 @@ function checksFor({ lacks }: Configuration): Check[] {
   return IS_FULL ? can : can.filter(({ name }) => !SLOW.test(name));
 }
 
-// Each check opens the namespace twice. In the short run the controller does not start anew each time: somebody keeps
+// Each check opens the namespace twice. In the short run the controller does not start anew each time: an opened device keeps
 // it open, with a queue of another depth, so that the counters of the checks' queue are their own.
 let keeper: BlockDevice | null = null;
 Deno.test.beforeAll(async () => {
