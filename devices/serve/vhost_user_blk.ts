@@ -5,7 +5,7 @@ import { passedListener } from "../../ffi/passed_listener.ts";
 import { listenAt } from "../../ffi/unix_socket.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { type DiskStats, RANGE_LOCK_BYTES, shownBytes } from "../disk/mod.ts";
-import { BlkModel, BlkVirtioConfig } from "../virtio_blk/mod.ts";
+import { BlkModel, type BlkOrder, BlkVirtioConfig } from "../virtio_blk/mod.ts";
 import {
   checkPort,
   InThreadVringBackend,
@@ -74,7 +74,7 @@ export function serveVhostUserBlk(
   const listener = typeof socket === "number" ? passedListener(socket) : listenAt(socket, { mode, group });
   const server = new VhostUserServer(listener, nameOf(socket), { device: config, host, log });
   const held = stack.move();
-  shareLocks(workers);
+  if (host instanceof VringWorkers) shareLocks(host, log);
   const checkSize = async () => {
     if (watch.hasChanged() && config.resize(watch.sizeBytes)) await server.configChanged();
   };
@@ -102,7 +102,7 @@ export function serveBlkQueues(device: BlockDevice, port: VringPort, options?: S
   checkDevice(device);
   checkPort(port);
   const model = modelOf(device, checked, log);
-  offerVrings(withLocks(port, model), new InThreadVringBackend(model, { ...checked, log }));
+  offerVrings(port, new InThreadVringBackend(model, { ...checked, log }));
   return model.stats;
 }
 
@@ -169,29 +169,8 @@ function logBlocks(device: BlockDevice, options: CheckedServeOptions, log: (line
   );
 }
 
-/** What Workers are sent beside the calls of their host. */
-interface SharedLocks {
-  readonly rangeLocks: SharedArrayBuffer;
-}
-
-function shareLocks(workers: readonly VringPort[]): void {
-  const rangeLocks = new SharedArrayBuffer(RANGE_LOCK_BYTES);
-  for (const port of workers) port.postMessage({ rangeLocks } satisfies SharedLocks);
-}
-
-/** The port, without the one message that is for the model. */
-function withLocks(port: VringPort, model: BlkModel): VringPort {
-  return {
-    postMessage: (message) => port.postMessage(message),
-    get onmessage() {
-      return port.onmessage;
-    },
-    set onmessage(handler) {
-      port.onmessage = (event) => {
-        const { rangeLocks } = event.data as Partial<SharedLocks>;
-        if (rangeLocks === undefined) handler?.(event);
-        else model.shareLocks(rangeLocks);
-      };
-    },
-  };
+/** Has the Workers lock the blocks that they write in part where all of them see it. */
+function shareLocks(host: VringWorkers, log: (line: string) => void): void {
+  const order: BlkOrder = { rangeLocks: new SharedArrayBuffer(RANGE_LOCK_BYTES) };
+  host.manage(order).catch((error: Error) => log(`the Workers do not share their locks: ${error.message}`));
 }

@@ -1,5 +1,5 @@
 import { closeFile, duplicateFile } from "../../ffi/libc/mod.ts";
-import { VIRTIO_CONSTANTS as V, type VirtioConfig } from "../virtio/mod.ts";
+import { featureBits, hasFeature, VIRTIO_CONSTANTS as V, type VirtioConfig } from "../virtio/mod.ts";
 import { Channel, type Message } from "./channel.ts";
 import type { SignalName, VringBackend } from "./vring_backend.ts";
 import { VHOST_CONSTANTS as H } from "./layout.ts";
@@ -43,8 +43,8 @@ export interface Answer {
 
 type Handler = (message: Message) => Answer | void | Promise<Answer | void>;
 
-const PROTOCOL_BIT = 1n << BigInt(PROTOCOL_FEATURES_BIT);
-const LOG_ALL_BIT = 1n << BigInt(H.VHOST_F_LOG_ALL.value);
+/** Features of the transport. */
+const TRANSPORT_FEATURES = featureBits(PROTOCOL_FEATURES_BIT, H.VHOST_F_LOG_ALL);
 /** Status bit by which a device asks its driver for a reset. */
 const NEEDS_RESET = BigInt(V.VIRTIO_CONFIG_S_NEEDS_RESET.value);
 
@@ -81,7 +81,7 @@ export class Handlers {
 
   /** Whether the front end has accepted the protocol feature. */
   negotiated(bit: number): boolean {
-    return (this.#protocolFeatures >> BigInt(bit) & 1n) === 1n;
+    return hasFeature(this.#protocolFeatures, bit);
   }
 
   /** Tells a front end that listens that the configuration space has changed. Throws when it does not take it. */
@@ -146,10 +146,10 @@ export class Handlers {
     },
     SET_VRING_CALL: (message) => this.#setSignal(message, "call"),
     SET_VRING_ERR: (message) => this.#setSignal(message, "err"),
-    GET_PROTOCOL_FEATURES: () => ({ payload: u64Payload(PROTOCOL_FEATURES) }),
+    GET_PROTOCOL_FEATURES: () => ({ payload: u64Payload(this.#offeredProtocol) }),
     SET_PROTOCOL_FEATURES: ({ payload }) => {
       const features = readU64(payload);
-      assertOffered(features, PROTOCOL_FEATURES, "protocol features");
+      assertOffered(features, this.#offeredProtocol, "protocol features");
       this.#protocolFeatures = features;
     },
     GET_QUEUE_NUM: () => ({ payload: u64Payload(BigInt(this.#device.queueCount)) }),
@@ -190,17 +190,23 @@ export class Handlers {
     REM_MEM_REG: ({ payload }) => this.#memory.remove(readSingleRegion(payload)),
     SET_STATUS: async ({ payload }) => {
       this.#status = readU64(payload);
-      if (this.#status === 0n) await this.#stopAll();
+      if (this.#status !== 0n) return;
+      await this.#stopAll();
+      await this.#resetDevice();
     },
     GET_STATUS: () => ({ payload: u64Payload(this.#status) }),
   };
 
   get #offered(): bigint {
-    return this.#device.features | PROTOCOL_BIT | LOG_ALL_BIT;
+    return this.#device.features | TRANSPORT_FEATURES;
+  }
+
+  get #offeredProtocol(): bigint {
+    return this.#device.config === null ? PROTOCOL_FEATURES & ~featureBits(ProtocolFeature.config) : PROTOCOL_FEATURES;
   }
 
   get #logging(): boolean {
-    return this.#hasLog && (this.#features & LOG_ALL_BIT) !== 0n;
+    return this.#hasLog && hasFeature(this.#features, H.VHOST_F_LOG_ALL);
   }
 
   /** A second owner is a new device on the same connection: what QEMU does with a disk that is plugged in again. */
@@ -218,6 +224,13 @@ export class Handlers {
     this.#memory = new SessionMemory(this.#host);
     this.#hasMemory = this.#hasLog = false;
     this.#features = this.#status = 0n;
+    await this.#resetDevice();
+  }
+
+  /** What the driver had set in the device is forgotten, in all Workers. */
+  async #resetDevice(): Promise<void> {
+    const order = this.#device.reset();
+    if (order !== undefined) await this.#host.manage(order);
   }
 
   #newVrings(): Vring[] {
@@ -226,7 +239,7 @@ export class Handlers {
   }
 
   async #setFeatures(features: bigint): Promise<void> {
-    assertOffered(features, this.#offered, "features");
+    assertOffered(features, this.#offered | this.#device.tolerated, "features");
     const changed = features !== this.#features;
     if (changed) await this.#pauseAll();
     this.#features = features;
@@ -243,24 +256,26 @@ export class Handlers {
 
   /** The part that is asked for, or nothing at all: by that a front end knows that there is no such part. */
   #readConfig(payload: DataView<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    const { config } = this.#device;
     const range = readConfigRange(payload);
-    if (range === null) return new Uint8Array(0);
+    if (range === null || config === null) return new Uint8Array(0);
     const { offset, size } = range;
     const answer = new Uint8Array(CONFIG.byteLength + size);
     answer.set(new Uint8Array(payload.buffer, 0, CONFIG.byteLength));
-    answer.set(this.#device.config.subarray(offset, offset + size), CONFIG.byteLength);
+    answer.set(config.subarray(offset, offset + size), CONFIG.byteLength);
     return answer;
   }
 
   /** A guest may write what it likes: what is refused changes nothing, and ends nothing. */
   async #writeConfig(payload: DataView<ArrayBuffer>): Promise<void> {
+    if (this.#device.config === null) throw new HarmlessRefusal("this device has no configuration");
     const write = readConfigWrite(payload);
     if (write === null) {
       throw new HarmlessRefusal(`it is no part of the ${MAX_CONFIG_BYTES} bytes of the configuration`);
     }
     const failure = this.#device.writeConfig(write.offset, write.bytes);
     if (failure !== null) throw new HarmlessRefusal(failure);
-    await this.#host.configured(this.#device.config);
+    await tellConfig(this.#device, this.#host);
   }
 
   #vring(index: number): Vring {
@@ -289,7 +304,7 @@ export class Handlers {
   async #start(index: number): Promise<void> {
     await this.#vring(index).start({
       features: this.#features,
-      needsEnable: (this.#features & PROTOCOL_BIT) !== 0n,
+      needsEnable: hasFeature(this.#features, PROTOCOL_FEATURES_BIT),
       logging: this.#logging,
       hasMemory: this.#hasMemory,
       inflight: this.#inflight.partOf(index),
@@ -307,4 +322,9 @@ export class Handlers {
   async #stopAll(): Promise<void> {
     await Promise.all(this.#vrings.map((vring) => vring.end()));
   }
+}
+
+/** Tells those who serve the queues what the configuration space of their device is now. */
+export async function tellConfig({ config }: VirtioConfig, host: VringBackend): Promise<void> {
+  if (config !== null) await host.configured(config);
 }

@@ -4,7 +4,9 @@ import { monotonicMs } from "../../ffi/libc/clock.ts";
 import { DirtyLog, GuestMemory, type GuestRegion } from "../guest_memory/mod.ts";
 import {
   type DeviceModel,
+  hasFeature,
   InflightLog,
+  type ManageAll,
   mapRing,
   SplitQueue,
   VIRTIO_CONSTANTS as V,
@@ -12,7 +14,7 @@ import {
 } from "../virtio/mod.ts";
 import { type DeviceQueue, QueueLoop } from "../guest_ring/mod.ts";
 import { FrontEndEnds } from "./front_end_ends.ts";
-import type { FileRange, QueueSpec, RegionSpec, SignalName, StoppedQueue, VringBackend } from "./vring_backend.ts";
+import type { FileRange, QueueSpec, RegionSpec, SignalName, StoppedQueue, WorkerVrings } from "./vring_backend.ts";
 import { VringSleeper } from "./host_sleeper.ts";
 
 /** Words one line for the log of the server. */
@@ -42,8 +44,9 @@ export interface LocalHostOptions {
 let hostsAtWork = 0;
 
 /** Serves queues in this Worker: maps the guest's memory, listens to kicks, tells the driver. */
-export class InThreadVringBackend implements VringBackend {
+export class InThreadVringBackend implements WorkerVrings {
   onBroken: ((index: number) => void) | null = null;
+  manageAll: ManageAll = (order) => this.manage(order);
   readonly #model: DeviceModel;
   readonly #log: Log;
   readonly #block: boolean;
@@ -53,6 +56,7 @@ export class InThreadVringBackend implements VringBackend {
   #memory: GuestMemory | null = null;
   #dirtyLog: DirtyLog | null = null;
   #sleeper: VringSleeper | null = null;
+  #completionFds: readonly number[] = [];
   #notedUnsealed = false;
 
   /** Serves the queues of `model`. */
@@ -68,6 +72,7 @@ export class InThreadVringBackend implements VringBackend {
       soon: (run) => void setImmediate(run),
       onBroken: (queue) => this.#reportBroken(queue),
     });
+    model.connect?.((order) => this.manageAll(order));
   }
 
   setMemory(regions: readonly RegionSpec[]): Promise<void> {
@@ -170,6 +175,13 @@ export class InThreadVringBackend implements VringBackend {
     return Promise.try(() => this.#model.configured(config));
   }
 
+  async manage(order: unknown): Promise<readonly unknown[]> {
+    const answer = await this.#model.manage(order);
+    // There may be other disks than before.
+    this.#watchCompletions();
+    return [answer];
+  }
+
   /** Whatever goes wrong with one queue, nothing of this front end is left for the next one. */
   async reset(): Promise<void> {
     const stops = await Promise.allSettled([...this.#queues.keys()].map((index) => this.stopQueue(index)));
@@ -191,13 +203,12 @@ export class InThreadVringBackend implements VringBackend {
       const { queueSize } = spec.inflight;
       throw new RangeError(`Cannot track a ring of ${spec.size} entries in an in-flight file for ${queueSize}`);
     }
-    const has = (bit: { readonly value: number }) => (spec.features >> BigInt(bit.value) & 1n) === 1n;
     return new SplitQueue({
       views: mapRing(memory, spec),
       memory,
       nextAvail: spec.nextAvail,
-      eventIndex: has(V.VIRTIO_RING_F_EVENT_IDX),
-      indirect: has(V.VIRTIO_RING_F_INDIRECT_DESC),
+      eventIndex: hasFeature(spec.features, V.VIRTIO_RING_F_EVENT_IDX),
+      indirect: hasFeature(spec.features, V.VIRTIO_RING_F_INDIRECT_DESC),
       dirtyLog: spec.logging ? this.#dirtyLog : null,
       usedLogAddress: spec.usedLogAddress,
       inflight: inflight === null ? null : new InflightLog(inflight.bytes, spec.inflight!.queueSize),
@@ -209,13 +220,24 @@ export class InThreadVringBackend implements VringBackend {
     stack.defer(() => this.#endWork());
     if (!this.#block) return;
     this.#sleeper = new VringSleeper();
-    for (const fd of this.#model.completionFds) this.#sleeper.add(fd);
+    this.#watchCompletions();
+  }
+
+  /** Sleeps for the disks that the model has now, and for no others. */
+  #watchCompletions(): void {
+    const sleeper = this.#sleeper;
+    if (sleeper === null) return;
+    const [before, now] = [this.#completionFds, this.#model.completionFds];
+    for (const fd of before) if (!now.includes(fd)) sleeper.remove(fd);
+    for (const fd of now) if (!before.includes(fd)) sleeper.add(fd);
+    this.#completionFds = now;
   }
 
   #endWork(): void {
     hostsAtWork--;
     const sleeper = this.#sleeper;
     this.#sleeper = null;
+    this.#completionFds = [];
     sleeper?.[Symbol.dispose]();
   }
 

@@ -1,5 +1,6 @@
 import { acceptClient, type Listener } from "../../ffi/unix_socket.ts";
 import { Channel } from "./channel.ts";
+import { tellConfig } from "./handlers.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 /** Milliseconds until a front end that could not be accepted is tried again. */
@@ -29,7 +30,7 @@ export class VhostUserServer implements AsyncDisposable {
   /** The configuration space has changed: tells the hosts, and the front end if there is one. */
   async configChanged(): Promise<void> {
     if (this.#session !== null) await this.#session.configChanged();
-    else await this.#options.host.configured(this.#options.device.config);
+    else await tellConfig(this.#options.device, this.#options.host);
   }
 
   /** Ends the conversation, finishes what is in flight, and removes the socket. Idempotent. */

@@ -1,7 +1,7 @@
 import { closeFile } from "../../ffi/libc/mod.ts";
 import type { VirtioConfig } from "../virtio/mod.ts";
 import { type Channel, closeAll, type Message, ProtocolError } from "./channel.ts";
-import { type Answer, Handlers } from "./handlers.ts";
+import { type Answer, Handlers, tellConfig } from "./handlers.ts";
 import type { VringBackend } from "./vring_backend.ts";
 import type { Log } from "./in_thread_vrings.ts";
 import { HarmlessRefusal, u64Payload } from "./payload.ts";
@@ -57,7 +57,7 @@ export class Session {
 
   /** The configuration space has changed: hosts and front end are told. */
   async configChanged(): Promise<void> {
-    await this.#host.configured(this.#device.config);
+    await tellConfig(this.#device, this.#host);
     try {
       this.#handlers.announceConfig();
     } catch (error) {

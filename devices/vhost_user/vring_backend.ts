@@ -1,3 +1,5 @@
+import type { ManageAll } from "../virtio/mod.ts";
+
 /** A region of guest memory as the front end names it. */
 export interface RegionSpec {
   /** Number of the region in this session: a host maps a region that it knows already no second time. */
@@ -81,6 +83,14 @@ export interface VringBackend {
   setSignal(index: number, which: SignalName, fd: number): Promise<void>;
   /** The configuration space has changed. */
   configured(config: Uint8Array): Promise<void>;
+  /** Has the device model carry out an order, in each Worker; resolves to their answers. */
+  manage(order: unknown): Promise<readonly unknown[]>;
   /** Stops all queues and lets go of the guest's memory. */
   reset(): Promise<void>;
+}
+
+/** Who serves the queues of one Worker. */
+export interface WorkerVrings extends VringBackend {
+  /** How the device model of this Worker reaches those of all: by itself where there are no others. */
+  manageAll: ManageAll;
 }

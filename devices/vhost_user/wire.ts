@@ -5,6 +5,7 @@
  * @module
  */
 import { struct } from "../../core/base/layout.ts";
+import { featureBits } from "../virtio/mod.ts";
 import { MEMORY_REGION, VRING_ADDR, VRING_STATE } from "./layout.ts";
 
 const SPEC = "vhost-user.rst";
@@ -96,8 +97,7 @@ export const ProtocolFeature = {
 } as const;
 
 /** All protocol features of this server as one number. */
-export const PROTOCOL_FEATURES: bigint = Object.values(ProtocolFeature)
-  .reduce((features, bit) => features | (1n << BigInt(bit)), 0n);
+export const PROTOCOL_FEATURES: bigint = featureBits(...Object.values(ProtocolFeature));
 
 /** Message to the front end: the configuration space has changed. */
 export const BACKEND_CONFIG_CHANGE = 2;

@@ -1,6 +1,15 @@
 import { shown } from "../../core/base/shown.ts";
 import { checkText } from "../../core/system/target_path.ts";
-import type { FileRange, QueueSpec, RegionSpec, SignalName, StoppedQueue, VringBackend } from "./vring_backend.ts";
+import type { ManageAll } from "../virtio/mod.ts";
+import type {
+  FileRange,
+  QueueSpec,
+  RegionSpec,
+  SignalName,
+  StoppedQueue,
+  VringBackend,
+  WorkerVrings,
+} from "./vring_backend.ts";
 
 /** The end of a channel to a Worker: what `Worker`, `MessagePort` and a Worker's own scope have in common. */
 export interface VringPort {
@@ -34,18 +43,60 @@ interface Call {
   readonly args: readonly unknown[];
 }
 
-/** What a Worker sends: answers to calls, and news. */
+/** What a Worker sends: answers to calls, news, and orders of its device model to those of all Workers. */
 type FromVrings =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly error: string }
   | { readonly broken: number }
+  | { readonly ask: number; readonly order: unknown }
   | { readonly gone: string };
 
+/** What a Worker is sent beside calls: the answers to its orders. */
+type Answered =
+  | { readonly answered: number; readonly values: readonly unknown[] }
+  | { readonly answered: number; readonly error: string };
+
+/** Calls under way to the other end of a channel, by number. */
+class Pending {
+  readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
+  #lastId = 0;
+
+  /** A new call, which `send` sends by its number. */
+  begin(send: (id: number) => void): Promise<unknown> {
+    const id = ++this.#lastId;
+    const call = Promise.withResolvers<unknown>();
+    this.#calls.set(id, call);
+    send(id);
+    return call.promise;
+  }
+
+  /** The call has ended; one that is not known is left alone. */
+  end(id: number, outcome: { readonly value: unknown } | { readonly error: string }): void {
+    const call = this.#calls.get(id);
+    this.#calls.delete(id);
+    if ("error" in outcome) call?.reject(new Error(outcome.error));
+    else call?.resolve(outcome.value);
+  }
+
+  /** No answer comes any more. */
+  fail(reason: Error): void {
+    for (const { reject } of this.#calls.values()) reject(reason);
+    this.#calls.clear();
+  }
+}
+
 /** Serves `host` to the other end of `port`, in the Worker whose queues it serves. */
-export function offerVrings(port: VringPort, host: VringBackend): void {
+export function offerVrings(port: VringPort, host: WorkerVrings): void {
+  const orders = new Pending();
+  host.manageAll = (order) =>
+    orders.begin((ask) => port.postMessage({ ask, order } satisfies FromVrings)) as ReturnType<ManageAll>;
   host.onBroken = (index) => port.postMessage({ broken: index } satisfies FromVrings);
   port.onmessage = ({ data }) => {
-    const { id, method, args } = data as Call;
+    const message = data as Call | Answered;
+    if ("answered" in message) {
+      return orders.end(message.answered, "error" in message ? message : { value: message.values });
+    }
+    const { id, method, args } = message;
     const call = host[method] as (...args: readonly unknown[]) => Promise<unknown>;
     call.apply(host, args as unknown[]).then(
       (value) => port.postMessage({ id, value } satisfies FromVrings),
@@ -67,55 +118,63 @@ export function workerIsGone(port: VringPort, reason: string): void {
 /** A host in another Worker. */
 class WorkerVringBackend {
   readonly #port: VringPort;
-  readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
-  #lastId = 0;
+  readonly #pending = new Pending();
   #gone: Error | null = null;
 
-  constructor(port: VringPort, onBroken: (index: number) => void) {
+  constructor(port: VringPort, onBroken: (index: number) => void, manageAll: ManageAll) {
     this.#port = port;
     port.onmessage = ({ data }) => {
       const message = data as FromVrings;
       if ("broken" in message) return onBroken(message.broken);
       if ("gone" in message) return this.#end(new Error(message.gone));
-      const pending = this.#pending.get(message.id);
-      this.#pending.delete(message.id);
-      if ("error" in message) pending?.reject(new Error(message.error));
-      else pending?.resolve(message.value);
+      if ("ask" in message) return this.#answer(message.ask, manageAll(message.order));
+      this.#pending.end(message.id, message);
     };
   }
 
   call(method: VringMethod, ...args: readonly unknown[]): Promise<unknown> {
     if (this.#gone !== null) return Promise.reject(this.#gone);
-    const id = ++this.#lastId;
-    const pending = Promise.withResolvers<unknown>();
-    this.#pending.set(id, pending);
-    this.#port.postMessage({ id, method, args } satisfies Call);
-    return pending.promise;
+    return this.#pending.begin((id) => this.#port.postMessage({ id, method, args } satisfies Call));
+  }
+
+  #answer(answered: number, answers: ReturnType<ManageAll>): void {
+    answers.then(
+      (values) => this.#port.postMessage({ answered, values } satisfies Answered),
+      (error: unknown) => this.#port.postMessage({ answered, error: (error as Error).message } satisfies Answered),
+    );
   }
 
   #end(gone: Error): void {
     this.#gone = gone;
-    for (const { reject } of this.#pending.values()) reject(gone);
-    this.#pending.clear();
+    this.#pending.fail(gone);
   }
 }
 
-/** Shares the queues of one device out over several Workers: queue i to Worker i modulo their number. */
+/** The Worker, of so many, that serves a queue; both are counted from 0. */
+export type WorkerOf = (queueIndex: number, workerCount: number) => number;
+
+/** Shares the queues of one device out over several Workers. */
 export class VringWorkers implements VringBackend {
   onBroken: ((index: number) => void) | null = null;
   readonly #hosts: readonly WorkerVringBackend[];
+  readonly #workerOf: WorkerOf;
 
-  /** Makes a host of the Workers behind `ports`, each of which has called {@link offerVrings}. */
-  constructor(ports: readonly VringPort[]) {
-    this.#hosts = ports.map((port) => new WorkerVringBackend(port, (index) => this.onBroken?.(index)));
+  /**
+   * Makes a host of the Workers behind `ports`, each of which has called {@link offerVrings}. Unless the device says
+   * otherwise by `workerOf`, queue i is served by Worker i modulo their number.
+   */
+  constructor(ports: readonly VringPort[], workerOf: WorkerOf = (index, count) => index % count) {
+    this.#workerOf = workerOf;
+    const onBroken = (index: number) => this.onBroken?.(index);
+    this.#hosts = ports.map((port) => new WorkerVringBackend(port, onBroken, (order) => this.manage(order)));
   }
 
   setMemory(regions: readonly RegionSpec[]): Promise<void> {
-    return this.#all("setMemory", regions);
+    return this.#tellAll("setMemory", regions);
   }
 
   setLog(log: FileRange | null): Promise<void> {
-    return this.#all("setLog", log);
+    return this.#tellAll("setLog", log);
   }
 
   async startQueue(queue: QueueSpec): Promise<void> {
@@ -135,20 +194,31 @@ export class VringWorkers implements VringBackend {
   }
 
   configured(config: Uint8Array): Promise<void> {
-    return this.#all("configured", config);
+    return this.#tellAll("configured", config);
   }
 
   reset(): Promise<void> {
-    return this.#all("reset");
+    return this.#tellAll("reset");
+  }
+
+  async manage(order: unknown): Promise<readonly unknown[]> {
+    return (await this.#all("manage", order)).flat();
+  }
+
+  async #tellAll(method: VringMethod, ...args: readonly unknown[]): Promise<void> {
+    await this.#all(method, ...args);
   }
 
   /** Waits for all of them, also where one fails: what follows may rely on the others having done it. */
-  async #all(method: VringMethod, ...args: readonly unknown[]): Promise<void> {
+  async #all(method: VringMethod, ...args: readonly unknown[]): Promise<readonly unknown[]> {
     const results = await Promise.allSettled(this.#hosts.map((host) => host.call(method, ...args)));
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+    return results.map((result) => {
+      if (result.status === "rejected") throw result.reason;
+      return result.value;
+    });
   }
 
   #hostOf(index: number): WorkerVringBackend {
-    return this.#hosts[index % this.#hosts.length]!;
+    return this.#hosts[this.#workerOf(index, this.#hosts.length)]!;
   }
 }

@@ -6,7 +6,8 @@
  */
 export { DescriptorChain, MAX_CHAIN_DESCRIPTORS } from "./chain.ts";
 export { type ChainRequest, ChainTaker } from "./chain_taker.ts";
-export type { DeviceModel, NotifyDriver, VirtioConfig, VirtqueueDevice } from "./device.ts";
+export type { DeviceModel, ManageAll, NotifyDriver, VirtioConfig, VirtqueueDevice } from "./device.ts";
+export { featureBits, hasFeature } from "./features.ts";
 export { inflightBytes, inflightEntries, InflightLog } from "./inflight.ts";
 export { VIRTIO_CONSTANTS, VRING_AVAIL, VRING_DESC, VRING_USED, VRING_USED_ELEM } from "./layout.ts";
 export { isQueueSize, mapRing, MAX_QUEUE_SIZE, type RingAddresses, type RingViews } from "./ring.ts";

@@ -1,6 +1,6 @@
 import type { FieldKind } from "../../core/base/layout.ts";
 import { SECTOR_BYTES } from "../../core/base/sizes.ts";
-import { VIRTIO_CONSTANTS as V } from "../virtio/mod.ts";
+import { featureBits, VIRTIO_CONSTANTS as V } from "../virtio/mod.ts";
 import { VIRTIO_BLK_CONFIG as CONFIG, VIRTIO_BLK_CONSTANTS as B } from "./layout.ts";
 
 /**
@@ -41,26 +41,20 @@ export interface BlkFacts {
 
 /** Features of virtio-blk and of its rings, without those of the transport. */
 export function blkFeatures({ readOnly }: BlkFacts): bigint {
-  const bits: number[] = [
-    V.VIRTIO_F_VERSION_1.value,
-    V.VIRTIO_RING_F_INDIRECT_DESC.value,
-    V.VIRTIO_RING_F_EVENT_IDX.value,
-    B.VIRTIO_BLK_F_SIZE_MAX.value,
-    B.VIRTIO_BLK_F_SEG_MAX.value,
-    B.VIRTIO_BLK_F_BLK_SIZE.value,
-    B.VIRTIO_BLK_F_TOPOLOGY.value,
-    B.VIRTIO_BLK_F_MQ.value,
-    B.VIRTIO_BLK_F_FLUSH.value,
-    B.VIRTIO_BLK_F_CONFIG_WCE.value,
-  ];
-  if (readOnly) bits.push(B.VIRTIO_BLK_F_RO.value);
-  else bits.push(B.VIRTIO_BLK_F_DISCARD.value, B.VIRTIO_BLK_F_WRITE_ZEROES.value);
-  return bits.reduce((features, bit) => features | (1n << BigInt(bit)), 0n);
-}
-
-/** True when `features` has the bit. */
-export function hasFeature(features: bigint, bit: { readonly value: number }): boolean {
-  return (features >> BigInt(bit.value) & 1n) === 1n;
+  const usual = featureBits(
+    V.VIRTIO_F_VERSION_1,
+    V.VIRTIO_RING_F_INDIRECT_DESC,
+    V.VIRTIO_RING_F_EVENT_IDX,
+    B.VIRTIO_BLK_F_SIZE_MAX,
+    B.VIRTIO_BLK_F_SEG_MAX,
+    B.VIRTIO_BLK_F_BLK_SIZE,
+    B.VIRTIO_BLK_F_TOPOLOGY,
+    B.VIRTIO_BLK_F_MQ,
+    B.VIRTIO_BLK_F_FLUSH,
+    B.VIRTIO_BLK_F_CONFIG_WCE,
+  );
+  if (readOnly) return usual | featureBits(B.VIRTIO_BLK_F_RO);
+  return usual | featureBits(B.VIRTIO_BLK_F_DISCARD, B.VIRTIO_BLK_F_WRITE_ZEROES);
 }
 
 /** Whole sectors of a disk. */

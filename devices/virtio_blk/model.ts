@@ -10,8 +10,8 @@ import {
   type ServedDevice,
   shownBytes,
 } from "../disk/mod.ts";
-import type { DeviceModel, NotifyDriver, SplitQueue } from "../virtio/mod.ts";
-import { hasFeature, MAX_SERIAL_BYTES, WCE_OFFSET } from "./config.ts";
+import { type DeviceModel, hasFeature, type NotifyDriver, type SplitQueue } from "../virtio/mod.ts";
+import { MAX_SERIAL_BYTES, WCE_OFFSET } from "./config.ts";
 import { VIRTIO_BLK_CONSTANTS as B } from "./layout.ts";
 import { BlkQueue, type BlkShared } from "./queue.ts";
 
@@ -33,6 +33,12 @@ export interface BlkModelOptions {
   readonly blockBytes?: number;
   /** Receives a line for what fails, and for what the device turns out not to know. */
   readonly log?: (line: string) => void;
+}
+
+/** What the models of a disk in all Workers are told. */
+export interface BlkOrder {
+  /** Parts of blocks are locked in this memory from now on, which they share: {@link RANGE_LOCK_BYTES} of it. */
+  readonly rangeLocks: SharedArrayBuffer;
 }
 
 /** The part of a virtio-blk device that runs queues, over one open disk of one Worker. */
@@ -70,9 +76,8 @@ export class BlkModel implements DeviceModel {
     return new BlkQueue(queue, this.#shared, notify, !canFlush);
   }
 
-  /** Parts of blocks are locked in this memory from now on, which the other Workers of the disk have as well. */
-  shareLocks(memory: SharedArrayBuffer): void {
-    this.#shared.unit.shareLocks(memory);
+  manage(order: unknown): void {
+    this.#shared.unit.shareLocks((order as BlkOrder).rangeLocks);
   }
 
   /** Tells what failed and was not told yet: at the end. */

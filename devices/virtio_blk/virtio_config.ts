@@ -4,6 +4,7 @@ import { blkConfig, type BlkFacts, blkFeatures, WCE_OFFSET } from "./config.ts";
 /** The part of a virtio-blk device that its transport asks: features and configuration space. */
 export class BlkVirtioConfig implements VirtioConfig {
   readonly features: bigint;
+  readonly tolerated = 0n;
   readonly queueCount: number;
   readonly maxQueueSize: number;
   #facts: BlkFacts;
@@ -30,6 +31,9 @@ export class BlkVirtioConfig implements VirtioConfig {
     this.#config = blkConfig(this.#facts);
     return null;
   }
+
+  /** The cache mode stays as the driver has set it: QEMU, which keeps the configuration space, goes on showing it. */
+  reset(): undefined {}
 
   /** Shows another size from now on; returns whether the guest can see a difference. */
   resize(sizeBytes: number): boolean {

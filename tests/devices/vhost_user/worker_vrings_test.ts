@@ -1,7 +1,14 @@
 /** Queues in other Workers, over ports that the test holds both ends of. */
 import assert from "node:assert/strict";
-import type { VringBackend } from "../../../devices/vhost_user/vring_backend.ts";
-import { offerVrings, type VringPort, VringWorkers, workerIsGone } from "../../../devices/vhost_user/mod.ts";
+import type { DeviceModel, ManageAll } from "../../../devices/virtio/mod.ts";
+import type { VringBackend, WorkerVrings } from "../../../devices/vhost_user/vring_backend.ts";
+import {
+  InThreadVringBackend,
+  offerVrings,
+  type VringPort,
+  VringWorkers,
+  workerIsGone,
+} from "../../../devices/vhost_user/mod.ts";
 
 /** A port whose other end the test plays: what was sent to it, in order. */
 class ManualPort implements VringPort {
@@ -51,10 +58,118 @@ Deno.test("a host behind a port answers each call, and tells of queues that brok
   const port = new ManualPort();
   const host = { stopQueue: (index: number) => Promise.resolve({ nextAvail: index + 1, kicked: true }) } as Partial<
     VringBackend
-  > as VringBackend;
+  > as WorkerVrings;
   offerVrings(port, host);
   port.onmessage!(new MessageEvent("message", { data: { id: 7, method: "stopQueue", args: [4] } }));
   await new Promise((resolve) => setTimeout(resolve, 0));
   host.onBroken!(2);
   assert.deepEqual<unknown[]>(port.sent, [{ id: 7, value: { nextAvail: 5, kicked: true } }, { broken: 2 }]);
+});
+
+Deno.test("a device may say which Worker serves a queue: virtio-scsi has control and events in one place", async () => {
+  const ports = [new ManualPort(), new ManualPort(), new ManualPort()];
+  const hosts = new VringWorkers(ports, (index, count) => index < 2 ? 0 : (index - 2) % count);
+  const served: number[] = [];
+  for (let index = 0; index < 6; index++) {
+    const kicked = hosts.isKicked(index);
+    const port = ports.findIndex(({ sent }) => sent.length > 0);
+    ports[port]!.answer({ value: false });
+    ports[port]!.sent.length = 0;
+    await kicked;
+    served.push(port);
+  }
+  assert.deepEqual(served, [0, 0, 0, 1, 2, 0]);
+});
+
+/** Two ends of a channel in one thread, which clone what they send and deliver it later, as a MessageChannel does. */
+function linkedPorts(): readonly [VringPort, VringPort] {
+  const end = (other: () => VringPort): VringPort => ({
+    onmessage: null,
+    postMessage(message) {
+      const data = structuredClone(message);
+      queueMicrotask(() => other().onmessage!(new MessageEvent("message", { data })));
+    },
+  });
+  const near: VringPort = end(() => far);
+  const far: VringPort = end(() => near);
+  return [near, far];
+}
+
+/** A model that keeps its orders, and answers them when the test says so. */
+class OrderedModel {
+  readonly orders: unknown[] = [];
+  readonly maySleep = true;
+  readonly completionFds: readonly number[] = [];
+  manageAll: ManageAll | null = null;
+  readonly #name: string;
+  #wait: Promise<void>;
+
+  constructor(name: string, wait: Promise<void> = Promise.resolve()) {
+    this.#name = name;
+    this.#wait = wait;
+  }
+
+  connect(manageAll: ManageAll): void {
+    this.manageAll = manageAll;
+  }
+
+  async manage(order: unknown): Promise<unknown> {
+    this.orders.push(order);
+    await this.#wait;
+    if (order === "fail") throw new Error(`${this.#name} cannot`);
+    return [this.#name];
+  }
+}
+
+function backendOf(model: OrderedModel): InThreadVringBackend {
+  return new InThreadVringBackend(model as unknown as DeviceModel, { poll: false, block: true, log: () => {} });
+}
+
+/** Two Workers, each with a model, and what the main Worker has of them. */
+function managed(...models: readonly OrderedModel[]): VringWorkers {
+  return new VringWorkers(models.map((model) => {
+    const [near, far] = linkedPorts();
+    offerVrings(far, backendOf(model));
+    return near;
+  }));
+}
+
+Deno.test("an order reaches the model of every Worker, and is answered when the last has carried it out", async () => {
+  const gate = Promise.withResolvers<void>();
+  const models = [new OrderedModel("a"), new OrderedModel("b", gate.promise)];
+  const answers = managed(...models).manage({ abort: 7, lun: [1, 2] });
+  let answered = false;
+  answers.then(() => answered = true);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.deepEqual(models.map(({ orders }) => orders), [[{ abort: 7, lun: [1, 2] }], [{ abort: 7, lun: [1, 2] }]]);
+  assert.ok(!answered);
+  gate.resolve();
+  assert.deepEqual(await answers, [["a"], ["b"]]);
+});
+
+Deno.test("a model of one Worker reaches those of all, its own as well, and hears of a failure in words", async () => {
+  const models = [new OrderedModel("a"), new OrderedModel("b")];
+  managed(...models);
+  assert.deepEqual(await models[1]!.manageAll!("reset"), [["a"], ["b"]]);
+  await assert.rejects(models[0]!.manageAll!("fail"), /^Error: a cannot$/);
+  assert.deepEqual(models.map(({ orders }) => orders), [["reset", "fail"], ["reset", "fail"]]);
+});
+
+Deno.test("an order to a Worker that has ended fails, and the others have carried it out by then", async () => {
+  const model = new OrderedModel("a");
+  const [near, far] = linkedPorts();
+  offerVrings(far, backendOf(model));
+  const dying = new ManualPort();
+  const ordered = new VringWorkers([near, dying]).manage("reset");
+  workerIsGone(dying, "A Worker has ended");
+  await assert.rejects(ordered, /A Worker has ended/);
+  assert.deepEqual(model.orders, ["reset"]);
+});
+
+Deno.test("where there are no other Workers a model reaches itself", async () => {
+  const model = new OrderedModel("a");
+  const backend = backendOf(model);
+  assert.deepEqual(await model.manageAll!("reset"), [["a"]]);
+  assert.deepEqual(await backend.manage("resize"), [["a"]]);
+  await assert.rejects(backend.manage("fail"), /a cannot/);
 });
