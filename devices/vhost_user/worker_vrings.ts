@@ -151,7 +151,7 @@ class WorkerVringBackend {
 }
 
 /** The Worker, of so many, that serves a queue; both are counted from 0. */
-export type WorkerOf = (queueIndex: number, workerCount: number) => number;
+type WorkerOf = (queueIndex: number, workerCount: number) => number;
 
 /** Shares the queues of one device out over several Workers. */
 export class VringWorkers implements VringBackend {
