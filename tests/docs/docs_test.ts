@@ -19,10 +19,10 @@ import { DRIVER_NAMES, openDevice, TRACE_PREFIX } from "../../mod.ts";
 import { NEEDS } from "../../tools/setup/needs.ts";
 import { CORE_FOR_ALL, ENTRY_POINTS } from "../../tools/lint/rooms.ts";
 import { testWhen } from "../support/skip.ts";
-import { anchors, type CodeBlock, codeBlocks, codeWords, links, section, tableRows } from "./markdown.ts";
+import { anchors, type CodeBlock, codeBlocks, codeWords, links, section, tableRows, withoutCode } from "./markdown.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const PAGES = ["README.md", "CHANGELOG.md", ...files("docs", /\.md$/)];
+const PAGES = ["README.md", "CHANGELOG.md", ...files("docs", /\.md$/), ...files("bench/results", /\.md$/)];
 
 function toFileUrl(path: string): string {
   return new URL(`../../${path}`, import.meta.url).href;
@@ -48,6 +48,20 @@ function isThere(path: string): boolean {
     return false;
   }
 }
+
+/** Lines of prose: neither empty, nor code, table or heading. */
+function proseLines(text: string): number {
+  return withoutCode(text).split("\n").filter((line) => /\S/.test(line) && !/^\s*(\||#)/.test(line)).length;
+}
+
+Deno.test("the README has at most 180 lines, and a page at most 120 of prose", () => {
+  const count = read("README.md").trimEnd().split("\n").length;
+  assert.ok(count <= 180, `the README has ${count} lines`);
+  for (const page of files("docs", /\.md$/)) {
+    const prose = proseLines(read(page));
+    assert.ok(prose <= 120, `${page} has ${prose} lines of prose`);
+  }
+});
 
 /** Runs this Deno and returns its output; a failure is an error with all of it. */
 async function deno(args: readonly string[], cwd: string): Promise<string> {
@@ -81,7 +95,7 @@ Deno.test("every relative link of the documentation leads to a file, and to a he
 
 Deno.test("every page of docs/ is linked from the README", () => {
   const linked = links(read("README.md"));
-  for (const page of PAGES) if (page !== "README.md") assert.ok(linked.includes(page), `${page} is not linked`);
+  for (const page of files("docs", /\.md$/)) assert.ok(linked.includes(page), `${page} is not linked`);
 });
 
 Deno.test("every task that the documentation names exists, and HACKING.md names every task", () => {
@@ -143,8 +157,8 @@ function checkComments({ code }: CodeBlock, output: string): void {
   }
 }
 
-Deno.test("the README's line for an installed command makes one that runs", async () => {
-  const line = codeBlocks(read("README.md")).flatMap(({ code }) => code.split("\n")).find((text) =>
+Deno.test("the line of docs/install.md for an installed command makes one that runs", async () => {
+  const line = codeBlocks(read("docs/install.md")).flatMap(({ code }) => code.split("\n")).find((text) =>
     text.startsWith("deno install ")
   );
   const root = Deno.makeTempDirSync({ prefix: "plugio-install-" });
@@ -185,23 +199,23 @@ Deno.test("the tables of options are those of --help", async () => {
   assert.deepEqual(tableOptions("docs/serve.md", "## Options").sort(), serve.sort());
   const sweep = [...await helpOptions("sweep"), ...await helpOptions("report")];
   assert.deepEqual(tableOptions("docs/sweep.md", "## Sweep", "## Report").sort(), sweep.sort());
-  assert.deepEqual(tableOptions("README.md", "### Probe").sort(), (await helpOptions("probe")).sort());
+  assert.deepEqual(tableOptions("docs/cli.md", "## Probe").sort(), (await helpOptions("probe")).sort());
 });
 
-Deno.test("the README's first table has a row for each driver, and its table of subcommands a word for each", async () => {
-  const rows = tableRows(read("README.md"));
-  const drivers = rows.slice(0, rows.findIndex(([first]) => first === "subcommand"));
-  const words = drivers.flatMap(([first]) => codeWords(first!));
+Deno.test("the README has a row for each driver, and docs/cli.md a word for each subcommand", async () => {
+  const words = tableRows(read("README.md")).flatMap(([first]) => codeWords(first!));
   for (const name of DRIVER_NAMES) assert.ok(words.includes(name), `the table lacks ${name}`);
-  const subcommands = rows.flatMap(([first]) => codeWords(first!)).map((word) => word.split(" ")[0]);
+  const subcommands = tableRows(read("docs/cli.md")).flatMap(([first]) => codeWords(first!)).map((word) =>
+    word.split(" ")[0]
+  );
   const help = await deno(["run", "-q", "-P", "cli.ts", "--help"], ROOT);
   const listed = [...help.slice(help.indexOf("Commands:")).matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name!);
   assert.ok(listed.length > 9, help);
   for (const name of listed) assert.ok(subcommands.includes(name), `the table lacks ${name}`);
 });
 
-Deno.test("the README's exit codes are those of the command line", () => {
-  const rows = tableRows(section(read("README.md"), "### Exit codes"));
+Deno.test("the exit codes of docs/cli.md are those of the command line", () => {
+  const rows = tableRows(section(read("docs/cli.md"), "## Exit codes"));
   const codes = rows.map(([code]) => Number(code)).filter((code) => !Number.isNaN(code));
   assert.deepEqual(codes, Object.values(ExitCode));
 });
@@ -277,11 +291,11 @@ Deno.test("docs/ARCHITECTURE.md names the part of core/ that ffi/ may import", (
   assert.ok(read("docs/ARCHITECTURE.md").includes(`\`core/${CORE_FOR_ALL}/\``));
 });
 
-Deno.test("the README has each permission set of deno.json", () => {
+Deno.test("docs/permissions.md has each permission set of deno.json", () => {
   const { permissions } = JSON.parse(read("deno.json")) as { permissions: Record<string, unknown> };
-  const words = codeWords(section(read("README.md"), "## Permissions"));
+  const words = codeWords(read("docs/permissions.md"));
   for (const name of Object.keys(permissions)) {
-    assert.ok(words.includes(name === "default" ? "-P" : `-P=${name}`), `the README lacks the set ${name}`);
+    assert.ok(words.includes(name === "default" ? "-P" : `-P=${name}`), `the page lacks the set ${name}`);
   }
 });
 
