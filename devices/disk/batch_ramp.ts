@@ -27,13 +27,16 @@ export class BatchRamp {
     this.#end = this.#enabled ? 1 : Infinity;
   }
 
-  /** Whether the batch may end with request `count` of the pass, counted from 1; the next one begins then. */
-  endsWith(count: number): boolean {
-    if (count < this.#end) return false;
+  /** Whether the batch may end with request `count` of the pass, counted from 1. */
+  mayEnd(count: number): boolean {
+    return count >= this.#end;
+  }
+
+  /** The batch has ended with request `count`; the next one begins. */
+  next(count: number): void {
     this.#size *= 2;
     if (this.instant && this.#size > INSTANT_BATCH_REQUESTS) this.#size = INSTANT_BATCH_REQUESTS;
     this.#end = count + this.#size;
-    return true;
   }
 
   /** Whether a pass of `count` requests tells by its end whether the disk answers inside the submit. */

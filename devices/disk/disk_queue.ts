@@ -111,7 +111,7 @@ export abstract class DiskQueue<Ring extends DiskRing, Request extends DiskReque
             break;
           }
           count++;
-          if (!this.#growing && ramp.endsWith(count)) this.#endBatch();
+          if (ramp.mayEnd(count) && !this.#growing) this.#endBatch(count);
         }
         if (toggles) queue.enableNotifications();
       } while (count < queue.size && queue.hasWork());
@@ -175,7 +175,8 @@ export abstract class DiskQueue<Ring extends DiskRing, Request extends DiskReque
   }
 
   /** Submits what was taken so far, and answers it where the disks do so at once. */
-  #endBatch(): void {
+  #endBatch(count: number): void {
+    this.#ramp.next(count);
     this.#startCollected();
     try {
       unplug();

@@ -43,23 +43,23 @@ export class UnitExecutor<Request extends DiskRequest> {
   /** Starts a request. A read or a write may be kept for its neighbours, until `startCollected` at the latest. */
   start(request: Request): void {
     this.unit.inFlight++;
-    switch (request.op) {
-      case Opcode.read:
-      case Opcode.write:
-        return this.#merge.add(request);
-      case Opcode.flush:
-        // Only completed writes have to be durable; those taken before would do no harm, but QEMU sends them first.
-        if (this.#merge.holdsWrites) this.#merge.flush();
-        return this.#startAlone(request);
-      default:
-        this.#merge.flush();
-        return this.#startRange(request);
-    }
+    if (request.op <= Opcode.write) this.#merge.add(request);
+    else this.#startOther(request);
   }
 
   /** Starts the reads or writes that were kept for their neighbours. */
   startCollected(): void {
     this.#merge.flush();
+  }
+
+  #startOther(request: Request): void {
+    if (request.op !== Opcode.flush) {
+      this.#merge.flush();
+      return this.#startRange(request);
+    }
+    // Only completed writes have to be durable; those taken before would do no harm, but QEMU sends them first.
+    if (this.#merge.holdsWrites) this.#merge.flush();
+    this.#startAlone(request);
   }
 
   #startRun(requests: readonly Request[], start: number, count: number): void {
@@ -128,23 +128,28 @@ export class UnitExecutor<Request extends DiskRequest> {
   }
 
   #finishRun(run: Run<Request>, result: number): void {
-    if (result >= 0 && run.advance()) return this.#submit(run);
-    const { count, requests, lockedBytes } = run;
-    if (lockedBytes > 0) {
-      run.lockedBytes = 0;
-      this.unit.facts.locks!.release(requests[0]!.offset, lockedBytes, false);
-    }
-    if (result < 0 && count > 1) {
-      // Only what is really bad may fail: each request once more, alone.
-      const again = requests.slice(0, count);
-      this.#runs.give(run);
-      for (const request of again) this.#startAlone(request);
-      return;
-    }
+    if (result < 0) return this.#failRun(run, result);
+    if (run.advance()) return this.#submit(run);
+    if (run.lockedBytes > 0) this.#unlock(run);
+    const { count, requests } = run;
     this.#runs.give(run);
-    if (result < 0) return this.#failAlone(requests[0]!, result);
     this.unit.inFlight -= count;
     for (let index = 0; index < count; index++) this.#owner.completed(requests[index]!, 0);
+  }
+
+  #failRun(run: Run<Request>, result: number): void {
+    const { count, requests } = run;
+    if (run.lockedBytes > 0) this.#unlock(run);
+    const failed = requests.slice(0, count);
+    this.#runs.give(run);
+    if (count === 1) return this.#failAlone(failed[0]!, result);
+    // Only what is really bad may fail: each request once more, alone.
+    for (const request of failed) this.#startAlone(request);
+  }
+
+  #unlock(run: Run<Request>): void {
+    this.unit.facts.locks!.release(run.requests[0]!.offset, run.lockedBytes, false);
+    run.lockedBytes = 0;
   }
 
   /** A request that went to the driver by itself has failed: a range that the device does not know may be covered. */

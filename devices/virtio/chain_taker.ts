@@ -36,10 +36,10 @@ export class ChainTaker<Request extends ChainRequest> {
     const head = queue.pop();
     if (head === NO_HEAD) return null;
     const request = this.#requests[head] ??= this.#make();
-    if (request.active) return this.#break(`it offers descriptor ${head}, which is in use`);
+    if (request.active) return this.#break("it offers a descriptor that is in use", head);
     const { memory } = queue;
     const failure = this.chain.walk(queue.views, head, memory, queue.indirect);
-    if (failure !== null) return this.#break(`${failure} (head ${head})`);
+    if (failure !== null) return this.#break(failure, head);
     request.head = head;
     request.active = true;
     request.memory = memory;
@@ -50,23 +50,21 @@ export class ChainTaker<Request extends ChainRequest> {
   /** Answers a request, of which `byteLength` bytes were written to its buffers. */
   answer(request: Request, byteLength: number): void {
     this.#queue.push(request.head, byteLength);
-    this.#release(request);
-  }
-
-  /** A request that was taken has no place for an answer: the driver broke the protocol, and nothing is taken any more. */
-  refuse(request: Request, reason: string): void {
-    this.#break(reason);
-    this.#release(request);
-  }
-
-  #release(request: Request): void {
     request.memory!.release();
     request.memory = null;
     request.active = false;
   }
 
-  #break(reason: string): null {
-    this.#queue.broken = reason;
+  /** A request that was taken has no place for an answer: the driver broke the protocol, and nothing is taken any more. */
+  refuse(request: Request, reason: string): void {
+    this.#break(reason, request.head);
+    request.memory!.release();
+    request.memory = null;
+    request.active = false;
+  }
+
+  #break(reason: string, head: number): null {
+    this.#queue.broken = `${reason} (head ${head})`;
     return null;
   }
 }

@@ -34,31 +34,33 @@ export class BlkQueue extends DiskQueue<SplitQueue, BlkRequest> implements Virtq
     const taker = this.#taker;
     const request = taker.take();
     if (request === null) return false;
-    if (!parseRequest(taker.chain, this.#shared.rules, request)) {
-      taker.refuse(request, `a request without room for its status (head ${request.head})`);
+    const { rules, unit, writeThrough } = this.#shared;
+    if (!parseRequest(taker.chain, rules, request)) {
+      taker.refuse(request, "a request without room for its status");
       return false;
     }
-    this.#begin(request);
+    request.durable = false;
+    if (request.action !== BlkAction.execute) this.#answerAtOnce(request);
+    else if (request.op !== Opcode.read && (writeThrough || this.#cannotFlush)) this.#startDurable(request);
+    else this.start(unit, request);
     return true;
   }
 
-  #begin(request: BlkRequest): void {
-    const { unit, serial, writeThrough } = this.#shared;
-    switch (request.action) {
-      case BlkAction.execute: {
-        const durable = this.#cannotFlush || writeThrough;
-        // What was written is durable already.
-        if (durable && request.op === Opcode.flush) return this.#answer(request, BlkStatus.ok);
-        request.durable = durable && (request.op === Opcode.write || request.op === Opcode.writeZeroes);
-        return this.start(unit, request);
-      }
-      case BlkAction.getId:
-        request.length = request.data.write(serial);
-        return this.#answer(request, BlkStatus.ok);
-      case BlkAction.answer:
-        if (request.refusal !== "") unit.errors.refused(request.offset, request.length, request.refusal);
-        return this.#answer(request, request.status);
+  /** Writes are durable when they are answered, and so a flush has nothing to do. */
+  #startDurable(request: BlkRequest): void {
+    if (request.op === Opcode.flush) return this.#answer(request, BlkStatus.ok);
+    request.durable = request.op !== Opcode.discard;
+    this.start(this.#shared.unit, request);
+  }
+
+  #answerAtOnce(request: BlkRequest): void {
+    const { unit, serial } = this.#shared;
+    if (request.action === BlkAction.getId) {
+      request.length = request.data.write(serial);
+      return this.#answer(request, BlkStatus.ok);
     }
+    if (request.refusal !== "") unit.errors.refused(request.offset, request.length, request.refusal);
+    this.#answer(request, request.status);
   }
 
   override completed(request: BlkRequest, result: number): void {

@@ -1,3 +1,4 @@
+import { wordIndex } from "../../core/base/layout.ts";
 import { SECTOR_BYTES, TWO_32 } from "../../core/base/sizes.ts";
 import { Opcode } from "../../core/request/request.ts";
 import { DiskRequest } from "../disk/mod.ts";
@@ -58,13 +59,33 @@ const READ_ONLY = "the disk is read-only";
 const OUTSIDE = "it is not whole blocks within the disk";
 
 const header = new Uint8Array(HEADER.byteLength);
-const headerView = new DataView(header.buffer);
+const headerWords = new Uint32Array(header.buffer);
+const TYPE = wordIndex(HEADER, "type");
+const SECTOR = wordIndex(HEADER, "sector");
 const range = new Uint8Array(RANGE.byteLength);
-const rangeView = new DataView(range.buffer);
+const rangeWords = new Uint32Array(range.buffer);
+const RANGE_SECTOR = wordIndex(RANGE, "sector");
+const RANGE_COUNT = wordIndex(RANGE, "sectorCount");
+const RANGE_FLAGS = wordIndex(RANGE, "flags");
 
 /** A 64-bit sector as a number: beyond 2^53 it is no longer exact, and far beyond any capacity. */
-function sectorAt(view: DataView, offset: number): number {
-  return view.getUint32(offset + 4, true) * TWO_32 + view.getUint32(offset, true);
+function sectorAt(words: Uint32Array, index: number): number {
+  return words[index + 1]! * TWO_32 + words[index]!;
+}
+
+/** Copies the header; false where the driver wrote less. */
+function readHeader(readable: SegmentList): boolean {
+  if (readable.byteLength < header.length) return false;
+  const at = readable.offsets[0]!;
+  if (readable.lengths[0]! < header.length || at % Uint32Array.BYTES_PER_ELEMENT !== 0) {
+    readable.read(0, header);
+    return true;
+  }
+  // As every driver has it: in one piece, on words.
+  const { words } = readable.regions[0]!.memory;
+  const first = at / Uint32Array.BYTES_PER_ELEMENT;
+  for (let word = 0; word < headerWords.length; word++) headerWords[word] = words[first + word]!;
+  return true;
 }
 
 /**
@@ -82,12 +103,12 @@ export function parseRequest(chain: DescriptorChain, rules: BlkRules, request: B
   if (writable.byteLength === 0) return false;
   const dataBytes = writable.byteLength - 1;
   statusAt.pushPart(writable, dataBytes, writable.byteLength);
-  if (readable.read(0, header) < header.length) {
+  if (!readHeader(readable)) {
     refuse(request, "it ends within its header");
     return true;
   }
-  request.offset = sectorAt(headerView, HEADER.fields.sector.offset) * SECTOR_BYTES;
-  switch (headerView.getUint32(HEADER.fields.type.offset, true)) {
+  request.offset = sectorAt(headerWords, SECTOR) * SECTOR_BYTES;
+  switch (headerWords[TYPE]) {
     case B.VIRTIO_BLK_T_IN.value:
       data.pushPart(writable, 0, dataBytes);
       parseTransfer(request, Opcode.read, rules);
@@ -145,10 +166,10 @@ function parseRange(chain: DescriptorChain, request: BlkRequest, op: Opcode, rul
   // One segment is what the configuration space allows.
   if (readable.byteLength - header.length !== range.length) return answer(request, BlkStatus.unsupported);
   readable.read(header.length, range);
-  const sectorCount = rangeView.getUint32(RANGE.fields.sectorCount.offset, true);
-  const flags = rangeView.getUint32(RANGE.fields.flags.offset, true);
+  const sectorCount = rangeWords[RANGE_COUNT]!;
+  const flags = rangeWords[RANGE_FLAGS]!;
   const allowed = op === Opcode.writeZeroes ? B.VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP.value : 0;
-  request.offset = sectorAt(rangeView, RANGE.fields.sector.offset) * SECTOR_BYTES;
+  request.offset = sectorAt(rangeWords, RANGE_SECTOR) * SECTOR_BYTES;
   request.length = sectorCount * SECTOR_BYTES;
   if (!fits(request.offset, request.length, rules)) return refuse(request, OUTSIDE);
   if ((flags & ~allowed) !== 0) return answer(request, BlkStatus.unsupported);
