@@ -212,9 +212,13 @@ export function acceptClient(listenFd: number): number | null {
   throw new StorageError({ kind: "resource", op: "accept", target: "a client", errno });
 }
 
+/** Longest wait: an end that shutdown(2) does not bring about is seen then. */
+const MAX_WAIT_MS = 5_000;
+
 /**
- * Resolves once `fd` can be read from, has a client waiting, or is at its end: {@link endSocket} brings that about.
- * Holds the process open. The descriptor must not be closed before.
+ * Resolves once `fd` can be read from, has a client waiting, or is at its end: {@link endSocket} brings that about. Also
+ * after {@link MAX_WAIT_MS}: the caller looks whether it wants to wait on. Holds the process open. The descriptor must
+ * not be closed before.
  */
 export async function waitReadable(fd: number): Promise<void> {
   // Outside of the heap: when the Worker is terminated that goes, and the thread may still write here.
@@ -225,13 +229,16 @@ export async function waitReadable(fd: number): Promise<void> {
   const atExit = ownCall("shutdown", [BigInt(fd), BigInt(C.SHUT_RDWR.value)]);
   try {
     // A negative answer is EINTR or a lack of memory: the caller looks, finds nothing and waits again.
-    await libc().poll_waiting(memory.bytes, 1n, -1);
+    await libc().poll_waiting(memory.bytes, 1n, MAX_WAIT_MS);
   } finally {
     atExit.drop();
   }
 }
 
-/** Ends both directions: the thread that waits for the socket wakes up. The descriptor stays open. */
+/**
+ * Ends both directions: the thread that waits for the socket wakes up, at the latest after {@link MAX_WAIT_MS}. The
+ * descriptor stays open.
+ */
 export function endSocket(fd: number): void {
   libc().shutdown(fd, C.SHUT_RDWR.value);
 }

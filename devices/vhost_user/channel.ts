@@ -33,6 +33,8 @@ export class Channel {
   readonly #name: string;
   #reading = false;
   #closed = false;
+  /** Set before shutdown(2), which may fail: nothing is read any more. */
+  #ended = false;
 
   /** Takes over the connected socket `fd`. */
   constructor(fd: number, name: string) {
@@ -87,13 +89,15 @@ export class Channel {
 
   /** Ends the connection: `next` then sees its end. */
   end(): void {
-    if (!this.#closed) endSocket(this.#fd);
+    if (this.#closed) return;
+    this.#ended = true;
+    endSocket(this.#fd);
   }
 
   /** Closes the connection, at once or when `next` has let go of it; harmless when done twice. */
   close(): void {
     if (this.#closed) return;
-    this.#closed = true;
+    this.#closed = this.#ended = true;
     endSocket(this.#fd);
     if (!this.#reading) closeFile(this.#fd, this.#name);
   }
@@ -115,7 +119,7 @@ export class Channel {
   /** Fills `view`; returns the bytes read, fewer only at the end. Throws for more descriptors than any message has. */
   async #fill(view: DataView<ArrayBuffer>, fds: number[]): Promise<number> {
     let done = 0;
-    while (done < view.byteLength) {
+    while (done < view.byteLength && !this.#ended) {
       const rest = new Uint8Array(view.buffer, view.byteOffset + done, view.byteLength - done);
       const received = receive(this.#fd, rest, this.#name);
       if (received === null) {

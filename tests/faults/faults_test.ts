@@ -57,7 +57,7 @@ async function assertHeld({ start, keepsPage }: Cast, selection: Selection): Pro
 const castOf = (name: string) => CASTS.find((cast) => cast.name === name)!;
 const readyOf = (cast: Cast) => compiler === true ? cast.ready() : compiler;
 
-/** Ends the wait of another thread, which nothing else ends: a failure of it is waited for in vain, see docs/faults.md. */
+/** Ends the wait of another thread, which otherwise lasts for five seconds: a test of its own. */
 const WAITED_FOR = "shutdown";
 
 for (const cast of chosen) {
@@ -102,6 +102,13 @@ testWhen(
     });
   },
 );
+
+for (const name of ["server over io_uring", "server over linux_aio"]) {
+  testWhen(readyOf(castOf(name)), `a shutdown(2) that fails is made good by a look at the end (${name})`, () => {
+    const sample = { count: 4, seed: SEED };
+    return assertHeld(castOf(name), { symbols: [WAITED_FOR], errnos: [Errno.EIO], sample });
+  });
+}
 
 /** What ends things. */
 const ENDINGS = [
