@@ -66,15 +66,15 @@ export function serveVhostUserBlk(
   stack.defer(claimImage(device, { ...checked, log }));
   const model = modelOf(device, checked, log);
   stack.defer(() => model.endLog());
-  const host = workers.length > 0 ? new VringWorkers(workers) : new InThreadVringBackend(model, { ...checked, log });
+  const backend = workers.length > 0 ? new VringWorkers(workers) : new InThreadVringBackend(model, { ...checked, log });
   // Whatever asks the disk comes before there is a server that would have to be ended.
   const watch = new SizeWatch(shownSize(device, checked), () => shownSize(device, checked), log);
   logBlocks(device, checked, log);
   const { socketMode: mode, socketGroup: group } = checked;
   const listener = typeof socket === "number" ? passedListener(socket) : listenAt(socket, { mode, group });
-  const server = new VhostUserServer(listener, nameOf(socket), { device: config, host, log });
+  const server = new VhostUserServer(listener, nameOf(socket), { device: config, backend, log });
   const held = stack.move();
-  if (host instanceof VringWorkers) shareLocks(host, log);
+  if (backend instanceof VringWorkers) shareLocks(backend, log);
   const checkSize = async () => {
     if (watch.hasChanged() && config.resize(watch.sizeBytes)) await server.configChanged();
   };
@@ -170,7 +170,7 @@ function logBlocks(device: BlockDevice, options: CheckedServeOptions, log: (line
 }
 
 /** Has the Workers lock the blocks that they write in part where all of them see it. */
-function shareLocks(host: VringWorkers, log: (line: string) => void): void {
+function shareLocks(backend: VringWorkers, log: (line: string) => void): void {
   const order: BlkOrder = { rangeLocks: new SharedArrayBuffer(RANGE_LOCK_BYTES) };
-  host.manage(order).catch((error: Error) => log(`the Workers do not share their locks: ${error.message}`));
+  backend.manage(order).catch((error: Error) => log(`the Workers do not share their locks: ${error.message}`));
 }

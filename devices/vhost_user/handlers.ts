@@ -51,7 +51,7 @@ const NEEDS_RESET = BigInt(V.VIRTIO_CONFIG_S_NEEDS_RESET.value);
 /** What each message of a front end does: the device as this front end has set it up so far. */
 export class Handlers {
   readonly #device: VirtioConfig;
-  readonly #host: VringBackend;
+  readonly #backend: VringBackend;
   readonly #inflight = new SessionInflight();
   #vrings: readonly Vring[];
   #memory: SessionMemory;
@@ -61,14 +61,14 @@ export class Handlers {
   #features = 0n;
   #protocolFeatures = 0n;
   #status = 0n;
-  #backend: Channel | null = null;
+  #backChannel: Channel | null = null;
 
   /** Starts with nothing set up. */
-  constructor(device: VirtioConfig, host: VringBackend) {
+  constructor(device: VirtioConfig, backend: VringBackend) {
     this.#device = device;
-    this.#host = host;
-    this.#memory = new SessionMemory(host);
-    host.onBroken = () => this.#status |= NEEDS_RESET;
+    this.#backend = backend;
+    this.#memory = new SessionMemory(backend);
+    backend.onBroken = () => this.#status |= NEEDS_RESET;
     this.#vrings = this.#newVrings();
   }
 
@@ -86,18 +86,18 @@ export class Handlers {
 
   /** Tells a front end that listens that the configuration space has changed. Throws when it does not take it. */
   announceConfig(): void {
-    if (this.#backend === null || !this.negotiated(ProtocolFeature.config)) return;
-    this.#backend.send(BACKEND_CONFIG_CHANGE, new Uint8Array(0));
+    if (this.#backChannel === null || !this.negotiated(ProtocolFeature.config)) return;
+    this.#backChannel.send(BACKEND_CONFIG_CHANGE, new Uint8Array(0));
   }
 
   /** The front end is gone: no message comes any more. */
   hangUp(): void {
-    this.#backend?.close();
+    this.#backChannel?.close();
   }
 
-  /** Gives back what the front end has handed over; the host has stopped. */
+  /** Gives back what the front end has handed over; the backend has stopped. */
   close(): void {
-    this.#host.onBroken = null;
+    this.#backend.onBroken = null;
     for (const vring of this.#vrings) vring.close();
     this.#inflight.close();
   }
@@ -161,8 +161,8 @@ export class Handlers {
       else await this.#start(index);
     },
     SET_BACKEND_REQ_FD: ({ fds }) => {
-      this.#backend?.close();
-      this.#backend = new Channel(duplicateFile(fds[0]!, "back-end channel"), "back-end channel");
+      this.#backChannel?.close();
+      this.#backChannel = new Channel(duplicateFile(fds[0]!, "back-end channel"), "back-end channel");
     },
     GET_CONFIG: ({ payload }) => ({ payload: this.#readConfig(payload) }),
     SET_CONFIG: ({ payload }) => this.#writeConfig(payload),
@@ -217,11 +217,11 @@ export class Handlers {
 
   /** Protocol features and the channel to the front end stay: both are settled before a device gets its owner. */
   async #forgetDevice(): Promise<void> {
-    await this.#host.reset();
+    await this.#backend.reset();
     for (const vring of this.#vrings) vring.close();
     this.#vrings = this.#newVrings();
     this.#inflight.close();
-    this.#memory = new SessionMemory(this.#host);
+    this.#memory = new SessionMemory(this.#backend);
     this.#hasMemory = this.#hasLog = false;
     this.#features = this.#status = 0n;
     await this.#resetDevice();
@@ -230,12 +230,12 @@ export class Handlers {
   /** What the driver had set in the device is forgotten, in all Workers. */
   async #resetDevice(): Promise<void> {
     const order = this.#device.reset();
-    if (order !== undefined) await this.#host.manage(order);
+    if (order !== undefined) await this.#backend.manage(order);
   }
 
   #newVrings(): Vring[] {
     const { queueCount, maxQueueSize } = this.#device;
-    return Array.from({ length: queueCount }, (_, index) => new Vring(index, this.#host, maxQueueSize));
+    return Array.from({ length: queueCount }, (_, index) => new Vring(index, this.#backend, maxQueueSize));
   }
 
   async #setFeatures(features: bigint): Promise<void> {
@@ -248,7 +248,7 @@ export class Handlers {
 
   async #setLog(range: { readonly byteLength: number; readonly fileOffset: number }, fd: number): Promise<Answer> {
     await this.#pauseAll();
-    await this.#host.setLog({ ...range, fd });
+    await this.#backend.setLog({ ...range, fd });
     this.#hasLog = true;
     await this.#startAll();
     return { payload: u64Payload(0n) };
@@ -275,7 +275,7 @@ export class Handlers {
     }
     const failure = this.#device.writeConfig(write.offset, write.bytes);
     if (failure !== null) throw new HarmlessRefusal(failure);
-    await tellConfig(this.#device, this.#host);
+    await tellConfig(this.#device, this.#backend);
   }
 
   #vring(index: number): Vring {
@@ -325,6 +325,6 @@ export class Handlers {
 }
 
 /** Tells those who serve the queues what the configuration space of their device is now. */
-export async function tellConfig({ config }: VirtioConfig, host: VringBackend): Promise<void> {
-  if (config !== null) await host.configured(config);
+export async function tellConfig({ config }: VirtioConfig, backend: VringBackend): Promise<void> {
+  if (config !== null) await backend.configured(config);
 }

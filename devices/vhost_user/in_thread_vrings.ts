@@ -15,7 +15,7 @@ import {
 import { type DeviceQueue, QueueLoop } from "../guest_ring/mod.ts";
 import { FrontEndEnds } from "./front_end_ends.ts";
 import type { FileRange, QueueSpec, RegionSpec, SignalName, StoppedQueue, WorkerVrings } from "./vring_backend.ts";
-import { VringSleeper } from "./host_sleeper.ts";
+import { VringSleeper } from "./vring_sleeper.ts";
 
 /** Words one line for the log of the server. */
 export type Log = (line: string) => void;
@@ -30,8 +30,8 @@ interface Running {
   reported: boolean;
 }
 
-/** How a host serves. */
-export interface LocalHostOptions {
+/** How a backend serves. */
+export interface InThreadOptions {
   /** Look for a while before sleeping. */
   readonly poll: boolean;
   /** Sleep for kicks and completions in one call, instead of in the event loop. */
@@ -40,8 +40,8 @@ export interface LocalHostOptions {
   readonly log: Log;
 }
 
-/** Hosts of this Worker that have queues: one that sleeps would keep the others from their work. */
-let hostsAtWork = 0;
+/** Backends of this Worker that have queues: one that sleeps would keep the others from their work. */
+let backendsAtWork = 0;
 
 /** Serves queues in this Worker: maps the guest's memory, listens to kicks, tells the driver. */
 export class InThreadVringBackend implements WorkerVrings {
@@ -60,14 +60,14 @@ export class InThreadVringBackend implements WorkerVrings {
   #notedUnsealed = false;
 
   /** Serves the queues of `model`. */
-  constructor(model: DeviceModel, options: LocalHostOptions) {
+  constructor(model: DeviceModel, options: InThreadOptions) {
     this.#model = model;
     this.#log = options.log;
     this.#block = options.block;
     this.#loop = new QueueLoop({
       model,
       spin: options.poll,
-      sleeper: () => hostsAtWork === 1 ? this.#sleeper : null,
+      sleeper: () => backendsAtWork === 1 ? this.#sleeper : null,
       nowMs: monotonicMs,
       soon: (run) => void setImmediate(run),
       onBroken: (queue) => this.#reportBroken(queue),
@@ -216,7 +216,7 @@ export class InThreadVringBackend implements WorkerVrings {
   }
 
   #beginWork(stack: DisposableStack): void {
-    hostsAtWork++;
+    backendsAtWork++;
     stack.defer(() => this.#endWork());
     if (!this.#block) return;
     this.#sleeper = new VringSleeper();
@@ -234,7 +234,7 @@ export class InThreadVringBackend implements WorkerVrings {
   }
 
   #endWork(): void {
-    hostsAtWork--;
+    backendsAtWork--;
     const sleeper = this.#sleeper;
     this.#sleeper = null;
     this.#completionFds = [];

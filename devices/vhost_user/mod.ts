@@ -6,7 +6,7 @@
  */
 export { Channel, type Message, ProtocolError } from "./channel.ts";
 export type { FileRange, QueueSpec, RegionSpec, VringBackend } from "./vring_backend.ts";
-export { InThreadVringBackend, type LocalHostOptions, type Log } from "./in_thread_vrings.ts";
+export { type InThreadOptions, InThreadVringBackend, type Log } from "./in_thread_vrings.ts";
 export { Refusal } from "./payload.ts";
 export { VhostUserServer } from "./server.ts";
 export { Session, type SessionOptions } from "./session.ts";

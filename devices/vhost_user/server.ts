@@ -27,10 +27,10 @@ export class VhostUserServer implements AsyncDisposable {
     return this.#served;
   }
 
-  /** The configuration space has changed: tells the hosts, and the front end if there is one. */
+  /** The configuration space has changed: tells the backends, and the front end if there is one. */
   async configChanged(): Promise<void> {
     if (this.#session !== null) await this.#session.configChanged();
-    else await tellConfig(this.#options.device, this.#options.host);
+    else await tellConfig(this.#options.device, this.#options.backend);
   }
 
   /** Ends the conversation, finishes what is in flight, and removes the socket. Idempotent. */

@@ -12,7 +12,7 @@ export interface SessionOptions {
   /** The device. */
   readonly device: VirtioConfig;
   /** Who serves its queues. */
-  readonly host: VringBackend;
+  readonly backend: VringBackend;
   /** Where lines go. */
   readonly log: Log;
 }
@@ -21,17 +21,17 @@ export interface SessionOptions {
 export class Session {
   readonly #channel: Channel;
   readonly #device: VirtioConfig;
-  readonly #host: VringBackend;
+  readonly #backend: VringBackend;
   readonly #log: Log;
   readonly #handlers: Handlers;
 
   /** Takes over the connection. */
-  constructor(channel: Channel, { device, host, log }: SessionOptions) {
+  constructor(channel: Channel, { device, backend, log }: SessionOptions) {
     this.#channel = channel;
     this.#device = device;
-    this.#host = host;
+    this.#backend = backend;
     this.#log = log;
-    this.#handlers = new Handlers(device, host);
+    this.#handlers = new Handlers(device, backend);
   }
 
   /** Talks until the front end is gone or makes no sense. Never rejects: the reason goes to the log. */
@@ -55,9 +55,9 @@ export class Session {
     this.#channel.end();
   }
 
-  /** The configuration space has changed: hosts and front end are told. */
+  /** The configuration space has changed: backends and front end are told. */
   async configChanged(): Promise<void> {
-    await tellConfig(this.#device, this.#host);
+    await tellConfig(this.#device, this.#backend);
     try {
       this.#handlers.announceConfig();
     } catch (error) {
@@ -104,7 +104,7 @@ export class Session {
     this.#channel.close();
     this.#handlers.hangUp();
     try {
-      await this.#host.reset();
+      await this.#backend.reset();
     } catch (error) {
       this.#log(`the queues were not stopped cleanly: ${(error as Error).message}`);
     }

@@ -8,17 +8,17 @@ import { MAX_MEMORY_SLOTS } from "./wire.ts";
 /** Sum of all that a front end may have mapped, in bytes: more than any guest, less than the address space. */
 export const MAX_GUEST_BYTES: number = 2 ** 44;
 
-/** Identity of the next region: no two sessions share one, so that no host takes one's memory for another's. */
+/** Identity of the next region: no two sessions share one, so that no backend takes one's memory for another's. */
 let nextRegionId = 1;
 
-/** The guest's memory as this session knows it: which regions there are. The host maps them. */
+/** The guest's memory as this session knows it: which regions there are. The backend maps them. */
 export class SessionMemory {
-  readonly #host: VringBackend;
+  readonly #backend: VringBackend;
   #regions: RegionSpec[] = [];
 
   /** Starts without memory. */
-  constructor(host: VringBackend) {
-    this.#host = host;
+  constructor(backend: VringBackend) {
+    this.#backend = backend;
   }
 
   /** Replaces everything. The descriptors stay the caller's. */
@@ -52,7 +52,7 @@ export class SessionMemory {
     if (totalBytes > MAX_GUEST_BYTES) {
       throw new Refusal(`The memory regions have ${totalBytes} bytes; wanted at most ${MAX_GUEST_BYTES}`);
     }
-    await this.#host.setMemory(regions);
+    await this.#backend.setMemory(regions);
     this.#regions = regions;
   }
 }

@@ -26,13 +26,13 @@ const LOG_FLAG = 1 << H.VHOST_VRING_F_LOG.value;
 export type VringFd = "kick" | SignalName;
 
 /**
- * One ring as the front end describes it, message by message and in any order. The host has it as soon as everything is
+ * One ring as the front end describes it, message by message and in any order. The backend has it as soon as everything is
  * there, and takes requests from its first kick on, until the ring is asked for its base or disabled. With an in-flight
  * file it does not wait for the kick: a guest whose server was exchanged has kicked the one before.
  */
 export class Vring {
   readonly #index: number;
-  readonly #host: VringBackend;
+  readonly #backend: VringBackend;
   readonly #maxSize: number;
   readonly #fds: Record<VringFd, number> = { kick: -1, call: -1, err: -1 };
   #size = 0;
@@ -43,9 +43,9 @@ export class Vring {
   #kicked = false;
 
   /** Makes the ring with this index. */
-  constructor(index: number, host: VringBackend, maxSize: number) {
+  constructor(index: number, backend: VringBackend, maxSize: number) {
     this.#index = index;
-    this.#host = host;
+    this.#backend = backend;
     this.#maxSize = maxSize;
   }
 
@@ -97,18 +97,18 @@ export class Vring {
     this.#enabled = enabled;
   }
 
-  /** Tells the host of a new descriptor to signal. */
+  /** Tells the backend of a new descriptor to signal. */
   async applySignal(which: SignalName): Promise<void> {
-    if (this.#running) await this.#host.setSignal(this.#index, which, this.#fds[which]);
+    if (this.#running) await this.#backend.setSignal(this.#index, which, this.#fds[which]);
   }
 
-  /** Gives the ring to the host if everything is there and it does not have it yet. */
+  /** Gives the ring to the backend if everything is there and it does not have it yet. */
   async start(around: VringSurroundings): Promise<void> {
     const addresses = this.#addresses;
     const ready = this.#size > 0 && addresses !== null && this.#fds.kick >= 0 && around.hasMemory;
     if (this.#running || !ready || (around.needsEnable && !this.#enabled)) return;
     const logged = around.logging && (addresses.flags & LOG_FLAG) !== 0;
-    await this.#host.startQueue({
+    await this.#backend.startQueue({
       index: this.#index,
       size: this.#size,
       desc: addresses.desc,
@@ -131,7 +131,7 @@ export class Vring {
   async stop(): Promise<void> {
     if (!this.#running) return;
     this.#running = false;
-    const { nextAvail, kicked } = await this.#host.stopQueue(this.#index);
+    const { nextAvail, kicked } = await this.#backend.stopQueue(this.#index);
     this.#nextAvail = nextAvail;
     this.#kicked = kicked;
   }
@@ -146,7 +146,7 @@ export class Vring {
     return this.#nextAvail;
   }
 
-  /** The connection is over and the host has stopped. */
+  /** The connection is over and the backend has stopped. */
   close(): void {
     for (const which of ["kick", "call", "err"] as const) this.#closeFd(which);
   }
@@ -157,10 +157,10 @@ export class Vring {
     if (fd >= 0) closeFile(fd, `${which} descriptor of ring ${this.#index}`);
   }
 
-  /** Takes the ring back from the host, which has to start it again; refuses where it has started. */
+  /** Takes the ring back from the backend, which has to start it again; refuses where it has started. */
   async #stopUnkicked(what: string): Promise<void> {
     if (!this.#running) return;
-    if (await this.#host.isKicked(this.#index)) {
+    if (await this.#backend.isKicked(this.#index)) {
       throw new Refusal(`The ${what} of ring ${this.#index} is to change while it runs`);
     }
     await this.stop();

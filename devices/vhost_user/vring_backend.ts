@@ -2,9 +2,9 @@ import type { ManageAll } from "../virtio/mod.ts";
 
 /** A region of guest memory as the front end names it. */
 export interface RegionSpec {
-  /** Number of the region in this session: a host maps a region that it knows already no second time. */
+  /** Number of the region in this session: a backend maps a region that it knows already no second time. */
   readonly id: number;
-  /** Descriptor of the file, open until the host has answered. */
+  /** Descriptor of the file, open until the backend has answered. */
   readonly fd: number;
   /** Address in the guest. */
   readonly guestAddress: number;
@@ -18,7 +18,7 @@ export interface RegionSpec {
 
 /** A part of a shared file: the dirty log, a queue's part of the in-flight file. */
 export interface FileRange {
-  /** Descriptor, open until the host has answered. */
+  /** Descriptor, open until the backend has answered. */
   readonly fd: number;
   /** First byte. */
   readonly fileOffset: number;
@@ -46,7 +46,7 @@ export interface QueueSpec {
   readonly awaitKick: boolean;
   /** Features that were negotiated. */
   readonly features: bigint;
-  /** Descriptors: kick, call or −1, error or −1; the host makes copies of its own. */
+  /** Descriptors: kick, call or −1, error or −1; the backend makes copies of its own. */
   readonly kickFd: number;
   readonly callFd: number;
   readonly errFd: number;

@@ -33,7 +33,7 @@ function isPort(port: unknown): boolean {
   }
 }
 
-/** Methods of a host that can be called from afar. */
+/** Methods of a backend that can be called from afar. */
 type VringMethod = Exclude<keyof VringBackend, "onBroken">;
 
 /** What is sent to a Worker. */
@@ -85,20 +85,20 @@ class Pending {
   }
 }
 
-/** Serves `host` to the other end of `port`, in the Worker whose queues it serves. */
-export function offerVrings(port: VringPort, host: WorkerVrings): void {
+/** Serves `backend` to the other end of `port`, in the Worker whose queues it serves. */
+export function offerVrings(port: VringPort, backend: WorkerVrings): void {
   const orders = new Pending();
-  host.manageAll = (order) =>
+  backend.manageAll = (order) =>
     orders.begin((ask) => port.postMessage({ ask, order } satisfies FromVrings)) as ReturnType<ManageAll>;
-  host.onBroken = (index) => port.postMessage({ broken: index } satisfies FromVrings);
+  backend.onBroken = (index) => port.postMessage({ broken: index } satisfies FromVrings);
   port.onmessage = ({ data }) => {
     const message = data as Call | Answered;
     if ("answered" in message) {
       return orders.end(message.answered, "error" in message ? message : { value: message.values });
     }
     const { id, method, args } = message;
-    const call = host[method] as (...args: readonly unknown[]) => Promise<unknown>;
-    call.apply(host, args as unknown[]).then(
+    const call = backend[method] as (...args: readonly unknown[]) => Promise<unknown>;
+    call.apply(backend, args as unknown[]).then(
       (value) => port.postMessage({ id, value } satisfies FromVrings),
       (error: unknown) => port.postMessage({ id, error: (error as Error).message } satisfies FromVrings),
     );
@@ -115,7 +115,7 @@ export function workerIsGone(port: VringPort, reason: string): void {
   port.onmessage?.(new MessageEvent("message", { data: { gone: reason } satisfies FromVrings }));
 }
 
-/** A host in another Worker. */
+/** A backend in another Worker. */
 class WorkerVringBackend {
   readonly #port: VringPort;
   readonly #pending = new Pending();
@@ -156,17 +156,17 @@ type WorkerOf = (queueIndex: number, workerCount: number) => number;
 /** Shares the queues of one device out over several Workers. */
 export class VringWorkers implements VringBackend {
   onBroken: ((index: number) => void) | null = null;
-  readonly #hosts: readonly WorkerVringBackend[];
+  readonly #backends: readonly WorkerVringBackend[];
   readonly #workerOf: WorkerOf;
 
   /**
-   * Makes a host of the Workers behind `ports`, each of which has called {@link offerVrings}. Unless the device says
+   * Makes a backend of the Workers behind `ports`, each of which has called {@link offerVrings}. Unless the device says
    * otherwise by `workerOf`, queue i is served by Worker i modulo their number.
    */
   constructor(ports: readonly VringPort[], workerOf: WorkerOf = (index, count) => index % count) {
     this.#workerOf = workerOf;
     const onBroken = (index: number) => this.onBroken?.(index);
-    this.#hosts = ports.map((port) => new WorkerVringBackend(port, onBroken, (order) => this.manage(order)));
+    this.#backends = ports.map((port) => new WorkerVringBackend(port, onBroken, (order) => this.manage(order)));
   }
 
   setMemory(regions: readonly RegionSpec[]): Promise<void> {
@@ -178,19 +178,19 @@ export class VringWorkers implements VringBackend {
   }
 
   async startQueue(queue: QueueSpec): Promise<void> {
-    await this.#hostOf(queue.index).call("startQueue", queue);
+    await this.#backendOf(queue.index).call("startQueue", queue);
   }
 
   async stopQueue(index: number): Promise<StoppedQueue> {
-    return await this.#hostOf(index).call("stopQueue", index) as StoppedQueue;
+    return await this.#backendOf(index).call("stopQueue", index) as StoppedQueue;
   }
 
   async isKicked(index: number): Promise<boolean> {
-    return await this.#hostOf(index).call("isKicked", index) as boolean;
+    return await this.#backendOf(index).call("isKicked", index) as boolean;
   }
 
   async setSignal(index: number, which: SignalName, fd: number): Promise<void> {
-    await this.#hostOf(index).call("setSignal", index, which, fd);
+    await this.#backendOf(index).call("setSignal", index, which, fd);
   }
 
   configured(config: Uint8Array): Promise<void> {
@@ -211,14 +211,14 @@ export class VringWorkers implements VringBackend {
 
   /** Waits for all of them, also where one fails: what follows may rely on the others having done it. */
   async #all(method: VringMethod, ...args: readonly unknown[]): Promise<readonly unknown[]> {
-    const results = await Promise.allSettled(this.#hosts.map((host) => host.call(method, ...args)));
+    const results = await Promise.allSettled(this.#backends.map((backend) => backend.call(method, ...args)));
     return results.map((result) => {
       if (result.status === "rejected") throw result.reason;
       return result.value;
     });
   }
 
-  #hostOf(index: number): WorkerVringBackend {
-    return this.#hosts[this.#workerOf(index, this.#hosts.length)]!;
+  #backendOf(index: number): WorkerVringBackend {
+    return this.#backends[this.#workerOf(index, this.#backends.length)]!;
   }
 }

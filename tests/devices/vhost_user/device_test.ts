@@ -41,7 +41,7 @@ function device(config: Uint8Array | null, resetOrder?: unknown) {
       return resetOrder;
     },
   };
-  const host = {
+  const backend = {
     onBroken: null,
     reset: () => Promise.resolve(void events.push("stopped")),
     configured: () => Promise.resolve(void events.push("configured")),
@@ -50,7 +50,7 @@ function device(config: Uint8Array | null, resetOrder?: unknown) {
       return Promise.resolve([]);
     },
   } as Partial<VringBackend> as VringBackend;
-  return { virtio, host, events };
+  return { virtio, backend, events };
 }
 
 class DeviceRig implements AsyncDisposable {
@@ -61,16 +61,16 @@ class DeviceRig implements AsyncDisposable {
   readonly server: VhostUserServer;
 
   constructor(
-    { virtio, host, events }: ReturnType<typeof device> | {
+    { virtio, backend, events }: ReturnType<typeof device> | {
       virtio: VirtioConfig;
-      host: VringBackend;
+      backend: VringBackend;
       events: unknown[];
     },
   ) {
     const path = join(this.dir.path, "s");
     this.events = events;
     const log = (line: string) => void this.lines.push(line);
-    this.server = new VhostUserServer(listenAt(path), path, { device: virtio, host, log });
+    this.server = new VhostUserServer(listenAt(path), path, { device: virtio, backend, log });
     this.client = new VhostClient(path);
   }
 
@@ -170,10 +170,10 @@ Deno.test("disks that come and go by an order are slept for from then on, and no
     batchRamp: true,
     workerCount: 1,
   });
-  const host = new InThreadVringBackend(model, { poll: false, block: true, log: () => {} });
+  const backend = new InThreadVringBackend(model, { poll: false, block: true, log: () => {} });
   {
     const { virtio, events } = device(null);
-    await using rig = new DeviceRig({ virtio, host, events });
+    await using rig = new DeviceRig({ virtio, backend, events });
     const { client } = rig;
     using shared = new SharedGuest();
     assert.deepEqual(fds.map(waitsFor), [0, 0, 0], "no queue is served yet");
@@ -183,7 +183,7 @@ Deno.test("disks that come and go by an order are slept for from then on, and no
     // A driver without a flush in its features has durable writes, and its flush is answered at once.
     assert.equal((await client.run(queue, flushRequest(shared.guest))).status, 0);
     assert.deepEqual(fds.map(waitsFor), [1, 1, 0]);
-    await host.manage("another disk");
+    await backend.manage("another disk");
     assert.deepEqual(fds.map(waitsFor), [0, 1, 1]);
   }
   assert.deepEqual(fds.map(waitsFor), [0, 0, 0]);

@@ -27,9 +27,9 @@ class ManualPort implements VringPort {
 
 Deno.test("calls of a Worker that has ended fail, those under way and those to come", async () => {
   const [alive, dying] = [new ManualPort(), new ManualPort()];
-  const hosts = new VringWorkers([alive, dying]);
-  const started = hosts.startQueue({ index: 1 } as never);
-  const reset = hosts.reset();
+  const backends = new VringWorkers([alive, dying]);
+  const started = backends.startQueue({ index: 1 } as never);
+  const reset = backends.reset();
   workerIsGone(dying, "A Worker has ended: out of memory");
   await assert.rejects(started, /out of memory/);
   // The others are waited for: nothing of theirs is unmapped under them.
@@ -39,39 +39,39 @@ Deno.test("calls of a Worker that has ended fail, those under way and those to c
   assert.ok(!settled);
   alive.answer({ value: undefined });
   await failed;
-  await assert.rejects(hosts.stopQueue(1), /out of memory/);
+  await assert.rejects(backends.stopQueue(1), /out of memory/);
   assert.deepEqual([alive.sent.length, dying.sent.length], [1, 2]);
 });
 
-Deno.test("queue i belongs to Worker i modulo their number, and a refusal of its host comes back in words", async () => {
+Deno.test("queue i belongs to Worker i modulo their number, and a refusal of its backend comes back in words", async () => {
   const ports = [new ManualPort(), new ManualPort()];
-  const hosts = new VringWorkers(ports);
-  const stopped = hosts.stopQueue(3);
+  const backends = new VringWorkers(ports);
+  const stopped = backends.stopQueue(3);
   ports[1]!.answer({ value: 17 });
   assert.equal(await stopped, 17);
-  const refused = hosts.setSignal(2, "call", 5);
+  const refused = backends.setSignal(2, "call", 5);
   ports[0]!.answer({ error: "Cannot do that" });
   await assert.rejects(refused, /Cannot do that/);
 });
 
-Deno.test("a host behind a port answers each call, and tells of queues that broke", async () => {
+Deno.test("a backend behind a port answers each call, and tells of queues that broke", async () => {
   const port = new ManualPort();
-  const host = { stopQueue: (index: number) => Promise.resolve({ nextAvail: index + 1, kicked: true }) } as Partial<
+  const backend = { stopQueue: (index: number) => Promise.resolve({ nextAvail: index + 1, kicked: true }) } as Partial<
     VringBackend
   > as WorkerVrings;
-  offerVrings(port, host);
+  offerVrings(port, backend);
   port.onmessage!(new MessageEvent("message", { data: { id: 7, method: "stopQueue", args: [4] } }));
   await new Promise((resolve) => setTimeout(resolve, 0));
-  host.onBroken!(2);
+  backend.onBroken!(2);
   assert.deepEqual<unknown[]>(port.sent, [{ id: 7, value: { nextAvail: 5, kicked: true } }, { broken: 2 }]);
 });
 
 Deno.test("a device may say which Worker serves a queue: virtio-scsi has control and events in one place", async () => {
   const ports = [new ManualPort(), new ManualPort(), new ManualPort()];
-  const hosts = new VringWorkers(ports, (index, count) => index < 2 ? 0 : (index - 2) % count);
+  const backends = new VringWorkers(ports, (index, count) => index < 2 ? 0 : (index - 2) % count);
   const served: number[] = [];
   for (let index = 0; index < 6; index++) {
-    const kicked = hosts.isKicked(index);
+    const kicked = backends.isKicked(index);
     const port = ports.findIndex(({ sent }) => sent.length > 0);
     ports[port]!.answer({ value: false });
     ports[port]!.sent.length = 0;
