@@ -51,9 +51,14 @@ export class SocketWatch implements Disposable {
     this.#control(C.EPOLL_CTL_ADD.value, fd, C.EPOLLIN.value);
   }
 
-  /** Says whether a socket counts as ready as well when it takes more bytes. */
-  wantsRoom(fd: number, wants: boolean): void {
-    this.#control(C.EPOLL_CTL_MOD.value, fd, C.EPOLLIN.value | (wants ? C.EPOLLOUT.value : 0));
+  /**
+   * Says when a socket counts as ready: when it has something to read, as at first, and when it takes more bytes. With neither it
+   * is out, or the end of its other side would count for ever.
+   */
+  interest(fd: number, reads: boolean, writes: boolean): void {
+    const events = (reads ? C.EPOLLIN.value : 0) | (writes ? C.EPOLLOUT.value : 0);
+    this.remove(fd);
+    if (events !== 0) this.#control(C.EPOLL_CTL_ADD.value, fd, events);
   }
 
   /** Takes a socket out; harmless where it is not in. */

@@ -138,7 +138,7 @@ export function beginConnect({ family, bytes, name }: SocketAddress): number {
 }
 
 /** A request goes out at once and not when the last answer is acknowledged. Not a socket of TCP: nothing to do. */
-function setNoDelay(fd: number): void {
+export function setNoDelay(fd: number): void {
   libc().setsockopt(fd, C.IPPROTO_TCP.value, C.TCP_NODELAY.value, ONE, ONE.length);
 }
 

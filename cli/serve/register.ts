@@ -9,7 +9,8 @@ export function registerServe(
   prepare: (command: Command) => Command,
   finish: (code: ExitCode) => void,
 ): void {
-  serve.description("serve a disk to a virtual machine").helpCommand(false);
+  serve.description("serve a disk to a virtual machine, or to any program that speaks NBD").helpCommand(false);
+  registerNbd(prepare(serve.command("nbd")), finish);
   prepare(serve.command("vhost-user-blk"))
     .description("a virtio-blk disk at a UNIX socket, until SIGINT or SIGTERM")
     .argument("<target>", "file, block device or driver:address")
@@ -45,5 +46,25 @@ export function registerServe(
       const { passedSocket } = await import("./activation.ts");
       const isNamed = raw["socket"] !== undefined || raw["fd"] !== undefined;
       finish(await runServe(parseServeOptions(target, raw, isNamed ? null : passedSocket())));
+    });
+}
+
+function registerNbd(command: Command, finish: (code: ExitCode) => void): void {
+  command
+    .description("an export of NBD at a socket, for several clients, until SIGINT or SIGTERM")
+    .argument("<target>", "file, block device or driver:address")
+    .option("--socket <path>", "where clients connect, at most 107 bytes; a stale socket is replaced")
+    .option("--listen <host:port>", "the same over TCP; who reaches the port has the disk")
+    .option("--export-name <name>", "name of the export (default: the one of clients that name none)")
+    .option("--driver <name>", `${DRIVER_NAMES.join(", ")} (default io_uring)`)
+    .option("--direct <0|1>", "bypass the page cache; a bare --direct means 1 (default 0)")
+    .option("--readonly", "refuse writes")
+    .option("--no-lock", "serve an image also while another program has it locked, and lock it for none")
+    .option("--format <raw>", "raw: serve the bytes as they are, also of a qcow2 image")
+    .option("--batch <mode>", `when requests are submitted: ${DEVICE_BATCH_MODES.join(", ")} (default plug)`)
+    .action(async (target: string, raw: RawOptions) => {
+      const { parseServeNbdOptions } = await import("./nbd_options.ts");
+      const { runServeNbd } = await import("./nbd_command.ts");
+      finish(await runServeNbd(parseServeNbdOptions(target, raw)));
     });
 }

@@ -18,7 +18,7 @@ import {
 } from "./protocol.ts";
 
 /** What a handshake does next: sends these bytes, if there are any, and then wants so many. */
-interface HandshakeStep {
+export interface HandshakeStep {
   readonly send: Uint8Array<ArrayBuffer> | null;
   readonly need: number;
 }
@@ -281,7 +281,7 @@ function optionBytes(option: number, data: Uint8Array): Uint8Array<ArrayBuffer> 
 }
 
 /** Bytes one behind the other. */
-function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

@@ -110,6 +110,12 @@ export const Chunk = {
   errorOffset: 0x8002,
 } as const;
 
+/** Flags of an extent in the context base:allocation. */
+export const AllocationFlag = { hole: 1, zero: 2 } as const;
+
+/** The context in which a server says what is allocated. */
+export const ALLOCATION_CONTEXT = "base:allocation";
+
 /** Bytes of headers. */
 export const REQUEST_BYTES = 28;
 export const EXTENDED_REQUEST_BYTES = 32;
@@ -149,6 +155,14 @@ const ERRORS: Readonly<Record<number, number>> = {
 /** The errno behind an error of the wire: EINVAL for one that is not in the table, as the protocol has it. */
 export function errnoOf(error: number): number {
   return ERRORS[error] ?? Errno.EINVAL;
+}
+
+/** The error of the wire for an errno: EIO for what has no number there. */
+export function wireErrorOf(errno: number): number {
+  for (const [wire, known] of Object.entries(ERRORS)) if (known === errno) return Number(wire);
+  if (errno === Errno.EROFS) return 1;
+  if (errno === Errno.EDQUOT || errno === Errno.EFBIG) return 28;
+  return 5;
 }
 
 /** The other side does not keep to the protocol. */

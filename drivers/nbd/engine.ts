@@ -144,7 +144,7 @@ export class NbdEngine implements Engine, ConnectionHost {
     if (isFlush) this.#durability.flushes(request);
     const connection = this.#connections[this.#turn]!;
     if (++this.#turn === this.#connections.length) this.#turn = 0;
-    connection.sending.push(request, this.queue.inflight.generation(request.slot), wireRequestOf(request, flags));
+    connection.sending.push(request, this.queue.inflight.generation(request.slot), wireRequestOf(request, this.#facts));
   }
 
   commit(): number {
@@ -236,7 +236,7 @@ export class NbdEngine implements Engine, ConnectionHost {
       const wasBlocked = connection.sending.blocked;
       connection.send();
       const isBlocked = connection.sending.blocked;
-      if (isBlocked !== wasBlocked) this.#watch.wantsRoom(connection.fd, isBlocked);
+      if (isBlocked !== wasBlocked) this.#watch.interest(connection.fd, true, isBlocked);
     }
     stats.depthSum += (stats.submits - before) * (inflight.size - this.queued);
     if (doSubmitDone.hasSubscribers) doSubmitDone.publish({ result: stats.submits - before });

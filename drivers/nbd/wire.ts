@@ -25,7 +25,7 @@ function floorTo(bytes: number, unit: number): number {
 const wire = { command: 0, flags: 0, offset: 0, length: 0 };
 
 /** What the next attempt at `request` is on the wire; valid until the next call. */
-export function wireRequestOf(request: IoRequest, flags: number): WireRequest {
+export function wireRequestOf(request: IoRequest, { flags, extendedHeaders }: ExportFacts): WireRequest {
   const { op } = request;
   const isFlush = op === Opcode.flush || request.flushing;
   wire.offset = isFlush ? 0 : request.offset + request.done;
@@ -38,6 +38,8 @@ export function wireRequestOf(request: IoRequest, flags: number): WireRequest {
     // The range stays allocated, as with every driver.
     wire.flags |= CommandFlag.noHole;
   } else wire.command = op === Opcode.read ? Command.read : Command.write;
+  // With extended headers a length says of itself that it is that of a payload.
+  if (extendedHeaders && wire.command === Command.write) wire.flags |= CommandFlag.payloadLength;
   return wire;
 }
 

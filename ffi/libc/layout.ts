@@ -44,6 +44,11 @@ export const ADDRINFO = struct("struct addrinfo", "netdb.h", 48, {
   next: ["ai_next", "pointer", 40],
 });
 
+/** An address of IPv4 and a port; both are big-endian. */
+export const SOCKADDR_IN = struct("struct sockaddr_in", "netinet/in.h", 16, {
+  port: ["sin_port", "u16", 2],
+});
+
 /** One descriptor of poll(2). */
 export const POLLFD = struct("struct pollfd", "poll.h", 8, {
   fd: ["fd", "i32", 0],
@@ -221,6 +226,8 @@ export const LIBC_CONSTANTS = {
   SEEK_SET: { header: "unistd.h", value: 0 },
   SEEK_CUR: { header: "unistd.h", value: 1 },
   SEEK_END: { header: "unistd.h", value: 2 },
+  SEEK_DATA: { header: "unistd.h", value: 3 },
+  SEEK_HOLE: { header: "unistd.h", value: 4 },
   POLLIN: { header: "poll.h", value: 1 },
   POLLOUT: { header: "poll.h", value: 4 },
   POLLRDHUP: { header: "poll.h", value: 0x2000 },
@@ -230,7 +237,6 @@ export const LIBC_CONSTANTS = {
   EFD_NONBLOCK: { header: "sys/eventfd.h", value: 0o4000 },
   EPOLL_CLOEXEC: { header: "sys/epoll.h", value: 0o2000000 },
   EPOLL_CTL_ADD: { header: "sys/epoll.h", value: 1 },
-  EPOLL_CTL_MOD: { header: "sys/epoll.h", value: 3 },
   EPOLL_CTL_DEL: { header: "sys/epoll.h", value: 2 },
   EPOLLIN: { header: "sys/epoll.h", value: 1 },
   EPOLLOUT: { header: "sys/epoll.h", value: 4 },

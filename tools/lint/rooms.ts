@@ -65,7 +65,18 @@ const DEVICES_BELOW: Readonly<Record<string, readonly string[]>> = {
   virtio_scsi: ["guest_memory", "guest_ring", "virtio", "disk"],
   xen_block: ["guest_memory", "guest_ring", "disk"],
   vhost_user: ["guest_memory", "guest_ring", "virtio"],
-  serve: ["guest_memory", "guest_ring", "virtio", "disk", "virtio_blk", "virtio_scsi", "xen_block", "vhost_user"],
+  nbd: [],
+  serve: [
+    "guest_memory",
+    "guest_ring",
+    "virtio",
+    "disk",
+    "virtio_blk",
+    "virtio_scsi",
+    "xen_block",
+    "vhost_user",
+    "nbd",
+  ],
 };
 
 /** A room, and the part of it: the driver, the library, the device. */
