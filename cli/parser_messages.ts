@@ -43,8 +43,11 @@ export function subcommandNames(command: Command): string {
 function unknownOption(option: string, command: Command, suggestion: string | undefined): string {
   const name = option.replace(/=.*/, "");
   const owners = ownersOf(name, root(command));
-  const below = command.commands.find((each) => owners.includes(pathOf(each)));
-  if (below !== undefined) return `it belongs to ${pathOf(below)}, wanted ${below.name()} before it`;
+  const below = command.commands.filter((each) => owners.includes(pathOf(each)));
+  if (below.length > 0) {
+    const names = below.map((each) => each.name()).join(" or ");
+    return `it belongs to ${below.map(pathOf).join(", ")}, wanted ${names} before it`;
+  }
   if (owners.length > 0) return `it belongs to ${owners.join(", ")}, wanted one that ${pathOf(command)} --help lists`;
   if (command.options.some(({ long }) => long === `-${name}`)) return `it has one dash, wanted -${name}`;
   return `it is unknown, wanted ${suggestion ?? "one that --help lists"}`;

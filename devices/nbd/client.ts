@@ -1,4 +1,3 @@
-import { addHigh, addLow } from "../../core/base/memory.ts";
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import { HandshakePump } from "../../core/nbd/handshake_pump.ts";
@@ -8,11 +7,11 @@ import { RequestHead } from "../../core/nbd/request_head.ts";
 import { type ClientChoice, welcome } from "../../core/nbd/server_handshake.ts";
 import { plugCall } from "../../core/plug/plug.ts";
 import { RequestFlag } from "../../core/request/request.ts";
-import { AlignedMemory } from "../../ffi/memory.ts";
-import { closeSocket, SocketMessage } from "../../ffi/stream_socket.ts";
+import { closeSocket } from "../../ffi/stream_socket.ts";
 import { send } from "../../ffi/unix_socket.ts";
 import { isFollowedByPayload, memoryBytesOf, refusalOf } from "./commands.ts";
 import type { NbdDisk } from "./disk.ts";
+import { ClientInput } from "./input.ts";
 import type { Job, JobOp, JobOwner } from "./job.ts";
 import { MAX_PAYLOAD_BYTES } from "./job_pool.ts";
 import { ReplyQueue } from "./reply_queue.ts";
@@ -21,14 +20,8 @@ import { writeStatus } from "./status.ts";
 /** Requests of one client that are taken in before it is answered; a power of two. */
 const MAX_REQUESTS = 256;
 
-/** Bytes that one receive takes, beside the payload that goes to its place straight. */
-const BUFFER_BYTES = 256 * 1024;
-
-/** Room behind what is not complete yet, below which the buffer begins anew at its start. */
-const MIN_ROOM_BYTES = 128 * 1024;
-
 /** What a client needs of its server. */
-export interface ClientHost {
+interface ClientHost {
   readonly disk: NbdDisk;
   /** Whether the socket counts as ready when it takes more bytes; it does when there is something to read, unless `reads` is false. */
   watch(client: NbdClient, reads: boolean, writes: boolean): void;
@@ -40,15 +33,12 @@ export interface ClientHost {
 export class NbdClient implements JobOwner {
   readonly fd: number;
   readonly #host: ClientHost;
-  readonly #buffer = new AlignedMemory(BUFFER_BYTES);
-  readonly #message = new SocketMessage(2);
+  readonly #input = new ClientInput();
   readonly #replies: ReplyQueue;
   #pump: HandshakePump<ClientChoice | null> | null;
   #head = new RequestHead(false);
   #kind: ReplyKind = "simple";
   #wantsStatus = false;
-  #start = 0;
-  #end = 0;
   /** The request whose payload comes in, and bytes of it that are missing. One with an errno has no memory for them. */
   #writing: Job | null = null;
   #missingBytes = 0;
@@ -124,44 +114,24 @@ export class NbdClient implements JobOwner {
   completed(job: Job, result: number): void {
     if (job.command === Command.read) this.#answer(job, result < 0 ? -result : 0, job.length);
     else if (job.command === Command.write && result >= 0 && result < job.length) this.#answer(job, Errno.ENOSPC, 0);
+    else if (result < 0 && job.punches) this.#zero(job);
     else if (result >= 0 && job.isDurable && job.command !== Command.write) this.#makeDurable(job);
     else this.#answer(job, result < 0 ? -result : 0, 0);
   }
 
   #receive(): boolean {
-    const straight = this.#writing?.errno === 0 ? this.#missingBytes : 0;
-    let count = 0;
-    if (straight > 0) {
-      const { addressLow, addressHigh } = this.#writing!.address;
-      const done = this.#writing!.length - straight;
-      this.#message.set(count++, addLow(addressLow, done), addHigh(addressLow, addressHigh, done), straight);
-    }
-    if (BUFFER_BYTES - this.#end < MIN_ROOM_BYTES) this.#compact();
-    const room = BUFFER_BYTES - this.#end;
-    const { addressLow, addressHigh } = this.#buffer;
-    this.#message.set(count++, addLow(addressLow, this.#end), addHigh(addressLow, addressHigh, this.#end), room);
-    const result = this.#message.receive(this.fd, count, false);
+    const job = this.#writing?.errno === 0 ? this.#writing : null;
+    const result = this.#input.receive(this.fd, job, this.#missingBytes);
     if (result === -Errno.EAGAIN || result === -Errno.EINTR) return false;
     if (result <= 0) {
       this.leave(result === 0 ? "it has closed the connection" : "the connection has failed");
       return false;
     }
-    const taken = Math.min(result, straight);
-    this.#end += result - taken;
+    const taken = job === null ? 0 : Math.min(result, this.#missingBytes);
     if (taken > 0) this.#received(taken);
-    if (this.#pump !== null) {
-      const bytes = this.#buffer.bytes.slice(0, this.#end);
-      this.#end = 0;
-      this.#negotiate(bytes);
-    }
+    if (this.#pump !== null) this.#negotiate(this.#input.takeAll());
     if (this.#pump === null) this.#parse();
-    return result === straight + room && this.#leaving === null && !this.#stalled;
-  }
-
-  #compact(): void {
-    this.#buffer.bytes.copyWithin(0, this.#start, this.#end);
-    this.#end -= this.#start;
-    this.#start = 0;
+    return this.#input.wasFilled && this.#leaving === null && !this.#stalled;
   }
 
   #negotiate(bytes: Uint8Array): void {
@@ -180,35 +150,29 @@ export class NbdClient implements JobOwner {
     this.#kind = choice.extendedHeaders ? "extended" : choice.structuredReplies ? "structured" : "simple";
     this.#wantsStatus = choice.wantsStatus;
     this.#head = new RequestHead(choice.extendedHeaders);
-    this.#buffer.bytes.set(pump.rest);
-    this.#start = 0;
-    this.#end = pump.rest.length;
+    this.#input.put(pump.rest);
   }
 
   /** Takes requests out of the buffer, as far as they are complete and there is room for them. */
   #parse(): void {
-    const { bytes } = this.#buffer;
+    const input = this.#input;
     while (this.#leaving === null) {
       if (this.#missingBytes > 0) {
-        const part = Math.min(this.#missingBytes, this.#end - this.#start);
+        const part = Math.min(this.#missingBytes, input.size);
         if (part === 0) break;
         const job = this.#writing!;
-        if (job.errno === 0) {
-          job.buffer.set(bytes.subarray(this.#start, this.#start + part), job.length - this.#missingBytes);
-        }
-        this.#start += part;
+        input.moveTo(job.errno === 0 ? job.buffer : null, job.length - this.#missingBytes, part);
         this.#received(part);
         continue;
       }
-      if (this.#end - this.#start < this.#head.byteLength) break;
-      this.#head.read(bytes, this.#start);
+      if (input.size < this.#head.byteLength) break;
+      this.#head.read(input.bytes, input.start);
       if (!this.#take(this.#head)) {
         this.#stalled = true;
         break;
       }
-      this.#start += this.#head.byteLength;
+      input.skip(this.#head.byteLength);
     }
-    if (this.#start === this.#end) this.#start = this.#end = 0;
     this.#settle();
   }
 
@@ -239,13 +203,14 @@ export class NbdClient implements JobOwner {
     job.command = command;
     job.errno = errno;
     job.isDurable = (head.flags & CommandFlag.fua) !== 0;
+    job.punches = disk.punches && command === Command.writeZeroes && (head.flags & CommandFlag.noHole) === 0;
     this.#inflight++;
     if (hasPayload && length > 0) {
       this.#writing = job;
       this.#missingBytes = length;
     } else if (errno !== 0 || (length === 0 && command !== Command.flush)) this.#answer(job, errno, 0);
     else if (command === Command.blockStatus) this.#answerStatus(job, (head.flags & CommandFlag.reqOne) !== 0);
-    else this.#submit(job, JOB_OPS[command]!);
+    else this.#submit(job, job.punches ? "discard" : JOB_OPS[command]!);
     return true;
   }
 
@@ -256,6 +221,12 @@ export class NbdClient implements JobOwner {
     this.#writing = null;
     if (job.errno !== 0) this.#answer(job, job.errno, 0);
     else this.#submit(job, "write");
+  }
+
+  /** The file system makes no holes: zeroes are written, as for a client that wants none. */
+  #zero(job: Job): void {
+    job.punches = false;
+    this.#submit(job, "writeZeroes");
   }
 
   /** Discards and zeroes with FUA are flushed behind. */
@@ -357,8 +328,7 @@ export class NbdClient implements JobOwner {
 
   #dispose(): void {
     this.#replies[Symbol.dispose]();
-    this.#message[Symbol.dispose]();
-    this.#buffer[Symbol.dispose]();
+    this.#input[Symbol.dispose]();
   }
 }
 

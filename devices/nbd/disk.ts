@@ -24,6 +24,8 @@ export class NbdDisk {
   readonly device: BlockDevice;
   readonly offer: ServedExport;
   readonly jobs: JobPool;
+  /** A discard leaves zeroes behind: so it does in a file, which gets a hole. A block device promises nothing. */
+  readonly punches: boolean;
   readonly stats: NbdServeStats = { clients: 0, requests: 0, errors: 0, sends: 0 };
 
   /** Serves `device` under a name. */
@@ -32,6 +34,7 @@ export class NbdDisk {
     const writes = info.readOnly ? ExportFlag.readOnly : ExportFlag.sendTrim | ExportFlag.sendWriteZeroes;
     this.device = device;
     this.jobs = new JobPool(device);
+    this.punches = info.kind === "file";
     this.offer = {
       name,
       sizeBytes: size - size % alignment.offset,

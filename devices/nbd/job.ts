@@ -21,6 +21,8 @@ export class Job implements Answered {
   command = 0;
   /** A write is to be durable when it is answered. */
   isDurable = false;
+  /** Zeroes are made by a hole. */
+  punches = false;
   /** What the request is answered with once its payload has been thrown away; 0 for a good one. */
   errno = 0;
   readonly #device: BlockDevice;

@@ -20,7 +20,7 @@ export const MAX_PAYLOAD_BYTES: number = CLASSES.at(-1)![0];
 const MAX_POOL_BYTES = 256 * 1024 * 1024;
 
 /** Who found no memory. */
-export interface JobWaiter {
+interface JobWaiter {
   goOn(): void;
 }
 

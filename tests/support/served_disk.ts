@@ -16,6 +16,8 @@ export interface ServedDiskPlan {
   readonly open: DeviceOptions;
   /** How it is served. */
   readonly serve: Omit<ServeBlkOptions, "log">;
+  /** Over NBD, and not as virtio-blk over vhost-user. */
+  readonly isNbd: boolean;
   /** Path of the socket. */
   readonly socket: string;
 }
@@ -38,18 +40,24 @@ export class ServedDisk implements AsyncDisposable {
     this.socket = socket;
   }
 
+  /** The same over NBD. */
+  static startNbd(target: string, open: DeviceOptions = {}): Promise<ServedDisk> {
+    return ServedDisk.start(target, open, {}, true);
+  }
+
   /** Starts a server of `target` and waits until it listens. */
   static async start(
     target: string,
     open: DeviceOptions = {},
     serve: ServedDiskPlan["serve"] = {},
+    isNbd = false,
   ): Promise<ServedDisk> {
     const dir = new TempDir();
     const socket = join(dir.path, "disk.sock");
     const worker = new Worker(new URL("./children/served_disk.ts", import.meta.url), { type: "module" });
     try {
       const answered = answer(worker);
-      worker.postMessage({ target, open, serve, socket } satisfies ServedDiskPlan);
+      worker.postMessage({ target, open, serve, socket, isNbd } satisfies ServedDiskPlan);
       await answered;
       return new ServedDisk(dir, worker, socket);
     } catch (error) {
@@ -57,6 +65,11 @@ export class ServedDisk implements AsyncDisposable {
       dir[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** The address of its NBD export. */
+  get uri(): string {
+    return `nbd+unix:///?socket=${this.socket}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

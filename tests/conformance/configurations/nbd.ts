@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { type DeviceOptions, openDevice } from "../../../mod.ts";
 import { hasNbdkit, hasQemuNbd, NbdServer } from "../../support/nbd_server.ts";
+import { ServedDisk } from "../../support/served_disk.ts";
 import { pattern, TempDir } from "../../support/temp_file.ts";
 import type { Configuration, MadeTarget, TargetRequest } from "../configuration.ts";
 import { fileTarget } from "./files.ts";
@@ -86,6 +87,21 @@ function lacksOf({ queueDepth, nbd }: DeviceOptions): Configuration["lacks"] {
 
 const QEMU_READY = hasQemuNbd();
 
+/** Our own server: the driver behind it, and how the client speaks to it. */
+const OWN_SERVERS: readonly (readonly [prefix: string, served: DeviceOptions, options: DeviceOptions])[] = [
+  ["linux_aio:", { direct: true }, { wait: "block", nbd: { structuredReplies: true } }],
+  ["", {}, { nbd: { extendedHeaders: true, connections: 2 } }],
+];
+
+/** A file that our own server serves. */
+async function ownServer(request: TargetRequest, prefix: string, served: DeviceOptions): Promise<MadeTarget> {
+  await using stack = new AsyncDisposableStack();
+  const file = stack.use(await fileTarget(request));
+  const server = stack.use(await ServedDisk.startNbd(prefix + file.target, served));
+  const all = stack.move();
+  return { target: server.uri, [Symbol.asyncDispose]: () => all.disposeAsync() };
+}
+
 /** The configurations of the nbd driver. */
 export const NBD_CONFIGURATIONS: readonly Configuration[] = [
   ...WAYS.map((options): Configuration => ({
@@ -136,4 +152,12 @@ export const NBD_CONFIGURATIONS: readonly Configuration[] = [
     lacks: ON_FILES,
     make: (request) => overFile(request, qcow2),
   },
+  ...OWN_SERVERS.map(([prefix, served, options]): Configuration => ({
+    name: `nbd over plugio's own server (${prefix}${JSON.stringify(served)}) ${JSON.stringify(options)}`,
+    driver: "nbd",
+    ready: true,
+    options,
+    lacks: { ...lacksOf(options), ...ON_FILES },
+    make: (request) => ownServer(request, prefix, served),
+  })),
 ];

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type ServedBlk, serveVhostUserBlk } from "../../../devices/serve/mod.ts";
+import { serveNbd, serveVhostUserBlk } from "../../../devices/serve/mod.ts";
 import { type BlockDevice, openDevice } from "../../../mod.ts";
 import "../libraries.ts";
 import type { FromServedDisk, ServedDiskPlan } from "../served_disk.ts";
@@ -15,7 +15,7 @@ interface WorkerScope {
 }
 
 const scope = globalThis as unknown as WorkerScope;
-let served: { readonly device: BlockDevice; readonly server: ServedBlk } | null = null;
+let served: { readonly device: BlockDevice; readonly server: { close(): Promise<void> } } | null = null;
 
 scope.onmessage = ({ data }) => {
   const step = data === "close" ? close() : open(data);
@@ -28,7 +28,9 @@ scope.onmessage = ({ data }) => {
 async function open(plan: ServedDiskPlan): Promise<void> {
   const device = await openDevice(plan.target, plan.open);
   try {
-    served = { device, server: serveVhostUserBlk(device, plan.socket, plan.serve) };
+    const { socket, serve, isNbd } = plan;
+    const server = isNbd ? await serveNbd(device, socket) : serveVhostUserBlk(device, socket, serve);
+    served = { device, server };
   } catch (error) {
     await device.close();
     throw error;
