@@ -1,5 +1,5 @@
 /**
- * Clients of NBD that others wrote, run to their end.
+ * Clients of NBD from other projects, run to their end.
  *
  * @module
  */

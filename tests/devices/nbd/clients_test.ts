@@ -1,4 +1,4 @@
-/** Clients that nobody here wrote, against our NBD server: libnbd's, QEMU's, fio's. */
+/** Clients of other projects against our NBD server: those of libnbd, of QEMU, and fio. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { hasLibnbdTools, runTool, succeed } from "../../support/nbd_tools.ts";

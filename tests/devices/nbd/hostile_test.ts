@@ -225,7 +225,7 @@ Deno.test("a client that does not speak NBD is left, and the next one is served"
   }
 });
 
-Deno.test("a client that dies in the middle of a payload, or with reads in flight, costs nobody anything", async () => {
+Deno.test("a client that dies in the middle of a payload, or with reads in flight, costs the other clients nothing", async () => {
   await using rig = await Rig.start();
   for (let round = 0; round < 20; round++) {
     using client = await rig.connect();
