@@ -47,10 +47,13 @@ export class SegmentList {
     let at = 0;
     for (let index = 0; index < other.count && at < end; index++) {
       const length = other.lengths[index]!;
-      const from = Math.max(start - at, 0);
-      const to = Math.min(end - at, length);
-      if (from < to) this.push(other.regions[index]!, other.offsets[index]! + from, to - from);
-      at += length;
+      const next = at + length;
+      if (next > start) {
+        const from = start > at ? start - at : 0;
+        const to = end < next ? end - at : length;
+        if (from < to) this.push(other.regions[index]!, other.offsets[index]! + from, to - from);
+      }
+      at = next;
     }
   }
 
