@@ -20,7 +20,7 @@ const ZERO_BYTES = 65_536;
 const WAIT_ATTEMPTS = 64;
 
 /** Milliseconds of one look while a connection is made anew on a thread that blocks. */
-const REDIAL_LOOK_MS = 100;
+const REDIAL_LOOK_MS = 10;
 
 /** What makes lost connections anew. */
 export interface Redialler {

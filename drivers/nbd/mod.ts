@@ -183,13 +183,13 @@ class NbdDevice extends QueueDevice {
   protected override async quiesce(drainMs: number): Promise<boolean> {
     if (await super.quiesce(drainMs)) return true;
     const message = `${this.active} requests were in flight ${drainMs} ms after close`;
-    this.#reconnect.stop();
+    await this.#reconnect.stop();
     this.#engine.fail(new ConnectionLost(message, Errno.ENOTCONN));
     return await super.quiesce(Infinity);
   }
 
-  protected release(): void {
-    this.#reconnect.stop();
+  protected async release(): Promise<void> {
+    await this.#reconnect.stop();
     this.queue.stop();
     this.completionLoop.stop();
     tearDown(

@@ -40,7 +40,10 @@ export class Reconnect implements Redialler {
   #dialling: Generator<DialWait, Dialled[], void> | null = null;
   #wait: DialWait | null = null;
   #active = false;
-  #runs = false;
+  /** Ends a wait for the next attempt. */
+  #endDelay: (() => void) | null = null;
+  /** Resolves when nothing goes on by itself any more; null while that is so. */
+  #running: Promise<void> | null = null;
   #deadlineMs = 0;
   #attemptEndMs = 0;
   #nextMs = 0;
@@ -60,7 +63,7 @@ export class Reconnect implements Redialler {
     this.#deadlineMs = nowMs + this.reconnectMs;
     this.#nextMs = nowMs;
     this.#backOffMs = FIRST_BACK_OFF_MS;
-    if (!this.#runs) void this.#run();
+    this.#running ??= this.#run();
   }
 
   advance(waitMs: number): void {
@@ -70,21 +73,37 @@ export class Reconnect implements Redialler {
     this.#step();
   }
 
-  /** Gives up what is under way; nothing is told any more. */
-  stop(): void {
+  /** Gives up what is under way, and tells no more; resolves when nothing goes on. */
+  async stop(): Promise<void> {
+    this.#end();
+    await this.#running;
+  }
+
+  #end(): void {
     this.#active = false;
+    this.#endDelay?.();
     this.#endAttempt();
   }
 
   /** The way in the event loop: waits on another thread and by timers, which do not hold the process open. */
   async #run(): Promise<void> {
-    this.#runs = true;
     while (this.#active) {
       if (this.#wait !== null) await pollSoon(this.#wait.fd, this.#wait.events, MAX_POLL_MS);
-      else await delay(Math.max(0, this.#nextMs - performance.now()));
+      else await this.#delay(Math.max(0, this.#nextMs - performance.now()));
       if (this.#active) this.#step();
     }
-    this.#runs = false;
+    this.#running = null;
+  }
+
+  #delay(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      Deno.unrefTimer(timer);
+      this.#endDelay = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   #step(): void {
@@ -127,7 +146,7 @@ export class Reconnect implements Redialler {
   }
 
   #giveUp(message: string): void {
-    this.stop();
+    this.#end();
     this.#host.fail(new ConnectionLost(`the connection was lost, and ${message}`, Errno.ENOTCONN, this.#lastError));
   }
 }
@@ -150,8 +169,4 @@ function changeOf(before: ExportFacts, now: ExportFacts): string | null {
   const names = ["sizeBytes", "flags", "minimumBlockBytes", "structuredReplies", "extendedHeaders"] as const;
   const changed = names.find((name) => before[name] !== now[name]);
   return changed === undefined ? null : `${changed} was ${before[changed]}, and is ${now[changed]}`;
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => Deno.unrefTimer(setTimeout(resolve, ms)));
 }

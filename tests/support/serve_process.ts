@@ -41,17 +41,24 @@ export async function startTalkingServer(socket: string, disk: string, ...option
   return { kill };
 }
 
-async function start(socket: string, disk: string, options: readonly string[]): Promise<{
+/** Starts an NBD server of a file; resolves when it listens. */
+export async function startNbdServer(socket: string, disk: string): Promise<Deno.ChildProcess> {
+  const { child, reader } = await start(socket, disk, ["--no-lock"], "nbd");
+  reader.cancel();
+  return child;
+}
+
+async function start(socket: string, disk: string, options: readonly string[], kind = "vhost-user-blk"): Promise<{
   readonly child: Deno.ChildProcess;
   readonly reader: ReadableStreamDefaultReader<string>;
   readonly said: string;
 }> {
-  const args = ["run", "-q", "-P", "cli.ts", "serve", "vhost-user-blk", "--socket", socket, ...options, disk];
+  const args = ["run", "-q", "-P", "cli.ts", "serve", kind, "--socket", socket, ...options, disk];
   const child = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stdin: "null", stdout: "null", stderr: "piped" })
     .spawn();
   const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
   let said = "";
-  while (!said.includes(`at ${socket}`)) {
+  while (!said.includes(kind === "nbd" ? `socket=${socket}` : `at ${socket}`)) {
     const { value, done } = await reader.read();
     if (done) throw new Error(`Cannot wait for the server: it ended with ${said}`);
     said += value;
