@@ -65,7 +65,7 @@ export class Peer {
   async handshake(
     { sizeBytes = 1 << 20, flags = ALL_FLAGS, minimum = 0, maximum = 0 }: FakeExport = {},
     structured = false,
-  ) {
+  ): Promise<void> {
     await this.send(greeting(3));
     await this.take(4);
     for (;;) {
