@@ -1,8 +1,8 @@
-import { pathOfTarget, probe, type ProbeReport, type TargetReport } from "../drivers/probe.ts";
+import { inspectNbd, pathOfTarget, probe, type ProbeReport, type TargetReport } from "../drivers/probe.ts";
 import { driverPrefix, isOnDisk, takesOnlyPaths } from "./driver.ts";
 import { ExitCode } from "./exit_codes.ts";
 import { misuse } from "./failure.ts";
-import { probeText } from "./probe_text.ts";
+import { exportText, probeText } from "./probe_text.ts";
 import { outputIsTerminal, writeOutput } from "./terminal.ts";
 
 /** What `plugio probe` was asked for. */
@@ -17,6 +17,7 @@ export interface ProbeCommand {
 
 /** Prints what works here. Fails when nothing does, or when there is nothing at the target's path. */
 export async function runProbe({ target, json, skipIoUring }: ProbeCommand): Promise<ExitCode> {
+  if (target !== null && driverPrefix(target) === "nbd") return await describeExport(target, json);
   if (target !== null) refuseAddress(target);
   const found = await probe({
     touchUring: !skipIoUring,
@@ -25,6 +26,13 @@ export async function runProbe({ target, json, skipIoUring }: ProbeCommand): Pro
   const report = { ...found, target: found.target === null ? null : withoutForeignFacts(found.target) };
   writeOutput(json ? `${JSON.stringify(report, null, 2)}\n` : probeText(report, outputIsTerminal()));
   return exitCodeOf(report);
+}
+
+/** What an NBD server says of an export; the drivers have no part in it. */
+async function describeExport(target: string, json: boolean): Promise<ExitCode> {
+  const report = await inspectNbd(target.replace(/^nbd:(?=nbds?(\+unix)?:)/, ""));
+  writeOutput(json ? `${JSON.stringify({ export: report }, null, 2)}\n` : exportText(report, outputIsTerminal()));
+  return ExitCode.ok;
 }
 
 /** What other drivers connect to cannot be looked at from outside. */

@@ -5,12 +5,15 @@ import {
   describeUse,
   type DriverReport,
   type LockedMemoryReport,
+  type NbdAllocation,
+  type NbdExportReport,
   type ProbeReport,
   type TargetReport,
   type UringFeatures,
   type UringRights,
 } from "../drivers/probe.ts";
 import { isOnDisk } from "./driver.ts";
+import { counted } from "./words.ts";
 
 /** Width of the labels on the left. */
 const LABEL_WIDTH = 15;
@@ -40,6 +43,35 @@ export function probeText(report: ProbeReport, styled: boolean): string {
     ...report.target === null ? [] : [targetRows(report.target, paint)],
   ];
   return blocks.map((lines) => lines.join("\n")).join("\n\n") + "\n";
+}
+
+/** The report on an export of NBD, for people. */
+export function exportText(report: NbdExportReport, styled: boolean): string {
+  const paint: Paint = (style, text) => styled ? styleText(style, text, { validateStream: false }) : text;
+  const { allocation, preferredBlockBytes, structuredReplies, extendedHeaders } = report;
+  const facts: Fact[] = [
+    ["export", `${JSON.stringify(report.exportName)}, ${formatSize(report.sizeBytes)}`],
+    ["described as", report.description],
+    ["writes", report.readOnly ? "refused: it is read-only" : "allowed"],
+    ["can", report.can.join(", ")],
+    [
+      "blocks",
+      `at least ${formatSize(report.minimumBlockBytes)}, at most ${formatSize(report.maximumPayloadBytes)}` +
+      (preferredBlockBytes === 0 ? "" : `, preferably ${formatSize(preferredBlockBytes)}`),
+    ],
+    [
+      "speaks",
+      structuredReplies ? `structured replies${extendedHeaders ? ", extended headers" : ""}` : "simple replies",
+    ],
+    ["allocated", allocation === null ? "the server does not tell" : allocationText(allocation)],
+  ];
+  return [paint("bold", report.target), ...rows(facts, paint)].join("\n") + "\n";
+}
+
+function allocationText({ dataBytes, zeroBytes, extentCount }: NbdAllocation): string {
+  return `${formatSize(dataBytes)} of data, ${formatSize(zeroBytes)} of holes or zeroes, ${
+    counted(extentCount, "extent")
+  }`;
 }
 
 function rows(facts: readonly Fact[], paint: Paint): string[] {

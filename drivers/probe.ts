@@ -6,6 +6,7 @@
 import { ANYTHING, FLAG, OptionTable } from "../core/base/options.ts";
 import { readSystemFile } from "../ffi/sysfs.ts";
 import { DRIVERS } from "./built_in.ts";
+import type { NbdExportReport } from "./nbd/survey.ts";
 import type { DriverReport, ProbeReport } from "./probe/report.ts";
 import { inspectTarget } from "./probe/target.ts";
 import { pathOfTarget } from "./target_driver.ts";
@@ -14,6 +15,7 @@ export type { BlockFacts } from "../core/system/block_facts.ts";
 export type { MountEntry, SchedulerChoice } from "../core/system/sysfs_text.ts";
 export { describeUse, type TargetUse } from "../core/system/target_use.ts";
 export type { HoleReport } from "../ffi/extents.ts";
+export type { NbdAllocation, NbdExportReport } from "./nbd/survey.ts";
 export type {
   AioReport,
   DriverReport,
@@ -64,4 +66,12 @@ export async function probe(options?: ProbeOptions): Promise<ProbeReport> {
     if (report !== undefined) drivers.push(report);
   }
   return { kernel, arch: Deno.build.arch, deno: Deno.version.deno, drivers, target: targetReport };
+}
+
+/**
+ * Asks an NBD server what an export is and can, and how much of it holds something. `target` is an NBD URI. Rejects with
+ * RangeError for what is none, with StorageError of kind `open` where there is no such server or export. Needs `--allow-ffi`.
+ */
+export async function inspectNbd(target: string): Promise<NbdExportReport> {
+  return await (await import("./nbd/survey.ts")).surveyNbd(target);
 }

@@ -134,7 +134,13 @@ export function beginConnect({ family, bytes, name }: SocketAddress): number {
   const errno = lastErrno();
   if (errno === Errno.EINPROGRESS) return fd;
   closeSocket(fd);
-  throw new StorageError({ kind: "open", op: "connect to", target: name, errno });
+  throw notConnected(name, errno);
+}
+
+/** The error of an address where no server answers. */
+export function notConnected(name: string, errno: number): StorageError {
+  const detail = "wanted a server that listens there";
+  return new StorageError({ kind: "open", op: "connect to", target: name, errno, detail });
 }
 
 /** A request goes out at once and not when the last answer is acknowledged. Not a socket of TCP: nothing to do. */

@@ -1,4 +1,5 @@
 import { formatSize } from "../../core/base/units.ts";
+import { driverPrefix } from "../driver.ts";
 import { misuse } from "../failure.ts";
 import { type LoadMode, type LoadOptions, parseLoadOptions, type RawOptions } from "../load/options.ts";
 
@@ -70,7 +71,9 @@ export function buildGrid(mode: LoadMode, target: string | undefined, raw: RawOp
   let combinations: RawOptions[] = [raw];
   for (const { name, fallback } of AXES) {
     const value = raw[name];
-    const entries = parseList(name, typeof value === "string" ? value : fallback);
+    // A target that names its driver is swept with that one.
+    const usual = name === "driver" ? driverPrefix(target) ?? fallback : fallback;
+    const entries = parseList(name, typeof value === "string" ? value : usual);
     if (combinations.length * entries.length > MAX_POINTS) {
       throw misuse(`Cannot sweep more than ${MAX_POINTS} points: wanted shorter lists`);
     }

@@ -39,7 +39,7 @@ const EXAMPLE = "nbd://HOST/EXPORT or nbd+unix:///EXPORT?socket=PATH";
 export function parseNbdAddress(address: string): NbdAddress {
   checkText(address, "read NBD address", EXAMPLE);
   const parts = PARTS.exec(address);
-  if (parts === null) throw refusal(address, EXAMPLE);
+  if (parts === null) throw refusal(address, hintFor(address));
   const [, scheme = "", authority, path = "", query = "", fragment] = parts;
   const name = scheme.toLowerCase();
   if (!NBD_SCHEMES.includes(name) || authority === undefined) throw refusal(address, hintFor(address));

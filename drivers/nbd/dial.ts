@@ -7,6 +7,7 @@ import {
   beginConnect,
   closeSocket,
   connectResult,
+  notConnected,
   pollSoon,
   READABLE,
   type SocketAddress,
@@ -73,7 +74,7 @@ function* connected(address: SocketAddress): Generator<DialWait, number, void> {
   } finally {
     if (errno !== 0) closeSocket(fd);
   }
-  if (errno !== 0) throw new StorageError({ kind: "open", op: "connect to", target: address.name, errno });
+  if (errno !== 0) throw notConnected(address.name, errno);
   return fd;
 }
 
@@ -104,28 +105,28 @@ function* sent(fd: number, bytes: Uint8Array<ArrayBuffer>, target: string): Gene
   }
 }
 
-/** Errnos of what a server refuses with: the ones that a file would have. */
-const REFUSAL_ERRNOS: Readonly<Record<number, number>> = {
-  [OptionReply.errPolicy]: Errno.EACCES,
-  [OptionReply.errUnknown]: Errno.ENOENT,
-  [OptionReply.errShutdown]: Errno.ESHUTDOWN,
+/** Errnos of what a server refuses with, which are those that a file would have, and what is wanted. */
+const REFUSALS: Readonly<Record<number, readonly [errno: number, wanted: string]>> = {
+  [OptionReply.errPolicy]: [Errno.EACCES, "an export that it allows"],
+  [OptionReply.errTlsRequired]: [0, "a server, or an export, without TLS"],
+  [OptionReply.errUnknown]: [Errno.ENOENT, "the name of one that it has"],
+  [OptionReply.errShutdown]: [Errno.ESHUTDOWN, "one that goes on"],
 };
 
 function explained(error: unknown, target: string): unknown {
   if (error instanceof NbdProtocolError) {
-    const detail = `${error.message}`;
+    const detail = error.message;
     return new StorageError({ kind: "open", op: "open", target, errno: Errno.EPROTO, detail, cause: error });
   }
   if (!(error instanceof NbdRefusal)) return error;
-  const isTls = error.reply === OptionReply.errTlsRequired;
-  const detail = isTls ? `${error.message}; wanted a server, or an export, without TLS` : error.message;
-  const errno = REFUSAL_ERRNOS[error.reply];
+  const [errno, wanted] = REFUSALS[error.reply] ?? [0, "an export that it serves"];
+  const detail = `${error.message}; wanted ${wanted}`;
   return new StorageError({ kind: "open", op: "open", target, errno, detail, cause: error });
 }
 
 /** The error of a server that lets a client wait. */
-export function slowServer(target: string, timeoutMs: number): StorageError {
-  const detail = `the server has not finished the handshake within ${timeoutMs} ms`;
+export function slowServer(target: string, timeoutMs: number, what = "finished the handshake"): StorageError {
+  const detail = `the server has not ${what} within ${timeoutMs} ms`;
   return new StorageError({ kind: "open", op: "open", target, errno: Errno.ETIMEDOUT, detail });
 }
 

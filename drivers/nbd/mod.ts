@@ -11,13 +11,13 @@ import { CompletionLoop } from "../../core/queue/completion_loop.ts";
 import { RequestQueue } from "../../core/queue/request_queue.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { SocketWatch } from "../../ffi/socket_watch.ts";
-import { closeSocket, resolveHost, type SocketAddress } from "../../ffi/stream_socket.ts";
-import { unixAddress } from "../../ffi/unix_socket.ts";
-import { type NbdAddress, parseNbdAddress } from "./address.ts";
+import { closeSocket } from "../../ffi/stream_socket.ts";
+import { parseNbdAddress } from "./address.ts";
 import { ConnectionLost } from "./connection.ts";
 import { type Dial, type Dialled, dialSoon } from "./dial.ts";
 import { NbdEngine } from "./engine.ts";
 import { type CheckedNbdSettings, checkNbdSettings, type NbdOpenOptions } from "./options.ts";
+import { addressesOf, refuseTls } from "./place.ts";
 import { Reconnect } from "./reconnect.ts";
 import { NBD_EVENTS } from "./trace.ts";
 import { commandMaxBytes } from "./wire.ts";
@@ -29,7 +29,8 @@ const SECTOR_BYTES = 512;
 export async function openNbd(target: string, options: NbdOpenOptions): Promise<Backend> {
   const address = parseNbdAddress(target);
   const settings = checkNbdSettings(options.nbd);
-  checkOptions(target, address, options);
+  refuseTls(target, address);
+  checkOptions(target, options);
   const request: Dial = {
     addresses: await addressesOf(address),
     wish: { exportName: address.exportName, ...settings },
@@ -48,21 +49,10 @@ export async function openNbd(target: string, options: NbdOpenOptions): Promise<
   }
 }
 
-/** Where the server of an address can be reached. */
-async function addressesOf({ place }: NbdAddress): Promise<SocketAddress[]> {
-  return place.kind === "unix" ? [unixAddress(place.path)] : await resolveHost(place.host, place.port);
-}
-
-function checkOptions(target: string, { tls }: NbdAddress, { create, truncate }: OpenOptions): void {
-  const refuse = (detail: string) => new StorageError({ kind: "unsupported", op: "open", target, detail });
-  if (tls) {
-    throw refuse(
-      "TLS is not spoken; wanted nbd: or nbd+unix:, or a tunnel in front, such as that of the package stunnel4",
-    );
-  }
-  if (create === true || truncate === true) {
-    throw refuse("an export is neither created nor emptied by opening it; wanted no create, no truncate");
-  }
+function checkOptions(target: string, { create, truncate }: OpenOptions): void {
+  if (create !== true && truncate !== true) return;
+  const detail = "an export is neither created nor emptied by opening it; wanted no create, no truncate";
+  throw new StorageError({ kind: "unsupported", op: "open", target, detail });
 }
 
 function checkExport(target: string, { flags }: ExportFacts, { readOnly = false }: OpenOptions): void {
