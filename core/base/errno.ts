@@ -210,6 +210,7 @@ export const Errno = {
   EPIPE: 32,
   ERANGE: 34,
   ENOSYS: 38,
+  EBADE: 52,
   ENODATA: 61,
   ETIME: 62,
   EPROTO: 71,

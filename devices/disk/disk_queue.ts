@@ -74,6 +74,13 @@ export abstract class DiskQueue<Ring extends DiskRing, Request extends DiskReque
     (last !== null && last.unit === unit ? last : this.#touch(unit)).start(request);
   }
 
+  /** Starts a request outside of a pass, one of several that a request of the guest comes to: it waits for no neighbours. */
+  protected startNow(unit: DiskUnit, request: Request): void {
+    const executor = this.#touch(unit);
+    executor.start(request);
+    executor.startCollected();
+  }
+
   /** A request was answered in the ring: tells the driver if it wants to be told. */
   protected answered(failed: boolean): void {
     const { stats } = this;
