@@ -2,8 +2,17 @@ import type { ServeBlkOptions } from "../../devices/serve/mod.ts";
 import { type BlockDevice, openDevice, StorageError } from "../../mod.ts";
 import type { ServePlan } from "./options.ts";
 
+/** How a disk is opened. */
+type OpenPlan = Pick<
+  ServePlan,
+  "target" | "driver" | "direct" | "directAsked" | "readOnly" | "batch" | "logicalBlockSize"
+>;
+
 /** Opens the disk of a plan. The one that is opened first claims a block device, so that the kernel refuses to mount it meanwhile. */
-export function openServed(plan: ServePlan, claim: boolean): Promise<BlockDevice> {
+export function openServed(
+  plan: Omit<OpenPlan, "directAsked" | "logicalBlockSize">,
+  claim: boolean,
+): Promise<BlockDevice> {
   return openDevice(plan.target, {
     ...(plan.driver === null ? {} : { driver: plan.driver }),
     direct: plan.direct,
@@ -25,7 +34,7 @@ export function serveOptionsOf(plan: ServePlan, log: (line: string) => void): Se
  * Opens the disk for the first time, past the page cache where the plan wants it and the file system can: not where it
  * refuses, nor for a file that ends within a block, which could only be written whole. Unless asked for, that is a note.
  */
-export async function openFirst(plan: ServePlan, log: (line: string) => void): Promise<BlockDevice> {
+export async function openFirst(plan: OpenPlan, log: (line: string) => void): Promise<BlockDevice> {
   const cached = (why: string) => {
     log(`the page cache is used: ${why}`);
     return openServed({ ...plan, direct: false }, true);

@@ -105,7 +105,7 @@ export function parseServeOptions(target: string, raw: RawOptions, passedFd: num
 }
 
 /** `--shares` is the name that the option had first. */
-function parseBatchRamp(raw: RawOptions): boolean {
+export function parseBatchRamp(raw: RawOptions): boolean {
   const oldName = text(raw, "shares");
   if (oldName !== null && text(raw, "batchRamp") !== null) {
     throw misuse(`Cannot use --shares ${oldName} with --batch-ramp: it is its old name, wanted one of the two`);
@@ -113,7 +113,8 @@ function parseBatchRamp(raw: RawOptions): boolean {
   return choice(raw, oldName === null ? "batchRamp" : "shares", ["0", "1"], "1") === "1";
 }
 
-function parseSocket(
+/** Where front ends connect: `--socket`, `--fd`, or what the service manager has passed. */
+export function parseSocket(
   raw: RawOptions,
   passedFd: number | null,
 ): Pick<ServePlan, "socket" | "socketMode" | "socketGroup"> {
@@ -141,7 +142,8 @@ function parseSocket(
   };
 }
 
-function parseQueueSize(raw: RawOptions): number {
+/** `--queue-size`. */
+export function parseQueueSize(raw: RawOptions): number {
   const size = integer(raw, "queueSize", MAX_QUEUE_SIZE, { from: 2, to: MAX_QUEUE_SIZE });
   if (Number.isInteger(Math.log2(size))) return size;
   throw misuse(`Cannot use --queue-size ${size}: wanted a power of two from 2 to ${MAX_QUEUE_SIZE}`);
@@ -154,7 +156,10 @@ function parseSerial(raw: RawOptions): { readonly serial?: string } {
   throw misuse(`Cannot use --serial ${JSON.stringify(serial)}: wanted at most 20 ASCII characters`);
 }
 
-function parseBlockSizes(raw: RawOptions): { readonly logicalBlockSize: number; readonly physicalBlockSize?: number } {
+/** `--logical-block-size` and `--physical-block-size`. */
+export function parseBlockSizes(
+  raw: RawOptions,
+): { readonly logicalBlockSize: number; readonly physicalBlockSize?: number } {
   const logicalBlockSize = parseBlockSize(raw, "logicalBlockSize", MIN_BLOCK_BYTES) ?? MIN_BLOCK_BYTES;
   const physicalBlockSize = parseBlockSize(raw, "physicalBlockSize", logicalBlockSize);
   return { logicalBlockSize, ...physicalBlockSize === null ? {} : { physicalBlockSize } };

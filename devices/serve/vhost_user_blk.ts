@@ -1,8 +1,5 @@
 import { BlockDevice } from "../../core/device/block_device.ts";
 import { isA, shown } from "../../core/base/shown.ts";
-import { checkText } from "../../core/system/target_path.ts";
-import { passedListener } from "../../ffi/passed_listener.ts";
-import { listenAt } from "../../ffi/unix_socket.ts";
 import { pageMemory } from "../../ffi/memory.ts";
 import { type DiskStats, RANGE_LOCK_BYTES, shownBytes } from "../disk/mod.ts";
 import { BlkModel, type BlkOrder, BlkVirtioConfig } from "../virtio_blk/mod.ts";
@@ -18,6 +15,7 @@ import { claimImage } from "./image_claim.ts";
 import { type CheckedServeOptions, checkServeOptions, type ServeBlkOptions } from "./options.ts";
 import { defaultSerial } from "./serial.ts";
 import { SizeWatch } from "./size_watch.ts";
+import { checkSocket, listenerOf, nameOfSocket } from "./socket_place.ts";
 
 /** Milliseconds between two looks at the size of the disk. */
 const RESIZE_CHECK_MS = 1_000;
@@ -70,9 +68,8 @@ export function serveVhostUserBlk(
   // Whatever asks the disk comes before there is a server that would have to be ended.
   const watch = new SizeWatch(shownSize(device, checked), () => shownSize(device, checked), log);
   logBlocks(device, checked, log);
-  const { socketMode: mode, socketGroup: group } = checked;
-  const listener = typeof socket === "number" ? passedListener(socket) : listenAt(socket, { mode, group });
-  const server = new VhostUserServer(listener, nameOf(socket), { device: config, backend, log });
+  const listener = listenerOf(socket, checked);
+  const server = new VhostUserServer(listener, nameOfSocket(socket), { device: config, backend, log });
   const held = stack.move();
   if (backend instanceof VringWorkers) shareLocks(backend, log);
   const checkSize = async () => {
@@ -104,24 +101,6 @@ export function serveBlkQueues(device: BlockDevice, port: VringPort, options?: S
   const model = modelOf(device, checked, log);
   offerVrings(port, new InThreadVringBackend(model, { ...checked, log }));
   return model.stats;
-}
-
-/** An abstract name, which begins with `@` in most programs, would be taken for a file of this folder. */
-function checkSocket(socket: unknown, { socketMode, socketGroup }: CheckedServeOptions): void {
-  if (typeof socket === "number") {
-    if (!Number.isInteger(socket) || socket < 0) {
-      throw new RangeError(`Cannot serve at descriptor ${socket}: wanted an integer from 0`);
-    }
-    if (socketMode === null && socketGroup === null) return;
-    throw new RangeError(`Cannot set mode or group of descriptor ${socket}: wanted who made the socket to set them`);
-  }
-  checkText(socket, "serve at", "the path of a socket");
-  if (!(socket as string).startsWith("@")) return;
-  throw new RangeError(`Cannot serve at ${shown(socket)}: abstract sockets are not served, wanted a path`);
-}
-
-function nameOf(socket: string | number): string {
-  return typeof socket === "number" ? `descriptor ${socket}` : socket;
 }
 
 function checkDevice(device: unknown): void {
