@@ -15,7 +15,7 @@ const MIN_RPM = 0x401;
 const MAX_RPM = 0xfffe;
 
 /** Where a disk is found: target and LUN. */
-export interface LunAddress {
+interface LunAddress {
   readonly target: number;
   readonly lun: number;
 }
