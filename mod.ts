@@ -29,7 +29,10 @@ export { StorageError, type StorageErrorFields, type StorageErrorKind } from "./
 export { InvariantError } from "./core/base/invariant.ts";
 export type { OwnedMemory } from "./core/base/memory.ts";
 export { BlockDevice, type CloseOptions } from "./core/device/block_device.ts";
+export { type BufferLease, BufferPool, type BufferPoolOptions } from "./core/device/buffer_pool.ts";
 export type { RequestInit } from "./core/device/made_requests.ts";
+export type { ReadableOptions } from "./core/device/read_stream.ts";
+export type { WritableOptions } from "./core/device/write_stream.ts";
 export { BATCH_MODES, type BatchMode, DEVICE_BATCH_MODES, type DeviceBatchMode } from "./core/plug/batching.ts";
 export type { DeferredCall } from "./core/plug/call_list.ts";
 export {

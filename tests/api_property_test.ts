@@ -142,6 +142,29 @@ const FACES: readonly Face[] = [
       disk.submit(made);
     },
   },
+  {
+    name: "readable",
+    args: [optionsOf("start", "end", "chunkSize", "depth")],
+    call: (disk, options) => disk.readable(options).cancel(),
+  },
+  {
+    name: "writable",
+    args: [optionsOf("start", "chunkSize", "depth", "flush")],
+    call: (disk, options) => disk.writable(options).abort(),
+  },
+  {
+    name: "BufferPool",
+    args: [calm, optionsOf("count", "byteLength", "debug")],
+    call: (_, device, options) => new plugio.BufferPool(device, options).dispose(),
+  },
+  {
+    name: "BufferPool of the device",
+    args: [optionsOf("count", "byteLength", "debug"), optionsOf("signal", "timeoutMs")],
+    call: async (disk, options, wait) => {
+      using pool = new plugio.BufferPool(disk, options);
+      (await pool.take(wait)).release();
+    },
+  },
   { name: "openDevice of a target", args: [target, open], call: (_, path, options) => opened(path, options) },
   { name: "openDevice with options", args: [open], call: (_, options) => opened("memory:64KiB" as never, options) },
   {

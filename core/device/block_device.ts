@@ -14,6 +14,8 @@ import { shown } from "../base/shown.ts";
 import type { QueueStats } from "../queue/stats.ts";
 import { tearDownInTurn } from "../base/teardown.ts";
 import { PromiseIo } from "./promise_io.ts";
+import { readableOf, type ReadableOptions } from "./read_stream.ts";
+import { writableOf, type WritableOptions } from "./write_stream.ts";
 
 /** Options of closing. */
 export interface CloseOptions {
@@ -214,6 +216,33 @@ export class BlockDevice implements AsyncDisposable {
   /** Stores several buffers, one after the other, from `offset` on. */
   writev(buffers: readonly Uint8Array[], offset: number, options?: WriteOptions): Promise<number> {
     return this.#transfers.vector(Opcode.write, buffers, offset, options);
+  }
+
+  /**
+   * The bytes of a range as a web stream, read ahead. Chunks are the reader's own; nothing of `allocate` is used. Throws
+   * for mistakes; what a read meets ends the stream. Cancelling gives up what is read ahead.
+   *
+   * @example
+   * ```ts
+   * import { openDevice } from "../../mod.ts";
+   *
+   * await using disk = await openDevice("deno.json", { readOnly: true });
+   * const text = await new Response(disk.readable({ end: 100 })).text();
+   * ```
+   */
+  readable(options?: ReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+    this.#admission.assertOpen("readable");
+    return readableOf(this, options);
+  }
+
+  /**
+   * A web stream that stores what is written to it, in order from `start` on, with writes behind it. The chunks are copied
+   * when they are written. `close` waits for all writes; the first that failed ends the stream. The device keeps what it
+   * has around an unaligned start or end; a file grows.
+   */
+  writable(options?: WritableOptions): WritableStream<Uint8Array> {
+    this.#admission.assertOpen("writable");
+    return writableOf(this, options);
   }
 
   /** Makes every write that has completed before this call durable. */

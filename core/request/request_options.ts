@@ -51,6 +51,12 @@ export function choiceOrError(op: Opcode, options: RequestOptions): RequestChoic
   }
 }
 
+/** How long a caller wants to wait. Throws as {@link OptionTable.read} does; `action` begins messages. */
+export function readWaitChoice(options: unknown, action: string): Pick<RequestChoice, "signal" | "timeoutMs"> {
+  const { signal = null, timeoutMs = Infinity } = PLAIN.read(options, action);
+  return { signal, timeoutMs };
+}
+
 /** An object that only inherits from a signal is none: its first use throws. */
 function isSignal(value: unknown): boolean {
   try {

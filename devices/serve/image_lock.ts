@@ -35,7 +35,9 @@ export function lockImage(fd: number, target: string, readOnly: boolean): string
   // First all locks, then a look for those of others: of two who come at the same time, one sees the other.
   for (const byte of [...used.map((each) => USED_BASE + each), ...unshared.map((each) => UNSHARED_BASE + each)]) {
     const errno = lockByte(fd, byte);
-    if (errno === Errno.EAGAIN || errno === Errno.EACCES) throw inUse(fd, byte, target, "has it locked for itself");
+    if (errno === Errno.EAGAIN || errno === Errno.EACCES) {
+      throw inUse(fd, byte, target, `has it locked for itself (${errnoName(errno)})`);
+    }
     if (errno !== 0) return `its file system has no locks (${errnoName(errno)})`;
   }
   for (const each of unshared) check(fd, USED_BASE + each, target, "writes to it");

@@ -112,7 +112,7 @@ export class Channel {
     // Messages are small against a socket's buffer: a front end that leaves no room for one has stopped reading.
     const sent = send(this.#fd, bytes, fds, this.#name);
     if (sent < bytes.length) {
-      throw new ProtocolError(`The front end does not read: ${sent} of ${bytes.length} bytes sent`);
+      throw new ProtocolError(`The front end does not read: ${sent} of ${bytes.length} bytes sent (EAGAIN)`);
     }
   }
 

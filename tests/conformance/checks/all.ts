@@ -11,10 +11,12 @@ import { LIFETIMES } from "./lifetimes.ts";
 import { MISTAKES } from "./mistakes.ts";
 import { REQUESTS } from "./requests.ts";
 import { SLEEPING } from "./sleeping.ts";
+import { STREAMS } from "./streams.ts";
 
 /** All checks, by idea. */
 export const ALL_CHECKS: readonly Check[] = [
   ...CONTENTS,
+  ...STREAMS,
   ...ENDS,
   ...BATCHES,
   ...REQUESTS,
