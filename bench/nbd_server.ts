@@ -22,6 +22,12 @@ export interface NbdkitOptions {
   readonly args?: readonly string[];
 }
 
+/** How a program is started: with which first arguments and variables. */
+interface ProgramStart {
+  readonly command: readonly [string, ...string[]];
+  readonly env: Readonly<Record<string, string>>;
+}
+
 /** True where nbdkit can be started, else why not. */
 export function hasNbdkit(): true | string {
   try {
@@ -68,16 +74,26 @@ export class NbdServer implements AsyncDisposable {
     ]);
   }
 
-  /** Starts qemu-nbd on a file and waits until it listens. */
-  static qemu(file: string, args: readonly string[] = ["-f", "raw"]): Promise<NbdServer> {
-    const usual = ["-t", "-e", "16", "--discard=unmap"];
-    return NbdServer.#start("qemu-nbd", (socket) => [...usual, "-k", socket, ...args, file]);
+  /** Starts qemu-nbd on a file and waits until it listens; `start` is how that of another release is started. */
+  static qemu(
+    file: string,
+    args: readonly string[] = ["-f", "raw"],
+    start: ProgramStart = { command: ["qemu-nbd"], env: {} },
+  ): Promise<NbdServer> {
+    const { command: [program, ...first], env } = start;
+    const usual = [...first, "-t", "-e", "16", "--discard=unmap"];
+    return NbdServer.#start(program, (socket) => [...usual, "-k", socket, ...args, file], env);
   }
 
-  static async #start(program: string, args: (socket: string) => readonly string[]): Promise<NbdServer> {
+  static async #start(
+    program: string,
+    args: (socket: string) => readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<NbdServer> {
     const dir = Deno.makeTempDirSync({ prefix: "plugio-nbd-" });
     const child = new Deno.Command(program, {
       args: [...args(join(dir, "nbd.sock"))],
+      env: { ...env },
       stdin: "null",
       stdout: "null",
       stderr: "null",
