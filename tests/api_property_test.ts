@@ -200,6 +200,25 @@ const FACES: readonly Face[] = [
     args: [target, odd],
     call: (disk, path, o) => plugio.serveVhostUserBlk(disk, path, o),
   },
+  { name: "inspectNbd", args: [odd], call: (_, address) => plugio.inspectNbd(address as never) },
+  { name: "serveNbd", args: [odd, odd, odd], call: async (_, a, b, c) => (await plugio.serveNbd(a, b, c)).close() },
+  {
+    name: "serveNbd at",
+    args: [odd, optionsOf("exportName", "lock", "format", "log")],
+    call: async (disk, socket, o) => (await plugio.serveNbd(disk, socket, o)).close(),
+  },
+  {
+    name: "serveVhostUserScsi",
+    args: [odd, odd, odd],
+    call: (_, a, b, c) => plugio.serveVhostUserScsi(a, b, c).close(),
+  },
+  {
+    name: "serveVhostUserScsi of LUNs",
+    args: [optionsOf("lun", "target", "serial", "wwn", "rotation", "readOnly", "logicalBlockSize"), odd, odd],
+    call: (disk, lun, path, o) =>
+      plugio.serveVhostUserScsi([typeof lun === "object" ? Object.assign(Object(lun), { device: disk }) : lun], path, o)
+        .close(),
+  },
   {
     name: "serveBlkQueues",
     args: [odd, odd],

@@ -1,6 +1,6 @@
 import { BlockDevice } from "../../core/device/block_device.ts";
 import { StorageError } from "../../core/base/errors.ts";
-import { FLAG, FUNCTION, oneOf, OptionTable, TEXT } from "../../core/base/options.ts";
+import { FLAG, FUNCTION, integer, oneOf, OptionTable, TEXT } from "../../core/base/options.ts";
 import { isA, shown } from "../../core/base/shown.ts";
 import { MAX_NAME_BYTES } from "../../core/nbd/protocol.ts";
 import { checkText } from "../../core/system/target_path.ts";
@@ -48,6 +48,11 @@ const OPTIONS = new OptionTable<ServeNbdOptions>("serve with", {
 /** Largest port. */
 const MAX_PORT = 65_535;
 
+const PLACE = new OptionTable<Exclude<NbdSocket, string>>("listen at", {
+  host: TEXT,
+  port: integer(0, MAX_PORT, `an integer from 0 to ${MAX_PORT}`),
+});
+
 /**
  * Serves `device` over NBD, in this Worker, to any number of clients: nbdcopy, qemu-img, the kernel's nbd, and plugio's own driver.
  * A read-only device is served read-only. There is no TLS and no password: who reaches the socket has the disk.
@@ -90,12 +95,10 @@ export async function serveNbd(device: BlockDevice, socket: NbdSocket, options?:
 
 async function listen(socket: unknown): Promise<Listener | TcpListener> {
   if (typeof socket === "object" && socket !== null) {
-    const { host, port } = socket as Partial<Record<"host" | "port", unknown>>;
+    const { host, port } = PLACE.read(socket);
     checkText(host, "listen at", "a host");
-    if (Number.isInteger(port) && (port as number) >= 0 && (port as number) <= MAX_PORT) {
-      return await listenOnPort(host, port as number);
-    }
-    throw new RangeError(`Cannot listen at port ${shown(port)}: wanted an integer from 0 to ${MAX_PORT}`);
+    PLACE.check("port", port);
+    return await listenOnPort(host, port);
   }
   checkText(socket, "serve at", "the path of a socket");
   if (!socket.startsWith("@")) return listenAt(socket);

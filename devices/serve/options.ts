@@ -157,12 +157,12 @@ const OPTIONS = new OptionTable<ServeBlkOptions>("serve with", {
 });
 
 /** Checks options and fills in defaults; the log, which stays in its Worker, apart. Throws TypeError and RangeError. */
-export function checkServeOptions(options: ServeBlkOptions | undefined): {
+export function checkServeOptions(options: ServeBlkOptions | undefined, defaults: Partial<CheckedServeOptions> = {}): {
   readonly checked: CheckedServeOptions;
   readonly log: (line: string) => void;
 } {
   const { log = () => {}, ...given } = OPTIONS.read(options);
-  const checked: CheckedServeOptions = { ...DEFAULTS, ...given };
+  const checked: CheckedServeOptions = { ...DEFAULTS, ...defaults, ...given };
   const { serial, logicalBlockSize, physicalBlockSize } = checked;
   if (serial !== null) serialBytes(serial);
   if (physicalBlockSize !== null && physicalBlockSize < logicalBlockSize) {

@@ -97,7 +97,7 @@ export function serveVhostUserScsi(
   options?: ServeScsiOptions,
 ): ServedScsi {
   if (!Array.isArray(luns)) throw new TypeError(`Cannot serve ${shown(luns)}: wanted an array of LUNs`);
-  const { checked, log } = checkServeOptions({ queueCount: DEFAULT_QUEUE_COUNT, ...options });
+  const { checked, log } = checkServeOptions(options, { queueCount: DEFAULT_QUEUE_COUNT });
   if (checked.queueCount > MAX_QUEUE_COUNT) {
     throw new RangeError(
       `Cannot serve with queueCount ${checked.queueCount}: wanted an integer from 1 to ${MAX_QUEUE_COUNT}`,
