@@ -35,7 +35,11 @@ export function parserMessage(error: CommanderError, command: Command): string {
 
 /** The subcommands of `command`: `a, b or c`. */
 export function subcommandNames(command: Command): string {
-  const names = command.commands.map((each) => each.name());
+  return namesOf(command.commands);
+}
+
+function namesOf(commands: readonly Command[]): string {
+  const names = commands.map((each) => each.name());
   return names.length < 2 ? names.join() : `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
 }
 
@@ -45,8 +49,7 @@ function unknownOption(option: string, command: Command, suggestion: string | un
   const owners = ownersOf(name, root(command));
   const below = command.commands.filter((each) => owners.includes(pathOf(each)));
   if (below.length > 0) {
-    const names = below.map((each) => each.name()).join(" or ");
-    return `it belongs to ${below.map(pathOf).join(", ")}, wanted ${names} before it`;
+    return `it belongs to ${below.map(pathOf).join(", ")}, wanted ${namesOf(below)} before it`;
   }
   if (owners.length > 0) return `it belongs to ${owners.join(", ")}, wanted one that ${pathOf(command)} --help lists`;
   if (command.options.some(({ long }) => long === `-${name}`)) return `it has one dash, wanted -${name}`;

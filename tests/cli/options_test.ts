@@ -257,17 +257,17 @@ const MISUSES: readonly (readonly [args: string[], line: RegExp])[] = [
   ],
   [
     ["randread", "--socket=x"],
-    /^Cannot use option --socket=x: it belongs to serve nbd, serve vhost-user-blk, wanted one that /,
+    /^Cannot use option --socket=x: it belongs to serve nbd, serve vhost-user-blk, serve vhost-user-scsi, wanted one that /,
   ],
   [
     ["serve", "--socket=x", "f"],
-    /^Cannot use option --socket=x: it belongs to .*, wanted nbd or vhost-user-blk before it$/,
+    /^Cannot use option --socket=x: it belongs to .*, wanted nbd, vhost-user-blk or vhost-user-scsi before it$/,
   ],
   [["randread", "-iodepth", "8"], /^Cannot use option -iodepth: it has one dash, wanted --iodepth$/],
   [["randread", "--direct", "yes", "/tmp/x"], /^Cannot use --direct yes: wanted 0, 1$/],
   [["serve", "vhost-user-blk", "--socket=s", "--direct", "2", "/tmp/x"], /^Cannot use --direct 2: wanted 0, 1$/],
-  [["serve"], /^Cannot run serve without a subcommand: wanted nbd or vhost-user-blk$/],
-  [["serve", "nfs"], /^Cannot run subcommand nfs: it is unknown, wanted nbd or vhost-user-blk$/],
+  [["serve"], /^Cannot run serve without a subcommand: wanted nbd, vhost-user-blk or vhost-user-scsi$/],
+  [["serve", "nfs"], /^Cannot run subcommand nfs: it is unknown, wanted nbd, vhost-user-blk or vhost-user-scsi$/],
   [["serve", "nbd", "f"], /^Cannot serve without a socket: wanted --socket <path> or --listen <host:port>$/],
   [
     ["serve", "nbd", "--socket=s", "--listen=h:1", "f"],
