@@ -44,8 +44,10 @@ export abstract class DiskQueue<Ring extends DiskRing, Request extends DiskReque
   readonly #notify: () => void;
   readonly #defer: DeferCall;
   readonly #ramp: BatchRamp;
-  readonly #runs: RunPool<Request>;
-  readonly #executors = new WeakMap<DiskUnit, UnitExecutor<Request>>();
+  readonly #memory: MemorySource;
+  readonly #executors = new Map<DiskUnit, UnitExecutor<Request>>();
+  /** Of each unit its own: a run's request belongs to the device that it was submitted to first. */
+  readonly #runs = new Map<DiskUnit, RunPool<Request>>();
   /** Of the running pass; where a pass has come to one unit alone, it is taken over by the next. */
   readonly #touched: UnitExecutor<Request>[] = [];
   #last: UnitExecutor<Request> | null = null;
@@ -59,7 +61,7 @@ export abstract class DiskQueue<Ring extends DiskRing, Request extends DiskReque
     this.#notify = notify;
     this.#defer = deferCallFor(options.deferNotify ? "plug" : "none");
     this.#ramp = new BatchRamp(options.batchRamp);
-    this.#runs = new RunPool(options.memory);
+    this.#memory = options.memory;
   }
 
   /** Takes the next request and starts it, or answers it at once; false where there is none, or where the driver broke a rule. */
@@ -140,7 +142,18 @@ export abstract class DiskQueue<Ring extends DiskRing, Request extends DiskReque
   }
 
   close(): void {
-    this.#runs.close();
+    for (const runs of this.#runs.values()) runs.close();
+    this.#runs.clear();
+    this.#executors.clear();
+    this.#forgetTouched();
+  }
+
+  /** Gives back what a unit needed that is served no more; nothing of it may be in flight. */
+  forget(unit: DiskUnit): void {
+    this.#forgetTouched();
+    this.#executors.delete(unit);
+    this.#runs.get(unit)?.close();
+    this.#runs.delete(unit);
   }
 
   /** The deferred call: one stable function, the queue as key. */
@@ -158,7 +171,9 @@ export abstract class DiskQueue<Ring extends DiskRing, Request extends DiskReque
   #touch(unit: DiskUnit): UnitExecutor<Request> {
     let executor = this.#executors.get(unit);
     if (executor === undefined) {
-      executor = new UnitExecutor(unit, this.#runs, this);
+      const runs = new RunPool<Request>(this.#memory);
+      executor = new UnitExecutor(unit, runs, this);
+      this.#runs.set(unit, runs);
       this.#executors.set(unit, executor);
     }
     if (!executor.touched) {

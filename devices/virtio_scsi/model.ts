@@ -172,6 +172,7 @@ export class ScsiModel implements DeviceModel {
     if (unit === null) return;
     this.#units.hide(place);
     await Promise.all([...this.#queues].map((queue) => queue.settled((request) => request.unit === unit)));
+    for (const queue of this.#queues) queue.forget(unit.disk);
     this.#units.forget(unit);
   }
 

@@ -28,6 +28,9 @@ export interface DiskCall {
   readonly flags: number;
 }
 
+/** The disk that a request was submitted to first: it may go to no other, as with a real device. */
+const owners = new WeakMap<IoRequest, FakeDisk>();
+
 export class FakeDisk implements ServedDevice {
   readonly target = "fake disk";
   readonly alignment: { readonly memory: number; readonly offset: number };
@@ -70,6 +73,9 @@ export class FakeDisk implements ServedDevice {
 
   submit(request: IoRequest): void {
     this.#assertOpen();
+    const owner = owners.get(request) ?? this;
+    if (owner !== this) throw new Error("Cannot submit a request of another device: wanted the device that made it");
+    owners.set(request, owner);
     beginRequest(request, this);
     const { op, offset, length, flags } = request;
     this.calls.push({ op, offset, length, flags });
