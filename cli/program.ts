@@ -16,6 +16,7 @@ import {
 import { parseLoadOptions, type RawOptions, writes } from "./load/options.ts";
 import { choice, text } from "./load/raw_options.ts";
 import { parserMessage, subcommandNames } from "./parser_messages.ts";
+import { registerLun } from "./serve/register_lun.ts";
 import { registerServe } from "./serve/register.ts";
 import { registerReport } from "./report/register.ts";
 import { registerSweep } from "./sweep/register.ts";
@@ -51,6 +52,7 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
   addProbeCommand(program, finish);
   addNvmeCommand(program, finish);
   registerServe(newCommand(program.command("serve")), newCommand, finish);
+  registerLun(newCommand(program.command("lun")), newCommand, finish);
   if (args.length === 0) {
     program.outputHelp();
     throw misuse(`Cannot run without a subcommand: wanted ${subcommandNames(program)}`);

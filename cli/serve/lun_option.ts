@@ -15,7 +15,7 @@ const MIN_RPM = 0x401;
 const MAX_RPM = 0xfffe;
 
 /** Where a disk is found: target and LUN. */
-interface LunAddress {
+export interface LunAddress {
   readonly target: number;
   readonly lun: number;
 }
@@ -53,6 +53,18 @@ export function parseLun(text: string, option: string): LunPlan {
 /** `[T:]L`, as `lun remove` takes it; `option` names it in messages. */
 export function parseLunAddress(text: string, option: string): LunAddress {
   return parseAddress(text, (why) => misuse(`Cannot use ${option} ${JSON.stringify(text)}: ${why}`));
+}
+
+/** The text that {@link parseLun} reads this disk from. */
+export function lunText({ target, lun, path, readOnly, serial, wwn, rotation }: LunPlan): string {
+  const doubled = (text: string) => text.replaceAll(",", ",,");
+  return [
+    `${target}:${lun}=${doubled(path)}`,
+    ...serial === undefined ? [] : [`serial=${doubled(serial)}`],
+    ...wwn === undefined ? [] : [`wwn=${wwn}`],
+    ...rotation === undefined ? [] : [`rotation=${rotation}`],
+    ...readOnly ? ["ro"] : [],
+  ].join(",");
 }
 
 /** `0:5`, as addresses are shown. */

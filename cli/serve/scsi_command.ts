@@ -1,5 +1,11 @@
 import { SECTOR_BYTES } from "../../core/base/sizes.ts";
-import { type ScsiLun, type ServedScsi, type ServeScsiOptions, serveVhostUserScsi } from "../../devices/serve/mod.ts";
+import {
+  type ScsiLun,
+  serveControl,
+  type ServedScsi,
+  type ServeScsiOptions,
+  serveVhostUserScsi,
+} from "../../devices/serve/mod.ts";
 import type { BlockDevice, QueueStats } from "../../mod.ts";
 import { chosenDriver } from "../driver.ts";
 import { ExitCode } from "../exit_codes.ts";
@@ -9,7 +15,8 @@ import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
 import { counted } from "../words.ts";
 import { openFirst } from "./device.ts";
-import { type LunPlan, shownAddress } from "./lun_option.ts";
+import { readLunOrder } from "./lun_orders.ts";
+import { type LunAddress, type LunPlan, shownAddress } from "./lun_option.ts";
 import type { ServeScsiPlan } from "./scsi_options.ts";
 
 const log = (line: string) => writeNotice(`serve: ${line}`);
@@ -28,10 +35,42 @@ export async function runServeScsi(plan: ServeScsiPlan): Promise<ExitCode> {
   stop = () => void server.close();
   watch.onInterrupt = stop;
   if (watch.interrupted) stop();
+  const control = plan.control === null ? null : serveControl(plan.control, (order) => obey(order, server, disks));
   log(describe(plan, server));
-  await server.served;
+  try {
+    await server.served;
+  } finally {
+    await control?.close();
+  }
   log(summary(server, disks.stats));
   return ExitCode.ok;
+}
+
+/** Does what a client of the control socket asks for. */
+async function obey(request: unknown, server: ServedScsi, disks: AdapterDisks): Promise<unknown> {
+  const order = readLunOrder(request);
+  switch (order.do) {
+    case "list":
+      return server.luns;
+    case "add": {
+      const at = shownAddress(order.lun);
+      if (server.luns.some((lun) => shownAddress(lun) === at)) {
+        throw failed(`Cannot add LUN ${at}: it is there already, wanted another LUN or target`);
+      }
+      const lun = await disks.open(order.lun);
+      try {
+        await server.addLun(lun);
+      } catch (error) {
+        await disks.close(order.lun);
+        throw error;
+      }
+      return log(`LUN ${at} is ${order.lun.path} now`);
+    }
+    case "remove":
+      await server.removeLun(order.lun);
+      await disks.close(order.lun);
+      return log(`LUN ${shownAddress(order.lun)} is gone`);
+  }
 }
 
 /** The disks that an adapter has open. */
@@ -71,6 +110,14 @@ class AdapterDisks implements AsyncDisposable {
       ...(wwn === undefined ? {} : { wwn }),
       ...(rotation === undefined ? {} : { rotation }),
     };
+  }
+
+  /** Closes a disk that is not served any more. */
+  async close(address: LunAddress): Promise<void> {
+    const at = shownAddress(address);
+    const device = this.#open.get(at);
+    this.#open.delete(at);
+    await device?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

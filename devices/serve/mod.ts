@@ -9,6 +9,7 @@ export { type VringPort, workerIsGone } from "../vhost_user/worker_vrings.ts";
 export type { NbdServeStats } from "../nbd/disk.ts";
 export { type NbdSocket, type ServedNbd, serveNbd, type ServeNbdOptions } from "./nbd.ts";
 export type { ServeBlkOptions } from "./options.ts";
+export { askControl, ControlRefusal, type ControlServer, serveControl } from "./control_socket.ts";
 export type { ScsiAddress, ScsiLun } from "./scsi_units.ts";
 export { type ServedLun, type ServedScsi, type ServeScsiOptions, serveVhostUserScsi } from "./vhost_user_scsi.ts";
 export { serveBlkQueues, type ServedBlk, serveVhostUserBlk } from "./vhost_user_blk.ts";
