@@ -58,6 +58,12 @@ export function machineWithDisk(machine: "pc" | "q35", socket: string): string[]
   ];
 }
 
+/** The same with an adapter whose LUN 0 of target 0 is booted from. */
+export function machineWithAdapter(machine: "pc" | "q35", socket: string): string[] {
+  return machineWithDisk(machine, socket)
+    .map((word) => word.replace("vhost-user-blk-pci", "vhost-user-scsi-pci,boot_tpgt=0"));
+}
+
 function machineArguments({ firmware, machine }: FirmwareBoot, dir: string): string[] {
   for (const name of ["serial", "debug"]) Deno.writeTextFileSync(join(dir, name), "");
   const flash: string[] = [];

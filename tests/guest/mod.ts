@@ -15,7 +15,7 @@ export {
   type VhostUserBlkDevice,
 } from "./devices.ts";
 export { type Emulator, EMULATORS, nextProgram } from "./emulator.ts";
-export { bootFirmware, type Firmware, machineWithDisk } from "./firmware.ts";
+export { bootFirmware, type Firmware, machineWithAdapter, machineWithDisk } from "./firmware.ts";
 export { Guest, runGuest, runGuestDespiteCrash } from "./guest.ts";
 export { GuestError, type GuestJob, type GuestResult, scriptCommand, testCommand } from "./job.ts";
 export { hostProgram } from "./programs.ts";
