@@ -2,7 +2,7 @@ import { failed } from "../failure.ts";
 import { type LunAddress, type LunPlan, parseLun, parseLunAddress } from "./lun_option.ts";
 
 /** What an adapter is told to do with its disks. */
-export type LunOrder =
+type LunOrder =
   | { readonly do: "list" }
   | { readonly do: "add"; readonly lun: LunPlan }
   | { readonly do: "remove"; readonly lun: LunAddress };
