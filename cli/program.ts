@@ -106,6 +106,7 @@ function addLoadCommand(
     .argument(writes(mode) ? "<target>" : "[target]", "file, block device or driver:address")
     .option("--driver <name>", `${DRIVER_NAMES.join(", ")} (default io_uring)`)
     .option("--blkio <key=value>", "a property of libblkio; may be given again", collect)
+    .option("--nbd <key=value>", "a setting of the driver nbd, as connections=4; may be given again", collect)
     .option("--bs <size>", "bytes of one I/O, with k, m, g, t (default 4k)")
     .option("--iodepth <n>", `I/Os in flight per job, 1 to ${MAX_IO_DEPTH} (default 32)`)
     .option("--numjobs <n>", `Workers, each with its own queue, 1 to ${MAX_JOBS} (default 1)`)

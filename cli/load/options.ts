@@ -1,4 +1,11 @@
-import { DEVICE_BATCH_MODES, type DeviceBatchMode, DRIVER_NAMES, WAIT_MODES, type WaitMode } from "../../mod.ts";
+import {
+  DEVICE_BATCH_MODES,
+  type DeviceBatchMode,
+  DRIVER_NAMES,
+  type NbdSettings,
+  WAIT_MODES,
+  type WaitMode,
+} from "../../mod.ts";
 import { chosenDriver, driverPrefix, hasOption, wantedAddress } from "../driver.ts";
 import { misuse } from "../failure.ts";
 import { choice, duration, integer, positive, type RawOptions, size, text } from "./raw_options.ts";
@@ -81,6 +88,8 @@ export interface LoadOptions extends WorkloadOptions {
   readonly outputFormat: OutputFormat;
   /** Properties of libblkio by name. */
   readonly blkio: Readonly<Record<string, string>>;
+  /** Settings of the driver nbd by name. */
+  readonly nbd: NbdSettings;
   /** Print trace events; a run with it measures the printing. */
   readonly trace: boolean;
   /** Where results go besides the terminal, or null. */
@@ -114,7 +123,8 @@ export function parseLoadOptions(mode: LoadMode, target: string | undefined, raw
     readPercent: readPercent(mode, raw),
     allowDestructive: raw["allowDestructive"] === true,
     outputFormat: choice(raw, "outputFormat", OUTPUT_FORMATS, "normal"),
-    blkio: properties(raw),
+    blkio: properties(raw, "blkio", "queue-size=256"),
+    nbd: nbdSettings(raw),
     trace: raw["trace"] === true,
     outputPath: text(raw, "output"),
     ...parseWorkloadOptions(raw),
@@ -164,10 +174,13 @@ function readPercent(mode: LoadMode, raw: RawOptions): number {
 }
 
 /** Options that only some drivers have. A driver that is unknown is refused when it is to open the target. */
-function checkDriverOptions({ driver, blkio, keepTick }: LoadOptions): void {
+function checkDriverOptions({ driver, blkio, nbd, keepTick }: LoadOptions): void {
   if (!DRIVER_NAMES.includes(driver)) return;
   if (Object.keys(blkio).length > 0 && !hasOption(driver, "blkio")) {
     throw misuse(`Cannot use --blkio with driver ${driver}: wanted --driver blkio`);
+  }
+  if (Object.keys(nbd).length > 0 && !hasOption(driver, "nbd")) {
+    throw misuse(`Cannot use --nbd with driver ${driver}: wanted a target such as nbd://HOST/EXPORT`);
   }
   if (keepTick !== null && !hasOption(driver, "keepTick")) {
     const wanted = DRIVER_NAMES.filter((name) => hasOption(name, "keepTick")).join(", ");
@@ -196,12 +209,35 @@ function checkDestruction(options: LoadOptions): void {
   }
 }
 
-/** The properties that --blkio names, as often as it is given. */
-function properties(raw: RawOptions): Record<string, string> {
+/** What the settings of the driver nbd are written as; their bounds the driver knows. */
+const NBD_SETTINGS: Readonly<Record<keyof NbdSettings, "number" | "flag" | "text">> = {
+  connections: "number",
+  exportName: "text",
+  handshakeTimeoutMs: "number",
+  reconnectMs: "number",
+  structuredReplies: "flag",
+  extendedHeaders: "flag",
+};
+
+/** The settings that --nbd names: numbers and flags as such. */
+function nbdSettings(raw: RawOptions): NbdSettings {
+  const typed = Object.entries(properties(raw, "nbd", "connections=4")).map(([key, value]) => {
+    const kind = Object.hasOwn(NBD_SETTINGS, key) ? NBD_SETTINGS[key as keyof NbdSettings] : null;
+    if (kind === null) throw misuse(`Cannot use --nbd ${key}=${value}: wanted ${Object.keys(NBD_SETTINGS).join(", ")}`);
+    if (kind === "text") return [key, value];
+    if (kind === "number" && /^\d+$/.test(value)) return [key, Number(value)];
+    if (kind === "flag" && /^(true|false|0|1)$/.test(value)) return [key, value === "true" || value === "1"];
+    throw misuse(`Cannot use --nbd ${key}=${value}: wanted ${kind === "flag" ? "0 or 1" : "a whole number"}`);
+  });
+  return Object.fromEntries(typed) as NbdSettings;
+}
+
+/** The properties that an option names, as often as it is given. */
+function properties(raw: RawOptions, option: string, example: string): Record<string, string> {
   const found: Record<string, string> = {};
-  for (const text of Array.isArray(raw["blkio"]) ? raw["blkio"] as string[] : []) {
+  for (const text of Array.isArray(raw[option]) ? raw[option] as string[] : []) {
     const equals = text.indexOf("=");
-    if (equals < 1) throw misuse(`Cannot use --blkio ${text}: wanted KEY=VALUE, such as queue-size=256`);
+    if (equals < 1) throw misuse(`Cannot use --${option} ${text}: wanted KEY=VALUE, such as ${example}`);
     found[text.slice(0, equals)] = text.slice(equals + 1);
   }
   return found;

@@ -1,5 +1,5 @@
 import { formatSize } from "../../core/base/units.ts";
-import type { DeviceBatchMode, WaitMode } from "../../mod.ts";
+import type { DeviceBatchMode, NbdSettings, WaitMode } from "../../mod.ts";
 import { CliError, failed, misuse } from "../failure.ts";
 import { ExitCode } from "../exit_codes.ts";
 import type { Api, LoadOptions } from "./options.ts";
@@ -61,6 +61,7 @@ export interface JobPlan {
   /** Milliseconds that the job waits before it starts. */
   readonly startDelayMs: number;
   readonly blkio: Readonly<Record<string, string>>;
+  readonly nbd: NbdSettings;
   readonly trace: boolean;
 }
 
@@ -156,6 +157,7 @@ export function planJobs(options: LoadOptions, facts: TargetFacts): JobPlan[] {
     rampIos: options.rampIos,
     runtimeMs: options.runtimeMs,
     blkio: options.blkio,
+    nbd: options.nbd,
     trace: options.trace,
   }));
 }

@@ -122,6 +122,7 @@ async function openClaimed(target: string, options: LoadOptions): Promise<BlockD
     readOnly: !writes(options.mode),
     exclusive: writes(options.mode),
     blkio: options.blkio,
+    nbd: options.nbd,
   };
   try {
     return await openDevice(target, open);

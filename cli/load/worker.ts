@@ -83,5 +83,6 @@ function openForJob(plan: JobPlan): Promise<BlockDevice> {
     ...plan.keepTick === null ? {} : { keepTick: plan.keepTick },
     queueDepth: plan.ioDepth,
     blkio: plan.blkio,
+    nbd: plan.nbd,
   });
 }

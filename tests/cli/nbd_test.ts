@@ -29,6 +29,19 @@ testWhen(hasNbdkit(), "loads read, write, verify and are swept over an export, a
   assert.equal(read.code, 0, read.stderr);
   const { jobs: [job] } = JSON.parse(read.stdout);
   assert.deepEqual([job.error, job.read.total_ios], [0, 256]);
+  for (
+    const [setting, text] of [["connections=99", /connections 99: wanted an integer/], [
+      "frob=1",
+      /option frob: it is/,
+    ]] as const
+  ) {
+    const refused = await runCli(["randread", uri, "--nbd", setting, ...FAST]);
+    assert.equal(refused.stderr.trim().split("\n").length, 1);
+    assert.match(refused.stderr, text);
+    assert.notEqual(refused.code, 0);
+  }
+  const several = await runCli(["randread", uri, "--nbd", "connections=2", "--nbd", "structuredReplies=true", ...FAST]);
+  assert.equal(several.code, 0, several.stderr);
   const swept = await runCli([
     ...["sweep", uri, "--iodepth", "1,8", "--runtime", "100ms", "--ramp-ios", "0", "--rounds", "1"],
     ...["--output", join(dir.path, "results")],

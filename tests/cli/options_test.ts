@@ -9,6 +9,21 @@ import { loadLibraries, options, refusal, TempFolder } from "./support.ts";
 
 await loadLibraries();
 
+Deno.test("settings of nbd are numbers, flags and names, and are for its driver only", () => {
+  const nbd = ["connections=4", "reconnectMs=1000", "structuredReplies=true", "exportName=7"];
+  assert.deepEqual(parseLoadOptions("randread", "nbd://h/", { nbd }).nbd, {
+    connections: 4,
+    reconnectMs: 1000,
+    structuredReplies: true,
+    exportName: "7",
+  });
+  assert.throws(() => parseLoadOptions("randread", "nbd://h/", { nbd: ["=4"] }), /--nbd =4: wanted KEY=VALUE/);
+  assert.throws(
+    () => parseLoadOptions("randread", "/x", { nbd }),
+    /Cannot use --nbd with driver io_uring: wanted a target/,
+  );
+});
+
 Deno.test("properties of libblkio are gathered, and are for its driver only", () => {
   const raw = { driver: "blkio", blkio: ["queue-size=64", "num-queues=1", "queue-size=128"] };
   assert.deepEqual(parseLoadOptions("randread", "io_uring:/x", raw).blkio, { "queue-size": "128", "num-queues": "1" });
@@ -44,6 +59,7 @@ Deno.test("the defaults are those that the documentation names", () => {
     outputFormat: "normal",
     outputPath: null,
     blkio: {},
+    nbd: {},
     trace: false,
     rateIops: null,
     numberIos: null,
