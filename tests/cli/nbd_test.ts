@@ -32,13 +32,13 @@ testWhen(hasNbdkit(), "loads read, write, verify and are swept over an export, a
   for (
     const [setting, text] of [["connections=99", /connections 99: wanted an integer/], [
       "frob=1",
-      /option frob: it is/,
+      /--nbd frob=1: wanted connections, exportName/,
     ]] as const
   ) {
     const refused = await runCli(["randread", uri, "--nbd", setting, ...FAST]);
     assert.equal(refused.stderr.trim().split("\n").length, 1);
     assert.match(refused.stderr, text);
-    assert.notEqual(refused.code, 0);
+    assert.equal(refused.code, 2);
   }
   const several = await runCli(["randread", uri, "--nbd", "connections=2", "--nbd", "structuredReplies=true", ...FAST]);
   assert.equal(several.code, 0, several.stderr);

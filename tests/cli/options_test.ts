@@ -18,6 +18,8 @@ Deno.test("settings of nbd are numbers, flags and names, and are for its driver 
     exportName: "7",
   });
   assert.throws(() => parseLoadOptions("randread", "nbd://h/", { nbd: ["=4"] }), /--nbd =4: wanted KEY=VALUE/);
+  assert.throws(() => parseLoadOptions("randread", "nbd://h/", { nbd: ["connections=x"] }), /wanted a whole number/);
+  assert.throws(() => parseLoadOptions("randread", "nbd://h/", { nbd: ["extendedHeaders=2"] }), /wanted 0 or 1/);
   assert.throws(
     () => parseLoadOptions("randread", "/x", { nbd }),
     /Cannot use --nbd with driver io_uring: wanted a target/,
