@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import type { DeviceOptions } from "../../mod.ts";
 import { runChild } from "../support/child.ts";
 import { hasLibblkio } from "../support/libraries.ts";
+import { hasQemuNbd, NbdServer } from "../support/nbd_server.ts";
 import { testWhen } from "../support/skip.ts";
 import { TempDir } from "../support/temp_file.ts";
 import type { Holdings } from "../support/terminated_workers.ts";
@@ -23,17 +24,19 @@ const VARIANTS: Readonly<Record<string, readonly DeviceOptions[]>> = {
   io_uring: [{}, { direct: true, registered: false, wakeup: "socketpair" }, { direct: true, wait: "block" }],
   linux_aio: [{ direct: true }, { direct: true, wakeup: "socketpair" }],
   blkio: [{ direct: true }, { wait: "block" }],
+  nbd: [{}, { nbd: { connections: 2 } }, { wait: "block" }],
 };
 
 for (const [name, variants] of Object.entries(VARIANTS)) {
   const [driver, ...served] = name.split(" ");
   testWhen(
-    driver === "blkio" ? hasLibblkio() : true,
+    driver === "blkio" ? hasLibblkio() : driver === "nbd" ? hasQemuNbd() : true,
     `terminated Workers leave nothing behind, idle or with reads in flight (${name})`,
     async () => {
       using dir = new TempDir();
       const path = dir.file("data.bin", 1 << 20);
-      const target = driver === "blkio" ? `blkio:io_uring:${path}` : path;
+      await using server = driver === "nbd" ? await NbdServer.qemu(path) : null;
+      const target = server?.uri() ?? (driver === "blkio" ? `blkio:io_uring:${path}` : path);
       const { code, stdout, stderr } = await runChild(CHILD, {
         args: [String(COUNT), target, JSON.stringify(variants.map((each) => ({ ...each, driver }))), ...served],
         env: { DENO_NO_UPDATE_CHECK: "1" },

@@ -66,6 +66,10 @@ export const FAULTY_CONFIGURATIONS: readonly Configuration[] = [
     const server = stack.use(await ServedDisk.start(`linux_aio:${path}`, { direct: true }));
     return `blkio:virtio-blk-vhost-user:${server.socket}`;
   }),
+  overFuse("nbd over plugio's own server", "nbd", { nbd: { structuredReplies: true } }, async (path, stack) => {
+    const server = stack.use(await ServedDisk.startNbd(`linux_aio:${path}`, { direct: true }));
+    return server.uri;
+  }),
   {
     name: "blkio vhost-user on a faulty disk",
     driver: "blkio",
