@@ -5,6 +5,7 @@ import { VIRTIO_CONSTANTS as V } from "../../devices/virtio/mod.ts";
 import { u64Payload } from "../../devices/vhost_user/payload.ts";
 import { closeFile, libc, LIBC_CONSTANTS as C, newEventFd, signalEventFd } from "../../ffi/libc/mod.ts";
 import { readRequest } from "../support/blk_requests.ts";
+import { listens } from "../support/listens.ts";
 import { hasLibblkio } from "../support/libraries.ts";
 import { testWhen } from "../support/skip.ts";
 import { hasStorageDaemon, StorageDaemon } from "../support/storage_daemon.ts";
@@ -43,7 +44,7 @@ class ServeChild implements Disposable {
   }
 
   async listens(): Promise<void> {
-    await until(() => isThere(this.socket), "it listens");
+    await until(() => listens(this.socket), "it listens");
   }
 
   /** Sends a signal; the process may have ended. */

@@ -73,6 +73,14 @@ function newLoop(wait: WaitMode): { queue: ManualQueue; completionLoop: Completi
   return { queue, completionLoop, log };
 }
 
+/** Until it is disposed of no time passes: a machine that is busy cuts no delivery short. */
+function stoppedClock(): Disposable {
+  const { now } = performance;
+  const stopped = now.call(performance);
+  performance.now = () => stopped;
+  return { [Symbol.dispose]: () => void (performance.now = now) };
+}
+
 const macrotask = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
 
 Deno.test("completions that are ready after a submit are delivered in a microtask, never inside of it", async () => {
@@ -88,6 +96,7 @@ Deno.test("completions that are ready after a submit are delivered in a microtas
 });
 
 Deno.test("a wake-up to a whole batch delivers it in four shares, and the owners submit in between", async () => {
+  using _clock = stoppedClock();
   const { queue, completionLoop, log } = newLoop("event");
   queue.owed = 8;
   completionLoop.started();
@@ -102,6 +111,7 @@ Deno.test("a wake-up to a whole batch delivers it in four shares, and the owners
 });
 
 Deno.test("a Worker that slept in the kernel delivers in shares as well", async () => {
+  using _clock = stoppedClock();
   const { queue, completionLoop, log } = newLoop("block");
   queue.owed = 8;
   queue.onBlock = () => queue.done = 8;
@@ -112,6 +122,7 @@ Deno.test("a Worker that slept in the kernel delivers in shares as well", async 
 });
 
 Deno.test("what completed inside the submit is delivered whole: no disk idles", async () => {
+  using _clock = stoppedClock();
   const { queue, completionLoop, log } = newLoop("block");
   queue.owed = 8;
   queue.slept = false;
