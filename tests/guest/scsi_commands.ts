@@ -216,7 +216,10 @@ function writes(lastLba: number): ScsiCommand[] {
     write("WRITE(10) with WRPROTECT", blocks(WRITE[10], 10, 0, 1, 0x20), 1),
     write("WRITE(10) from a smaller buffer", blocks(WRITE[10], 10, 300, 8), 1),
     write("WRITE(10) from a larger buffer", blocks(WRITE[10], 10, 310, 1), 8),
-    look("what these wrote", 290, 64),
+    look("block 300", 300, 1),
+    look("block 310", 310, 1),
+    look("block 311, which was not meant", 311, 1),
+    write("WRITE(10) over all of them", blocks(WRITE[10], 10, 310, 8), 8),
     ...([10, 16] as const).flatMap((length) => [
       write(`WRITE SAME(${length})`, blocks(same[length], length, 400, 100), 1),
       { name: `WRITE SAME(${length}) of zeroes`, cdb: blocks(same[length], length, 420, 10), out: new Uint8Array(512) },
@@ -290,7 +293,7 @@ function randomCommand(lastLba: number, below: (limit: number) => number, name: 
     case 4:
       return { name, cdb: blocks(WRITE[bytes], bytes, lba, many), out: filled(many * BLOCK_BYTES, below(256)) };
     case 5:
-      return { name, cdb: blocks(VERIFY[bytes], bytes, lba, many) };
+      return { name, cdb: blocks(VERIFY[bytes], bytes, Math.min(lba, lastLba - many), many) };
     case 6: {
       const pattern = below(2) === 0 ? new Uint8Array(BLOCK_BYTES) : filled(BLOCK_BYTES, below(256));
       return { name, cdb: blocks(0x93, 16, lba, many), out: pattern };
