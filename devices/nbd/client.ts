@@ -47,6 +47,8 @@ export class NbdClient implements JobOwner {
   #stalled = false;
   #leaving: string | null = null;
   #gone = false;
+  /** True once nothing more is sent: what the disk still has is thrown away. */
+  #isMute = false;
   #watched = 0;
 
   /** Greets the client at `fd`, which it owns. */
@@ -95,8 +97,7 @@ export class NbdClient implements JobOwner {
 
   /** Ends the connection without an answer to what is in flight. */
   cut(): void {
-    if (this.#gone) return;
-    this.#replies.drop();
+    this.#silence();
     this.leave("it does not take its replies");
   }
 
@@ -250,7 +251,7 @@ export class NbdClient implements JobOwner {
     stats.requests++;
     if (errno !== 0) stats.errors++;
     this.#inflight--;
-    if (this.#gone) {
+    if (this.#isMute) {
       jobs.give(job);
       return this.#settle();
     }
@@ -287,7 +288,7 @@ export class NbdClient implements JobOwner {
   #sendReplies(): void {
     const sends = this.#replies.send();
     if (sends < 0) {
-      this.#replies.drop();
+      this.#silence();
       this.leave("the connection has failed");
     } else this.#host.disk.stats.sends += sends;
     if (this.#stalled && !this.#replies.blocked && this.#leaving === null) {
@@ -299,10 +300,7 @@ export class NbdClient implements JobOwner {
 
   /** Tells the server what the socket is waited for, and ends a client that leaves when nothing of it is left. */
   #settle(): void {
-    if (this.#gone) {
-      if (this.#inflight === 0) this.#dispose();
-      return;
-    }
+    if (this.#gone) return;
     if (this.#leaving !== null && !this.busy) return this.#depart();
     const reads = this.#leaving === null && !this.#stalled;
     const wanted = (reads ? 1 : 0) | (this.#replies.blocked ? 2 : 0);
@@ -314,19 +312,20 @@ export class NbdClient implements JobOwner {
   /** A client that breaks the protocol is left without another word. */
   #caught(error: unknown): void {
     if (!(error instanceof NbdProtocolError) && !(error instanceof StorageError)) throw error;
-    this.#replies.drop();
+    this.#silence();
     this.#pump = null;
     this.leave(`it broke the protocol: ${error.message}`);
+  }
+
+  #silence(): void {
+    this.#isMute = true;
+    this.#replies.drop();
   }
 
   #depart(): void {
     this.#gone = true;
     this.#host.left(this, this.#leaving!);
     closeSocket(this.fd);
-    if (this.#inflight === 0) this.#dispose();
-  }
-
-  #dispose(): void {
     this.#replies[Symbol.dispose]();
     this.#input[Symbol.dispose]();
   }

@@ -238,7 +238,7 @@ Deno.test("a client that dies in the middle of a payload, or with reads in fligh
   await rig.assertServes();
 });
 
-Deno.test("a client that takes no replies holds up itself alone, and the end of the server", async () => {
+Deno.test("a client that takes no replies for a while holds up itself alone, and gets all of them then", async () => {
   await using rig = await Rig.start();
   using client = await rig.connect();
   await client.handshake();
@@ -250,6 +250,16 @@ Deno.test("a client that takes no replies holds up itself alone, and the end of 
     assert.equal(errorOf(await client.take(16)), 0);
     assert.equal((await client.take(MIB)).length, MIB);
   }
+});
+
+Deno.test("the end of the server does not wait for ever for a client that takes no replies", async () => {
+  const rig = await Rig.start();
+  using client = await rig.connect();
+  await client.handshake();
+  await client.send(...Array.from({ length: 200 }, () => request(0, { length: MIB })));
+  await rig.assertServes();
+  await rig[Symbol.asyncDispose]();
+  assert.match(rig.log.at(-1)!, /a client is gone: the server ends/);
 });
 
 Deno.test("bytes at random end in an error or in nothing, and the server goes on", async () => {
