@@ -73,8 +73,8 @@ interface RigQueue<Device extends VirtqueueDevice = VirtqueueDevice> {
 }
 
 export class ScsiRig {
-  readonly guest: TestGuest = new TestGuest(new HeapMemory(4 << 20));
-  readonly memory: GuestMemory = new GuestMemory([this.guest.region]);
+  readonly guest: TestGuest;
+  readonly memory: GuestMemory;
   readonly model: ScsiModel;
   readonly disks: FakeDisk[] = [];
   readonly states: UnitState[] = [];
@@ -84,7 +84,13 @@ export class ScsiRig {
   /** Times a driver was told, by queue. */
   readonly notified = [0, 0, 0];
 
-  constructor(units: readonly RigUnit[] = [{}], model: { readonly batchRamp?: boolean } = {}) {
+  constructor(
+    units: readonly RigUnit[] = [{}],
+    model: { readonly batchRamp?: boolean } = {},
+    guest: TestGuest = new TestGuest(new HeapMemory(4 << 20)),
+  ) {
+    this.guest = guest;
+    this.memory = new GuestMemory([guest.region]);
     this.model = new ScsiModel(new FakeMemorySource(), {
       ...{ merge: true, deferNotify: true, batchRamp: false, workerCount: 1 },
       ...model,
@@ -182,6 +188,12 @@ export class ScsiRig {
 
   /** Passes, and completes until nothing is in flight. */
   async finish(): Promise<void> {
+    await this.settle();
+    this.requests.driver.reap();
+  }
+
+  /** The same, and leaves the answers in their rings. */
+  async settle(): Promise<void> {
     this.requests.device.pass();
     const drained = this.requests.device.drain();
     while (this.requests.device.inFlight > 0) {
@@ -189,7 +201,7 @@ export class ScsiRig {
       await new Promise((resolve) => setTimeout(resolve));
     }
     await drained;
-    this.requests.driver.reap();
+    await this.control.device.drain();
   }
 
   /** A task management function: its answer, once there is one. */
