@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import type { Backend, OpenOptions } from "../../core/device/backend.ts";
 import { BouncePool } from "../../core/device/bounce.ts";
 import { QueueDevice } from "../../core/device/queue_device.ts";
@@ -21,9 +22,6 @@ import { addressesOf, refuseTls } from "./place.ts";
 import { Reconnect } from "./reconnect.ts";
 import { NBD_EVENTS } from "./trace.ts";
 import { commandMaxBytes } from "./wire.ts";
-
-/** Bytes of a sector: what a disk has that takes any. */
-const SECTOR_BYTES = 512;
 
 /** Opens the export that an NBD URI names. Rejects with StorageError or RangeError; nothing is open then. */
 export async function openNbd(target: string, options: NbdOpenOptions): Promise<Backend> {
