@@ -31,6 +31,8 @@ export class SocketMessage implements Disposable {
   readonly #memory: AlignedMemory;
   readonly #pointer: Deno.PointerObject;
   readonly #countAt: number;
+  /** Found once: looking for them costs as much as a short call. */
+  readonly #calls = libc();
 
   /** Makes room for `capacity` pieces. */
   constructor(capacity: number) {
@@ -57,14 +59,14 @@ export class SocketMessage implements Disposable {
   /** Sends the first `count` pieces without waiting: bytes that went out, or −errno. */
   send(fd: number, count: number): number {
     this.words[this.#countAt] = count;
-    const result = libc().sendmsg_short(fd, this.#pointer, C.MSG_DONTWAIT.value | C.MSG_NOSIGNAL.value);
+    const result = this.#calls.sendmsg_short(fd, this.#pointer, C.MSG_DONTWAIT.value | C.MSG_NOSIGNAL.value);
     return result < 0 ? -lastErrno() : result;
   }
 
   /** Receives into the first `count` pieces, if need be and `waits` says so after a wait: bytes, 0 at the end, or −errno. */
   receive(fd: number, count: number, waits: boolean): number {
     this.words[this.#countAt] = count;
-    const result = libc().recvmsg_short(fd, this.#pointer, waits ? 0 : C.MSG_DONTWAIT.value);
+    const result = this.#calls.recvmsg_short(fd, this.#pointer, waits ? 0 : C.MSG_DONTWAIT.value);
     return result < 0 ? -lastErrno() : result;
   }
 
