@@ -197,6 +197,8 @@ Deno.test("the tables of options are those of --help", async () => {
   assert.deepEqual(tableOptions("docs/targets.md", "## Options").sort(), (await helpOptions("target")).sort());
   const serve = await helpOptions("serve", "vhost-user-blk");
   assert.deepEqual(tableOptions("docs/serve.md", "## Options").sort(), serve.sort());
+  const adapter = await helpOptions("serve", "vhost-user-scsi");
+  assert.deepEqual(tableOptions("docs/scsi.md", "## Options").sort(), adapter.sort());
   const sweep = [...await helpOptions("sweep"), ...await helpOptions("report")];
   assert.deepEqual(tableOptions("docs/sweep.md", "## Sweep", "## Report").sort(), sweep.sort());
   assert.deepEqual(tableOptions("docs/cli.md", "## Probe").sort(), (await helpOptions("probe")).sort());

@@ -82,6 +82,8 @@ export interface VhostUserScsiDevice {
   readonly socket: string;
   /** Request queues: one for each processor, if not given. */
   readonly queues?: number;
+  /** Wait for a server that comes back, this many milliseconds between two looks; only later QEMUs than 9.1 take it. */
+  readonly reconnectMs?: number;
   readonly pluggable?: boolean;
 }
 
@@ -175,7 +177,12 @@ function oneDevice(device: GuestDevice, id: string, place: string[]): string[] {
       return virtioScsi(device, id, place);
     case "vhost-user-scsi": {
       const args = ["vhost-user-scsi-pci", ...place, `chardev=${id}-socket`, ...given("num_queues", device.queues)];
-      return ["-chardev", `socket,id=${id}-socket,path=${escaped(device.socket)}`, "-device", args.join()];
+      const socket = [
+        `socket,id=${id}-socket`,
+        `path=${escaped(device.socket)}`,
+        ...given("reconnect-ms", device.reconnectMs),
+      ];
+      return ["-chardev", socket.join(), "-device", args.join()];
     }
   }
 }

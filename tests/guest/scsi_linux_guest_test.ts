@@ -117,6 +117,42 @@ testWhen(
   },
 );
 
+/** Milliseconds that a guest's fio writes before something happens to the server. */
+const LOAD_MS = 1_500;
+
+const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+testWhen(READY, "the next Debian's QEMU: servers killed under load are waited for, and nothing is lost", async () => {
+  using dir = new TempDir();
+  const image = dir.sparse("disk.img", 64 * MIB);
+  const socket = join(dir.path, "adapter.sock");
+  const start = () => startTalkingAdapter(socket, [`0=${image}`], "--no-lock");
+  let server = await start();
+  try {
+    const work = `until [ -e /dev/sda ]; do sleep 0.05; done
+echo ready
+fio ${VERIFY} --filename=/dev/sda --size=64m --rate_iops=3000 >&2; echo "fio $?"`;
+    await using guest = await Guest.start({
+      command: ["sh", "-c", work],
+      programs: ["fio"],
+      project: false,
+      emulator: "next",
+      devices: [{ kind: "vhost-user-scsi", socket, queues: 1, reconnectMs: 200 }],
+      timeoutMs: 90_000,
+    });
+    await guest.until(/ready/);
+    for (let round = 0; round < 2; round++) {
+      await delay(LOAD_MS);
+      await server.kill();
+      server = await start();
+    }
+    const { stdout, stderr } = await guest.finished();
+    assert.equal(stdout, "ready\nfio 0\n", stderr);
+  } finally {
+    await server.kill();
+  }
+});
+
 for (const emulator of EMULATORS) {
   for (const firmware of ["bios", "uefi"] as const) {
     const name = emulator === "own" ? "the machine's QEMU" : "the next Debian's QEMU";
