@@ -8,7 +8,7 @@ const MAX_UNREAD = 31;
  * Says about once a period that it is time for something, to a caller that asks much more often. The clock is read only as
  * often as that needs: a caller that asks every microsecond pays for a reading in 32.
  */
-export class Pacer {
+export class TickRhythm {
   readonly #periodMs: number;
   readonly #nowMs: () => number;
   #lastMs = -Infinity;
@@ -53,8 +53,8 @@ export const KEEP_TICK_MS = 1;
  * millisecond for as long as a thread is about to sleep.
  */
 export function keepTick(timer: { start(): void }, nowMs: () => number): () => void {
-  const pacer = new Pacer(KEEP_TICK_MS, nowMs);
+  const rhythm = new TickRhythm(KEEP_TICK_MS, nowMs);
   return () => {
-    if (pacer.due()) timer.start();
+    if (rhythm.due()) timer.start();
   };
 }

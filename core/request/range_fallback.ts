@@ -1,5 +1,5 @@
 /**
- * Second ways for what a kernel or a file system may not know: discarding and zeroing ranges, the same for every driver
+ * Fallbacks for what a kernel or a file system may not know: discarding and zeroing ranges, the same for every driver
  * of local files.
  *
  * @module

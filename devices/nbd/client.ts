@@ -1,6 +1,6 @@
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
-import { HandshakePump } from "../../core/nbd/handshake_pump.ts";
+import { HandshakeRunner } from "../../core/nbd/handshake_runner.ts";
 import { Chunk, Command, CommandFlag, NbdProtocolError, wireErrorOf } from "../../core/nbd/protocol.ts";
 import { type ReplyKind, writeChunk, writePlainReply, writeReadReply } from "../../core/nbd/reply.ts";
 import { RequestHead } from "../../core/nbd/request_head.ts";
@@ -35,7 +35,7 @@ export class NbdClient implements JobOwner {
   readonly #host: ClientHost;
   readonly #input = new ClientInput();
   readonly #replies: ReplyQueue;
-  #pump: HandshakePump<ClientChoice | null> | null;
+  #runner: HandshakeRunner<ClientChoice | null> | null;
   #head = new RequestHead(false);
   #kind: ReplyKind = "simple";
   #wantsStatus = false;
@@ -56,7 +56,7 @@ export class NbdClient implements JobOwner {
     this.fd = fd;
     this.#host = host;
     this.#replies = new ReplyQueue(fd, MAX_REQUESTS, (job) => host.disk.jobs.give(job));
-    this.#pump = new HandshakePump(welcome(host.disk.offer));
+    this.#runner = new HandshakeRunner(welcome(host.disk.offer));
   }
 
   /** Sends the greeting: to be called once the server knows the client. */
@@ -130,28 +130,28 @@ export class NbdClient implements JobOwner {
     }
     const taken = job === null ? 0 : Math.min(result, this.#missingBytes);
     if (taken > 0) this.#received(taken);
-    if (this.#pump !== null) this.#negotiate(this.#input.takeAll());
-    if (this.#pump === null) this.#parse();
+    if (this.#runner !== null) this.#negotiate(this.#input.takeAll());
+    if (this.#runner === null) this.#parse();
     return this.#input.wasFilled && this.#leaving === null && !this.#stalled;
   }
 
   #negotiate(bytes: Uint8Array): void {
-    const pump = this.#pump!;
-    pump.feed(bytes);
-    for (let output = pump.takeOutput(); output !== null; output = pump.takeOutput()) {
+    const runner = this.#runner!;
+    runner.feed(bytes);
+    for (let output = runner.takeOutput(); output !== null; output = runner.takeOutput()) {
       // What a client does not read of some hundred bytes it will not read later.
       if (send(this.fd, output, [], "client") < output.length) {
         throw new NbdProtocolError("it does not read the handshake");
       }
     }
-    if (pump.result === null) return;
-    const choice = pump.result.value;
-    this.#pump = null;
+    if (runner.result === null) return;
+    const choice = runner.result.value;
+    this.#runner = null;
     if (choice === null) return this.leave("it has ended the negotiation");
     this.#kind = choice.extendedHeaders ? "extended" : choice.structuredReplies ? "structured" : "simple";
     this.#wantsStatus = choice.wantsStatus;
     this.#head = new RequestHead(choice.extendedHeaders);
-    this.#input.put(pump.rest);
+    this.#input.put(runner.rest);
   }
 
   /** Takes requests out of the buffer, as far as they are complete and there is room for them. */
@@ -313,7 +313,7 @@ export class NbdClient implements JobOwner {
   #caught(error: unknown): void {
     if (!(error instanceof NbdProtocolError) && !(error instanceof StorageError)) throw error;
     this.#silence();
-    this.#pump = null;
+    this.#runner = null;
     this.leave(`it broke the protocol: ${error.message}`);
   }
 

@@ -1,7 +1,7 @@
 import { Errno } from "../../core/base/errno.ts";
 import { StorageError } from "../../core/base/errors.ts";
 import { type ExportFacts, type HandshakeWish, NbdRefusal, negotiate } from "../../core/nbd/handshake.ts";
-import { HandshakePump } from "../../core/nbd/handshake_pump.ts";
+import { HandshakeRunner } from "../../core/nbd/handshake_runner.ts";
 import { NbdProtocolError, OptionReply } from "../../core/nbd/protocol.ts";
 import {
   beginConnect,
@@ -81,15 +81,15 @@ function* connected(address: SocketAddress): Generator<DialWait, number, void> {
 function* shaken(fd: number, wish: HandshakeWish, target: string): Generator<DialWait, Dialled, void> {
   const buffer = new Uint8Array(RECEIVE_BYTES);
   try {
-    const pump = new HandshakePump(negotiate(wish));
+    const runner = new HandshakeRunner(negotiate(wish));
     for (;;) {
-      for (let output = pump.takeOutput(); output !== null; output = pump.takeOutput()) {
+      for (let output = runner.takeOutput(); output !== null; output = runner.takeOutput()) {
         yield* sent(fd, output, target);
       }
-      if (pump.result !== null) return { fd, facts: pump.result.value, rest: pump.rest };
+      if (runner.result !== null) return { fd, facts: runner.result.value, rest: runner.rest };
       const received = receive(fd, buffer, target);
       if (received === null) yield { fd, events: READABLE };
-      else if (received.byteLength > 0) pump.feed(buffer.subarray(0, received.byteLength));
+      else if (received.byteLength > 0) runner.feed(buffer.subarray(0, received.byteLength));
       else throw new NbdProtocolError("it has closed the connection in the handshake");
     }
   } catch (error) {

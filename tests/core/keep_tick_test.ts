@@ -1,31 +1,31 @@
 /** When something is due, and how often the clock is read for it. */
 import assert from "node:assert/strict";
-import { Pacer } from "../../core/queue/keep_tick.ts";
+import { TickRhythm } from "../../core/queue/keep_tick.ts";
 import { keepTick } from "../../core/queue/keep_tick.ts";
 
 /** Asks `count` times, `everyMs` apart; the times at which it was due, and the readings. */
-function ask(pacer: Pacer, clock: { nowMs: number }, count: number, everyMs: number): number[] {
+function ask(rhythm: TickRhythm, clock: { nowMs: number }, count: number, everyMs: number): number[] {
   const due: number[] = [];
   for (let question = 0; question < count; question++) {
     clock.nowMs += everyMs;
-    if (pacer.due()) due.push(clock.nowMs);
+    if (rhythm.due()) due.push(clock.nowMs);
   }
   return due;
 }
 
-function setUp(): { pacer: Pacer; clock: { nowMs: number; readings: number } } {
+function setUp(): { rhythm: TickRhythm; clock: { nowMs: number; readings: number } } {
   const clock = { nowMs: 1000, readings: 0 };
-  const pacer = new Pacer(1, () => {
+  const rhythm = new TickRhythm(1, () => {
     clock.readings++;
     return clock.nowMs;
   });
-  return { pacer, clock };
+  return { rhythm, clock };
 }
 
 for (const everyMs of [0.0015, 0.02, 0.1, 0.5]) {
   Deno.test(`a caller that asks every ${everyMs} ms is told about once a millisecond`, () => {
-    const { pacer, clock } = setUp();
-    const due = ask(pacer, clock, Math.round(200 / everyMs), everyMs);
+    const { rhythm, clock } = setUp();
+    const due = ask(rhythm, clock, Math.round(200 / everyMs), everyMs);
     assert.ok(due.length >= 130 && due.length <= 230, `${due.length} times in 200 ms`);
     const gaps = due.slice(1).map((at, index) => at - due[index]!);
     assert.ok(gaps.every((gap) => gap >= 0.9 && gap <= 1.5), `${Math.min(...gaps)} to ${Math.max(...gaps)} ms`);
@@ -33,21 +33,21 @@ for (const everyMs of [0.0015, 0.02, 0.1, 0.5]) {
 }
 
 Deno.test("a caller that asks seldom is always told", () => {
-  const { pacer, clock } = setUp();
-  assert.equal(ask(pacer, clock, 50, 3).length, 50);
+  const { rhythm, clock } = setUp();
+  assert.equal(ask(rhythm, clock, 50, 3).length, 50);
 });
 
 Deno.test("for one that asks every microsecond the clock is read once in 32 times", () => {
-  const { pacer, clock } = setUp();
-  ask(pacer, clock, 10_000, 0.001);
+  const { rhythm, clock } = setUp();
+  ask(rhythm, clock, 10_000, 0.001);
   assert.ok(clock.readings <= 10_000 / 32 + 5, `${clock.readings}`);
 });
 
 Deno.test("a caller that has become slow is told in time again after a few questions", () => {
-  const { pacer, clock } = setUp();
-  ask(pacer, clock, 10_000, 0.001);
-  ask(pacer, clock, 100, 0.1);
-  const due = ask(pacer, clock, 100, 0.1);
+  const { rhythm, clock } = setUp();
+  ask(rhythm, clock, 10_000, 0.001);
+  ask(rhythm, clock, 100, 0.1);
+  const due = ask(rhythm, clock, 100, 0.1);
   assert.ok(due.length >= 7, `${due.length} times in 10 ms`);
 });
 

@@ -1,7 +1,7 @@
 /** The client's side of NBD's negotiation, against bytes as servers send them, cut anywhere. */
 import assert from "node:assert/strict";
 import { type ExportFacts, type HandshakeWish, NbdRefusal, negotiate } from "../../../core/nbd/handshake.ts";
-import { HandshakePump } from "../../../core/nbd/handshake_pump.ts";
+import { HandshakeRunner } from "../../../core/nbd/handshake_runner.ts";
 import { Info, Option, OptionReply } from "../../../core/nbd/protocol.ts";
 import { ascii, bytesOf, exportInfo, greeting, optionReply, u16, u32, u64 } from "../../support/nbd_bytes.ts";
 
@@ -13,17 +13,17 @@ const USUAL = bytesOf([greeting(3), exportInfo(1 << 30, 0x16d), BLOCK_SIZES, ACK
 
 /** Runs a handshake on `bytes`, fed in pieces of `pieceBytes`; returns what came out and what was sent. */
 function run(bytes: Uint8Array, wish: Partial<HandshakeWish> = {}, pieceBytes = Infinity) {
-  const pump = new HandshakePump(negotiate({ exportName: "", ...wish }));
+  const runner = new HandshakeRunner(negotiate({ exportName: "", ...wish }));
   const sent: number[] = [];
   const takeAll = () => {
-    for (let out = pump.takeOutput(); out !== null; out = pump.takeOutput()) sent.push(...out);
+    for (let out = runner.takeOutput(); out !== null; out = runner.takeOutput()) sent.push(...out);
   };
   takeAll();
   for (let at = 0; at < bytes.length; at += pieceBytes) {
-    pump.feed(bytes.subarray(at, Math.min(bytes.length, at + pieceBytes)));
+    runner.feed(bytes.subarray(at, Math.min(bytes.length, at + pieceBytes)));
     takeAll();
   }
-  return { facts: pump.result?.value ?? null, rest: [...pump.rest], sent, missing: pump.missingBytes };
+  return { facts: runner.result?.value ?? null, rest: [...runner.rest], sent, missing: runner.missingBytes };
 }
 
 function refusalOf(bytes: Uint8Array, wish: Partial<HandshakeWish> = {}): Error {

@@ -4,7 +4,7 @@ import type { Handshake } from "./handshake.ts";
  * Runs a handshake on bytes as a socket has them: cut anywhere, and with more behind its end. Its driver sends
  * `output`, feeds what comes, and goes on with `rest` when there is a `result`.
  */
-export class HandshakePump<Result> {
+export class HandshakeRunner<Result> {
   readonly #handshake: Handshake<Result>;
   readonly #output: Uint8Array<ArrayBuffer>[] = [];
   #input = new Uint8Array(0);
