@@ -3,7 +3,7 @@ import { type BlockDevice, openDevice, StorageError } from "../../mod.ts";
 import type { ServePlan } from "./options.ts";
 
 /** How a disk is opened. */
-type OpenPlan = Pick<
+export type OpenPlan = Pick<
   ServePlan,
   "target" | "driver" | "direct" | "directAsked" | "readOnly" | "batch" | "logicalBlockSize"
 >;

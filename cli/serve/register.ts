@@ -82,6 +82,7 @@ function registerScsi(command: Command, finish: (code: ExitCode) => void): void 
     )
     .option("--control <path>", "socket at which plugio lun adds and removes disks; for this user alone")
     .option("--num-queues <n>", "queues for commands that the guest may use, 1 to 254 (default 64)")
+    .option("--workers <n>", "Workers that share those queues, each with rings of its own, 1 to 64 (default 1)")
     .option("--queue-size <n>", "entries of the largest ring, a power of two, 2 to 1024 (default 1024)");
   addServeOptions(command).action(async (raw: RawOptions) => {
     const { parseServeScsiOptions } = await import("./scsi_options.ts");

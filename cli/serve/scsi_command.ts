@@ -1,11 +1,5 @@
 import { SECTOR_BYTES } from "../../core/base/sizes.ts";
-import {
-  type ScsiLun,
-  serveControl,
-  type ServedScsi,
-  type ServeScsiOptions,
-  serveVhostUserScsi,
-} from "../../devices/serve/mod.ts";
+import { type ScsiLun, serveControl, type ServedScsi, serveVhostUserScsi } from "../../devices/serve/mod.ts";
 import type { BlockDevice, QueueStats } from "../../mod.ts";
 import { chosenDriver } from "../driver.ts";
 import { ExitCode } from "../exit_codes.ts";
@@ -14,35 +8,50 @@ import { checkServedTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
 import { counted } from "../words.ts";
-import { openFirst } from "./device.ts";
+import { openFirst, type OpenPlan } from "./device.ts";
 import { readLunOrder } from "./lun_orders.ts";
 import { type LunAddress, type LunPlan, shownAddress } from "./lun_option.ts";
-import type { ServeScsiPlan } from "./scsi_options.ts";
+import type { ScsiCounters } from "./scsi_messages.ts";
+import { serverOptionsOf, type ServeScsiPlan } from "./scsi_options.ts";
+import { ScsiPool } from "./scsi_pool.ts";
 
 const log = (line: string) => writeNotice(`serve: ${line}`);
 
 /** Serves an adapter until a signal comes; prints what was done. */
 export async function runServeScsi(plan: ServeScsiPlan): Promise<ExitCode> {
-  await using disks = new AdapterDisks(plan);
+  let failure: Error | null = null;
+  let stop = () => {};
+  using pool = plan.workerCount === 1 ? null : new ScsiPool(plan.workerCount, log, (error) => {
+    failure ??= error;
+    stop();
+  });
+  await pool?.start(plan);
+  await using disks = new AdapterDisks(plan, pool);
   const luns: ScsiLun[] = [];
   for (const lun of plan.luns) luns.push(await disks.open(lun));
-  let stop = () => {};
   let abandon = () => {};
   // A disk does not answer, say: what is in flight ends with the process.
   using watch = new InterruptWatch(() => abandon());
-  await using server = serveVhostUserScsi(luns, plan.socket, serverOptionsOf(plan));
+  await using server = serveVhostUserScsi(luns, plan.socket, serverOptionsOf(plan, log), pool?.ports);
   abandon = () => server.abandon();
   stop = () => void server.close();
   watch.onInterrupt = stop;
   if (watch.interrupted) stop();
-  const control = plan.control === null ? null : serveControl(plan.control, (order) => obey(order, server, disks));
+  // One after the other: each looks at what there is before it opens a disk.
+  let turn: Promise<unknown> = Promise.resolve();
+  const control = plan.control === null ? null : serveControl(plan.control, (order) => {
+    const done = turn.then(() => obey(order, server, disks));
+    turn = done.catch(() => {});
+    return done;
+  });
   log(describe(plan, server));
   try {
     await server.served;
   } finally {
     await control?.close();
   }
-  log(summary(server, disks.stats));
+  log(summary(pool === null ? [{ adapter: server.stats, disks: disks.stats }] : await pool.end()));
+  if (failure !== null) throw failure;
   return ExitCode.ok;
 }
 
@@ -76,10 +85,12 @@ async function obey(request: unknown, server: ServedScsi, disks: AdapterDisks): 
 /** The disks that an adapter has open. */
 class AdapterDisks implements AsyncDisposable {
   readonly #plan: ServeScsiPlan;
+  readonly #pool: ScsiPool | null;
   readonly #open = new Map<string, BlockDevice>();
 
-  constructor(plan: ServeScsiPlan) {
+  constructor(plan: ServeScsiPlan, pool: ScsiPool | null) {
     this.#plan = plan;
+    this.#pool = pool;
   }
 
   /** Counters of the disks, those that were taken away left out. */
@@ -102,6 +113,12 @@ class AdapterDisks implements AsyncDisposable {
         `Cannot serve ${device.target}: it has ${device.size} bytes, wanted at least one ${unit} of ${logicalBlockSize}`,
       );
     }
+    try {
+      await this.#openInWorkers(lun, { ...open, direct: device.info.direct }, device);
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
     this.#open.set(shownAddress(lun), device);
     return {
       ...{ device, target, lun: number, readOnly, logicalBlockSize },
@@ -112,11 +129,21 @@ class AdapterDisks implements AsyncDisposable {
     };
   }
 
+  async #openInWorkers(at: LunAddress, open: OpenPlan, { info, target }: BlockDevice): Promise<void> {
+    if (this.#pool === null) return;
+    if (info.singleOwner === true) {
+      const { workerCount } = this.#plan;
+      throw failed(`Cannot serve ${target} with --workers ${workerCount}: it belongs to one Worker, wanted 1`);
+    }
+    await this.#pool.open({ target: at.target, lun: at.lun }, open);
+  }
+
   /** Closes a disk that is not served any more. */
   async close(address: LunAddress): Promise<void> {
     const at = shownAddress(address);
     const device = this.#open.get(at);
     this.#open.delete(at);
+    await this.#pool?.close({ target: address.target, lun: address.lun });
     await device?.close();
   }
 
@@ -126,30 +153,21 @@ class AdapterDisks implements AsyncDisposable {
   }
 }
 
-/** What the server itself is told of a plan; it knows no other options. */
-function serverOptionsOf(plan: ServeScsiPlan): ServeScsiOptions {
-  const { queueCount, queueSize, socketMode, socketGroup, lock, format, writeBack, merge, deferNotify } = plan;
-  const { batchRamp, poll, block } = plan;
-  return {
-    ...{ queueCount, queueSize, lock, writeBack, merge, deferNotify, batchRamp, poll, block, log },
-    ...(socketMode === undefined ? {} : { socketMode }),
-    ...(socketGroup === undefined ? {} : { socketGroup }),
-    ...(format === undefined ? {} : { format }),
-  };
-}
-
-function describe({ socket, queueCount, queueSize }: ServeScsiPlan, { luns }: ServedScsi): string {
+function describe({ socket, queueCount, queueSize, workerCount }: ServeScsiPlan, { luns }: ServedScsi): string {
   const disks = luns.map(({ target, lun, path }) => `${shownAddress({ target, lun })} ${path}`).join(", ");
   return `${disks} at ${typeof socket === "number" ? `descriptor ${socket}` : socket}: ` +
-    `${counted(queueCount, "queue")} of ${queueSize} entries`;
+    `${counted(queueCount, "queue")} of ${queueSize} entries, ${counted(workerCount, "Worker")}`;
 }
 
-/** What batching did. */
-function summary({ stats }: ServedScsi, disks: readonly QueueStats[]): string {
-  const { answers, errors, notifications, copied, runs } = stats;
-  const perRequest = (count: number) => answers === 0 ? "0" : (count / answers).toPrecision(3);
-  const submits = disks.reduce((total, each) => total + each.submits, 0);
-  return `${counted(answers, "request")}, ${counted(errors, "error")}; per request ` +
-    `${perRequest(notifications)} notifications, ${perRequest(submits)} submits, ${perRequest(copied)} copies, ` +
-    `${perRequest(runs)} runs`;
+/** What batching did, over all Workers. */
+function summary(counters: readonly ScsiCounters[]): string {
+  const sum = (pick: (each: ScsiCounters) => number) => counters.reduce((total, each) => total + pick(each), 0);
+  const requests = sum(({ adapter }) => adapter.answers);
+  const perRequest = (count: number) => requests === 0 ? "0" : (count / requests).toPrecision(3);
+  const submits = sum(({ disks }) => disks.reduce((total, each) => total + each.submits, 0));
+  return `${counted(requests, "request")}, ${counted(sum(({ adapter }) => adapter.errors), "error")}; per request ` +
+    `${perRequest(sum(({ adapter }) => adapter.notifications))} notifications, ${perRequest(submits)} submits, ` +
+    `${perRequest(sum(({ adapter }) => adapter.copied))} copies, ${
+      perRequest(sum(({ adapter }) => adapter.runs))
+    } runs`;
 }

@@ -1,3 +1,4 @@
+import type { ServeScsiOptions } from "../../devices/serve/mod.ts";
 import { DEVICE_BATCH_MODES } from "../../mod.ts";
 import { misuse } from "../failure.ts";
 import { choice, integer, type RawOptions, text } from "../load/raw_options.ts";
@@ -11,9 +12,11 @@ const DEFAULT_QUEUES = 64;
 /** Most of them: two more have to fit one byte. */
 const MAX_QUEUES = 254;
 
+/** Workers that one adapter can be shared out to. */
+const MAX_WORKERS = 64;
+
 /** An adapter to be served, as the command line says it. Disks that come later are opened in the same way. */
-export interface ServeScsiPlan
-  extends Omit<ServePlan, "target" | "readOnly" | "serial" | "workerCount" | "queueCount" | "driver"> {
+export interface ServeScsiPlan extends Omit<ServePlan, "target" | "readOnly" | "serial" | "queueCount" | "driver"> {
   readonly luns: readonly LunPlan[];
   readonly driver: string | null;
   readonly queueCount: number;
@@ -27,6 +30,14 @@ export function parseServeScsiOptions(raw: RawOptions, passedFd: number | null =
   const luns = parseLuns(raw["lun"] as readonly string[] | undefined ?? []);
   const driver = text(raw, "driver");
   for (const { path } of luns) chosenDriver(driver, path);
+  const workerCount = integer(raw, "workers", 1, { from: 1, to: MAX_WORKERS });
+  const queueCount = integer(raw, "numQueues", DEFAULT_QUEUES, { from: 1, to: MAX_QUEUES });
+  if (queueCount < workerCount) {
+    throw misuse(
+      `Cannot use --num-queues ${queueCount} with --workers ${workerCount}: a Worker without a queue has nothing to do, ` +
+        "wanted at least as many queues",
+    );
+  }
   return {
     luns,
     ...parseSocket(raw, passedFd),
@@ -35,7 +46,8 @@ export function parseServeScsiOptions(raw: RawOptions, passedFd: number | null =
     direct: flag("direct"),
     directAsked: text(raw, "direct") !== null,
     batch: choice(raw, "batch", DEVICE_BATCH_MODES, "plug"),
-    queueCount: integer(raw, "numQueues", DEFAULT_QUEUES, { from: 1, to: MAX_QUEUES }),
+    workerCount,
+    queueCount,
     queueSize: parseQueueSize(raw),
     ...parseBlockSizes(raw),
     // The parser has it as true without --no-lock.
@@ -59,4 +71,16 @@ export function parseControl(raw: RawOptions): string | null {
   }
   if (path === raw["socket"]) throw misuse(`Cannot use --control ${path}: --socket has the same path, wanted another`);
   return path;
+}
+
+/** What the server itself is told of a plan; it knows no other options. */
+export function serverOptionsOf(plan: ServeScsiPlan, log: (line: string) => void): ServeScsiOptions {
+  const { queueCount, queueSize, socketMode, socketGroup, lock, format, writeBack, merge, deferNotify } = plan;
+  const { batchRamp, poll, block, workerCount } = plan;
+  return {
+    ...{ queueCount, queueSize, lock, writeBack, merge, deferNotify, batchRamp, poll, block, workerCount, log },
+    ...(socketMode === undefined ? {} : { socketMode }),
+    ...(socketGroup === undefined ? {} : { socketGroup }),
+    ...(format === undefined ? {} : { format }),
+  };
 }

@@ -11,5 +11,12 @@ export { type NbdSocket, type ServedNbd, serveNbd, type ServeNbdOptions } from "
 export type { ServeBlkOptions } from "./options.ts";
 export { askControl, ControlRefusal, type ControlServer, serveControl } from "./control_socket.ts";
 export type { ScsiAddress, ScsiLun } from "./scsi_units.ts";
-export { type ServedLun, type ServedScsi, type ServeScsiOptions, serveVhostUserScsi } from "./vhost_user_scsi.ts";
+export {
+  type ScsiWorker,
+  type ServedLun,
+  type ServedScsi,
+  type ServeScsiOptions,
+  serveScsiQueues,
+  serveVhostUserScsi,
+} from "./vhost_user_scsi.ts";
 export { serveBlkQueues, type ServedBlk, serveVhostUserBlk } from "./vhost_user_blk.ts";

@@ -1,12 +1,22 @@
 import { shown } from "../../core/base/shown.ts";
 import { pageMemory } from "../../ffi/memory.ts";
-import { type DiskStats, shownBytes } from "../disk/mod.ts";
-import { InThreadVringBackend, VhostUserServer } from "../vhost_user/mod.ts";
+import type { BlockDevice } from "../../core/device/block_device.ts";
+import { type DiskStats, RANGE_LOCK_BYTES, shownBytes } from "../disk/mod.ts";
+import {
+  checkPort,
+  InThreadVringBackend,
+  offerVrings,
+  VhostUserServer,
+  type VringPort,
+  VringWorkers,
+} from "../vhost_user/mod.ts";
 import {
   placeOf,
   ScsiModel,
   type ScsiOrder,
   ScsiVirtioConfig,
+  scsiWorkerOf,
+  Sense,
   UnitState,
   VIRTIO_SCSI_EVENTS as E,
 } from "../virtio_scsi/mod.ts";
@@ -28,7 +38,7 @@ const MAX_QUEUE_COUNT = 254;
 /** How an adapter is served. `queueCount` are the queues for commands, 1 to 254, default 64. */
 export type ServeScsiOptions = Omit<
   ServeBlkOptions,
-  "serial" | "logicalBlockSize" | "physicalBlockSize" | "workerCount"
+  "serial" | "logicalBlockSize" | "physicalBlockSize"
 >;
 
 /** A disk that an adapter serves now. */
@@ -80,12 +90,14 @@ interface Held {
   readonly checked: CheckedLun;
   readonly watch: SizeWatch;
   readonly release: () => void;
+  readonly state: UnitState;
 }
 
 /**
  * Serves disks as the LUNs of one virtio-scsi adapter at a UNIX socket, for QEMU's `vhost-user-scsi-pci`. One front end at
- * a time; the next one may connect when it is gone. Disks come and go while it runs. The queues are served in this
- * Worker, whose event loop has to keep running.
+ * a time; the next one may connect when it is gone. Disks come and go while it runs. Without `workers` the queues are
+ * served in this Worker, whose event loop has to keep running. With `workers` each of them serves its share, on devices of
+ * its own of the same disks: see {@link serveScsiQueues}; the devices of `luns` are then only asked for sizes and limits.
  *
  * `socket` is a path, or the descriptor of a socket that listens already. Needs `--allow-ffi`. Throws RangeError for options
  * that make no sense, StorageError of kind `open` when another program has locked an image, or when there can be no socket
@@ -95,6 +107,7 @@ export function serveVhostUserScsi(
   luns: readonly ScsiLun[],
   socket: string | number,
   options?: ServeScsiOptions,
+  workers: readonly VringPort[] = [],
 ): ServedScsi {
   if (!Array.isArray(luns)) throw new TypeError(`Cannot serve ${shown(luns)}: wanted an array of LUNs`);
   const { checked, log } = checkServeOptions(options, { queueCount: DEFAULT_QUEUE_COUNT });
@@ -104,7 +117,48 @@ export function serveVhostUserScsi(
     );
   }
   checkSocket(socket, checked);
-  return new ScsiServer(luns, socket, checked, log);
+  if (!Array.isArray(workers)) throw new TypeError(`Cannot serve with workers ${shown(workers)}: wanted an array`);
+  for (const worker of workers) checkPort(worker);
+  return new ScsiServer(luns, { socket, options: checked, log, workers });
+}
+
+/** An adapter's share of one Worker. */
+export interface ScsiWorker {
+  /** Counters of this Worker's queues. */
+  readonly stats: DiskStats;
+  /** This Worker has opened the disk of a LUN: to be called before the main Worker adds it. */
+  offer(address: ScsiAddress, device: BlockDevice): void;
+  /** The main Worker has removed the LUN, and its disk is about to be closed. */
+  takeBack(address: ScsiAddress): void;
+}
+
+/**
+ * Serves this Worker's share of the queues of an adapter, on devices that this Worker has opened: to be called with the
+ * Worker's scope, or a MessagePort, whose other end is given to {@link serveVhostUserScsi}. `options` are those of the
+ * main Worker.
+ */
+export function serveScsiQueues(port: VringPort, options?: ServeScsiOptions): ScsiWorker {
+  const { checked, log } = checkServeOptions(options, { queueCount: DEFAULT_QUEUE_COUNT });
+  checkPort(port);
+  const model = new ScsiModel(pageMemory, { ...checked, log });
+  offerVrings(port, new InThreadVringBackend(model, { ...checked, log }));
+  const placeAt = (address: ScsiAddress) => {
+    const { target, lun } = checkAddress(address);
+    return placeOf(target, lun);
+  };
+  return {
+    stats: model.stats,
+    offer: (address, device) => model.offerDevice(placeAt(address), device),
+    takeBack: (address) => model.takeBack(placeAt(address)),
+  };
+}
+
+/** What a server is made of beside its disks. */
+interface ScsiServerParts {
+  readonly socket: string | number;
+  readonly options: CheckedServeOptions;
+  readonly log: (line: string) => void;
+  readonly workers: readonly VringPort[];
 }
 
 class ScsiServer implements ServedScsi {
@@ -112,31 +166,33 @@ class ScsiServer implements ServedScsi {
   readonly #options: CheckedServeOptions;
   readonly #log: (line: string) => void;
   readonly #model: ScsiModel;
-  readonly #host: InThreadVringBackend;
+  readonly #host: InThreadVringBackend | VringWorkers;
   readonly #server: VhostUserServer;
   readonly #held = new Map<number, Held>();
   readonly #timer: ReturnType<typeof setInterval>;
   /** Disks come and go one after the other. */
   #change: Promise<unknown> = Promise.resolve();
 
-  constructor(
-    luns: readonly ScsiLun[],
-    socket: string | number,
-    options: CheckedServeOptions,
-    log: (line: string) => void,
-  ) {
+  constructor(luns: readonly ScsiLun[], { socket, options, log, workers }: ScsiServerParts) {
     this.#options = options;
     this.#log = log;
     this.#model = new ScsiModel(pageMemory, { ...options, log });
     this.stats = this.#model.stats;
     using stack = new DisposableStack();
     stack.defer(() => this.#release());
-    for (const lun of luns) this.#hold(checkLun(lun));
-    this.#host = new InThreadVringBackend(this.#model, { ...options, log });
+    this.#host = workers.length > 0
+      ? new VringWorkers(workers, scsiWorkerOf)
+      : new InThreadVringBackend(this.#model, { ...options, log });
+    // The Workers are asked in order, so that they have the disks before any queue.
+    const added = luns.map((lun) => this.#hold(checkLun(lun)));
     const device = new ScsiVirtioConfig({ requestQueues: options.queueCount, maxQueueSize: options.queueSize });
     const listener = listenerOf(socket, options);
     this.#server = new VhostUserServer(listener, nameOfSocket(socket), { device, backend: this.#host, log });
     stack.move();
+    Promise.all(added).catch((error: Error) => {
+      log(error.message);
+      return this.close();
+    });
     this.#timer = setInterval(() => void this.checkSizes(), RESIZE_CHECK_MS);
     Deno.unrefTimer(this.#timer);
   }
@@ -157,8 +213,14 @@ class ScsiServer implements ServedScsi {
   async addLun(lun: ScsiLun): Promise<void> {
     const checked = checkLun(lun);
     await this.#inTurn(async () => {
-      this.#hold(checked);
-      await this.#order({ order: "relist", target: checked.target });
+      const place = placeOf(checked.target, checked.lun);
+      try {
+        await this.#hold(checked);
+      } catch (error) {
+        await this.#letGo(place);
+        throw error;
+      }
+      this.#raise(checked.target, place);
       await this.#tell(placeOf(checked.target, checked.lun), E.transportReset, E.rescan);
     });
   }
@@ -167,25 +229,40 @@ class ScsiServer implements ServedScsi {
     const { target, lun } = checkAddress(address);
     await this.#inTurn(async () => {
       const place = placeOf(target, lun);
-      const held = this.#held.get(place);
-      if (held === undefined) throw new RangeError(`Cannot remove LUN ${target}:${lun}: wanted one that is served`);
-      this.#held.delete(place);
-      try {
-        await this.#order({ order: "hide", place });
-        await this.#order({ order: "relist", target });
-        await this.#tell(place, E.transportReset, E.removed);
-      } finally {
-        held.release();
+      if (!this.#held.has(place)) {
+        throw new RangeError(`Cannot remove LUN ${target}:${lun}: wanted one that is served`);
       }
+      await this.#letGo(place);
+      this.#raise(target, place);
+      await this.#tell(place, E.transportReset, E.removed);
     });
   }
 
+  /** The unit is not served any more, in no Worker. */
+  async #letGo(place: number): Promise<void> {
+    const held = this.#held.get(place);
+    this.#held.delete(place);
+    try {
+      await this.#order({ order: "hide", place });
+    } finally {
+      held?.release();
+    }
+  }
+
+  /** The other units of the target tell once that the list of LUNs has changed. */
+  #raise(target: number, place: number): void {
+    for (const [other, { checked, state }] of this.#held) {
+      if (checked.target === target && other !== place) state.raise(Sense.lunsChanged);
+    }
+  }
+
   async checkSizes(): Promise<void> {
-    for (const [place, { checked, watch }] of this.#held) {
+    for (const [place, { checked, watch, state }] of this.#held) {
       try {
         if (!watch.hasChanged()) continue;
         const blocks = watch.sizeBytes / checked.facts.blockBytes;
         await this.#order({ order: "resize", place, blocks });
+        state.raise(Sense.capacityChanged);
         await this.#tell(place, E.parameterChange, E.capacityChanged);
       } catch (error) {
         watch.failed(error);
@@ -210,8 +287,8 @@ class ScsiServer implements ServedScsi {
     return this.close();
   }
 
-  /** Locks a disk, and serves it from now on. */
-  #hold(checked: CheckedLun): void {
+  /** Locks a disk, and serves it from now on; resolves when all Workers do. */
+  #hold(checked: CheckedLun): Promise<void> {
     const { target, lun, device, facts } = checked;
     const place = placeOf(target, lun);
     const refuse = (why: string) => new RangeError(`Cannot serve ${device.target} as LUN ${target}:${lun}: ${why}`);
@@ -224,8 +301,16 @@ class ScsiServer implements ServedScsi {
     const size = () => shownBytes(device, facts.blockBytes);
     const log = (line: string) => this.#log(`LUN ${target}:${lun}: ${line}`);
     const release = claimImage(device, { ...this.#options, log: this.#log });
-    this.#held.set(place, { checked, watch: new SizeWatch(size(), size, log), release });
-    this.#model.addUnit({ place, device, facts, state: new UnitState(this.#options.writeBack) });
+    const { writeBack } = this.#options;
+    const state = new UnitState(writeBack);
+    this.#held.set(place, { checked, watch: new SizeWatch(size(), size, log), release, state });
+    const rangeLocks = new SharedArrayBuffer(RANGE_LOCK_BYTES);
+    if (this.#host instanceof VringWorkers) {
+      return this.#order({ order: "add", place, unit: { facts, writeBack, state: state.memory, rangeLocks } });
+    }
+    this.#model.addUnit({ place, device, facts, state });
+    // It may be another disk to sleep for.
+    return this.#order({ order: "count", tasks: { of: "unit", place } });
   }
 
   #release(): void {

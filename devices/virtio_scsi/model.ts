@@ -8,15 +8,14 @@ import {
   type SplitQueue,
   type VirtqueueDevice,
 } from "../virtio/mod.ts";
-import { targetOf } from "./address.ts";
+import { lunOf, targetOf } from "./address.ts";
 import { ScsiControlQueue } from "./control_queue.ts";
 import { ScsiEventQueue } from "./event_queue.ts";
 import { VIRTIO_SCSI_CONSTANTS as C } from "./layout.ts";
-import { isIn, type ScsiOrder, type TaskSet } from "./orders.ts";
+import { isIn, type ScsiOrder, type SharedUnit, type TaskSet } from "./orders.ts";
 import { ScsiRequestQueue, type ScsiShared } from "./request_queue.ts";
-import { Sense } from "./sense.ts";
 import type { UnitFacts } from "./unit_facts.ts";
-import type { UnitState } from "./unit_state.ts";
+import { UnitState } from "./unit_state.ts";
 import { ScsiUnits } from "./units.ts";
 
 /** The queues that are not for commands; those follow. */
@@ -25,6 +24,11 @@ const EVENT_QUEUE = 1;
 
 /** Queues in front of those for commands. */
 export const FIRST_REQUEST_QUEUE = 2;
+
+/** Whose queue it is, of so many Workers: the two that are not for commands are the first one's. */
+export function scsiWorkerOf(queueIndex: number, workerCount: number): number {
+  return queueIndex < FIRST_REQUEST_QUEUE ? 0 : (queueIndex - FIRST_REQUEST_QUEUE) % workerCount;
+}
 
 /** How an adapter is served. */
 export interface ScsiModelOptions {
@@ -60,6 +64,7 @@ export class ScsiModel implements DeviceModel {
   readonly #options: ScsiModelOptions;
   readonly #copyPool: CopyPool;
   readonly #queues = new Set<ScsiRequestQueue>();
+  readonly #offered = new Map<number, ServedDevice>();
   #events: ScsiEventQueue | null = null;
   #manageAll: ManageAll = async (order) => [await this.manage(order)];
 
@@ -69,6 +74,27 @@ export class ScsiModel implements DeviceModel {
     this.#options = options;
     this.#copyPool = new CopyPool(Math.floor(COPY_POOL_BYTES / options.workerCount));
     this.#shared = { units: this.#units, memory, stats: this.stats, deferNotify, batchRamp };
+  }
+
+  /** A disk is open in this Worker, for a unit that is added by an order. */
+  offerDevice(place: number, device: ServedDevice): void {
+    this.#offered.set(place, device);
+  }
+
+  /** The disk that was offered is not open any more. */
+  takeBack(place: number): void {
+    this.#offered.delete(place);
+  }
+
+  #addShared(place: number, { facts, writeBack, state, rangeLocks }: SharedUnit): void {
+    const device = this.#offered.get(place);
+    if (device === undefined) {
+      throw new RangeError(
+        `Cannot serve LUN ${targetOf(place)}:${lunOf(place)} in a Worker: wanted its disk to be open there`,
+      );
+    }
+    this.addUnit({ place, device, facts, state: new UnitState(writeBack, state) });
+    this.#units.at(place)!.disk.shareLocks(rangeLocks);
   }
 
   /** Serves a unit from now on, where none is. The driver is not told. */
@@ -122,11 +148,8 @@ export class ScsiModel implements DeviceModel {
         return await this.#hide(asked.place);
       case "resize":
         return this.#resize(asked.place, asked.blocks);
-      case "relist":
-        for (const unit of this.#units.all()) {
-          if (targetOf(unit.place) === asked.target) unit.state.raise(Sense.lunsChanged);
-        }
-        return undefined;
+      case "add":
+        return this.#addShared(asked.place, asked.unit);
       case "event":
         return this.#events?.raise(asked.event);
     }
@@ -180,7 +203,6 @@ export class ScsiModel implements DeviceModel {
     const unit = this.#units.at(place);
     if (unit === null || unit.facts.blocks === blocks) return;
     unit.facts = { ...unit.facts, blocks };
-    unit.state.raise(Sense.capacityChanged);
   }
 
   #sum(counts: readonly number[]): number {

@@ -6,6 +6,7 @@
 import { targetOf } from "./address.ts";
 import { VIRTIO_SCSI_CONSTANTS as C } from "./layout.ts";
 import type { ScsiRequest } from "./request.ts";
+import type { UnitFacts } from "./unit_facts.ts";
 
 /** Which commands are meant: one by its tag, those of a unit, or those of a target. */
 export type TaskSet =
@@ -24,10 +25,21 @@ export type ScsiOrder =
   | { readonly order: "hide"; readonly place: number }
   /** The unit has another size. */
   | { readonly order: "resize"; readonly place: number; readonly blocks: number }
-  /** Every unit of the target tells once that the list of its LUNs has changed. */
-  | { readonly order: "relist"; readonly target: number }
+  /** Serve the unit whose disk this Worker has open. */
+  | { readonly order: "add"; readonly place: number; readonly unit: SharedUnit }
   /** Tell the driver. */
   | { readonly order: "event"; readonly event: ScsiEvent };
+
+/** What a unit has in common in all Workers. */
+export interface SharedUnit {
+  readonly facts: UnitFacts;
+  /** Whether it has a write-back cache at first. */
+  readonly writeBack: boolean;
+  /** What the guest changes of it. */
+  readonly state: SharedArrayBuffer;
+  /** Where parts of blocks are locked. */
+  readonly rangeLocks: SharedArrayBuffer;
+}
 
 /** What the driver is told by itself. */
 export interface ScsiEvent {

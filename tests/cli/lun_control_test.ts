@@ -103,58 +103,62 @@ Deno.test("an adapter's options are checked as a disk's are, and its control soc
   assert.throws(() => parse({ control: "" }), /Cannot use --control/);
   assert.throws(() => parse({ numQueues: "255" }), /--num-queues 255: wanted a whole number from 1 to 254/);
   assert.throws(() => parse({ numQueues: "0" }), /--num-queues 0/);
+  assert.throws(() => parse({ numQueues: "2", workers: "3" }), /--num-queues 2 with --workers 3/);
   assert.throws(() => parse({ lun: [] }), /Cannot serve an adapter without disks: wanted --lun/);
   assert.throws(() => parse({ lun: ["0=memory:1MiB"], driver: "linux_aio" }), /prefix names driver memory/);
   assert.throws(() => parseServeScsiOptions({ lun: ["0=disk"] }), /Cannot serve without a socket/);
 });
 
-Deno.test("disks of an adapter are added, listed and taken away by the command line, and refused in one line", async () => {
-  using folder = new TempFolder();
-  const socket = join(folder.path, "s");
-  const control = join(folder.path, "c");
-  const [a, b] = ["a", "b,c"].map((name) => folder.file(name, 1 << 20)) as [string, string];
-  const child = spawnCli([
-    "serve",
-    "vhost-user-scsi",
-    "--socket",
-    socket,
-    "--control",
-    control,
-    "--lun",
-    `0=${a},serial=x`,
-  ]);
-  await until(() => listens(socket) && listens(control), "it listens");
-  const lun = (...args: string[]) => runCli(["lun", ...args]);
-  const withB = b.replaceAll(",", ",,");
-  assert.equal((await lun("add", "--control", control, `1:3=${withB},ro,wwn=5000c500155ca9d8`)).stderr, "");
-  for (
-    const [args, status, message] of [
-      [["add", "--control", control, `0=${withB}`], 1, /^Cannot add LUN 0:0: it is there already/],
-      [["add", "--control", control, `1=${a}`], 1, /^Cannot serve .*: another server .* writes to it/],
-      [["add", "--control", control, `1=${a}x`], 1, /^Cannot open .*ENOENT/],
-      [["add", "--control", control, `1=${withB},serial=x`], 1, /LUN 0:0 has the same serial/],
-      [["add", "--control", control, "256=x"], 2, /^Cannot use LUN "256=x"/],
-      [["add", "1=x"], 2, /^Cannot reach an adapter: wanted --control/],
-      [["remove", "--control", control, "9"], 1, /^Cannot remove LUN 0:9: wanted one that is served/],
-      [["list", "--control", a], 1, /^Cannot connect to .*wanted the control socket/],
-    ] as const
-  ) {
-    const { code, stderr } = await lun(...args);
-    assert.match(stderr, message);
-    assert.equal(code, status, stderr);
-    assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
-  }
-  const { stdout } = await lun("list", "--control", control);
-  assert.match(
-    stdout,
-    /^0:0 .*a \(1MiB\), serial x, wwn 3[0-9a-f]{15}\n1:3 .*b,c \(1MiB, read-only\), .*5000c500155ca9d8\n$/,
-  );
-  assert.equal((await lun("remove", "--control", control, "1:3")).code, 0);
-  const json = JSON.parse((await lun("list", "--json", "--control", control)).stdout);
-  assert.deepEqual(json.map(({ target, lun, path }: Record<string, unknown>) => [target, lun, path]), [[0, 0, a]]);
-  child.kill("SIGTERM");
-  const { code, stderr } = await finished(child);
-  assert.equal(code, 0, stderr);
-  assert.match(stderr, /LUN 1:3 is .*b,c now\n.*LUN 1:3 is gone\n/);
-  assert.deepEqual(folder.names(), ["a", "b,c"]);
-});
+for (const workers of [1, 2]) {
+  Deno.test(`disks of an adapter on ${workers} Workers are added, listed, taken away, and refused in one line`, async () => {
+    using folder = new TempFolder();
+    const socket = join(folder.path, "s");
+    const control = join(folder.path, "c");
+    const [a, b] = ["a", "b,c"].map((name) => folder.file(name, 1 << 20)) as [string, string];
+    const child = spawnCli([
+      "serve",
+      "vhost-user-scsi",
+      `--workers=${workers}`,
+      "--socket",
+      socket,
+      "--control",
+      control,
+      "--lun",
+      `0=${a},serial=x`,
+    ]);
+    await until(() => listens(socket) && listens(control), "it listens");
+    const lun = (...args: string[]) => runCli(["lun", ...args]);
+    const withB = b.replaceAll(",", ",,");
+    assert.equal((await lun("add", "--control", control, `1:3=${withB},ro,wwn=5000c500155ca9d8`)).stderr, "");
+    for (
+      const [args, status, message] of [
+        [["add", "--control", control, `0=${withB}`], 1, /^Cannot add LUN 0:0: it is there already/],
+        [["add", "--control", control, `1=${a}`], 1, /^Cannot serve .*: another server .* writes to it/],
+        [["add", "--control", control, `1=${a}x`], 1, /^Cannot open .*ENOENT/],
+        [["add", "--control", control, `1=${withB},serial=x`], 1, /LUN 0:0 has the same serial/],
+        [["add", "--control", control, "256=x"], 2, /^Cannot use LUN "256=x"/],
+        [["add", "1=x"], 2, /^Cannot reach an adapter: wanted --control/],
+        [["remove", "--control", control, "9"], 1, /^Cannot remove LUN 0:9: wanted one that is served/],
+        [["list", "--control", a], 1, /^Cannot connect to .*wanted the control socket/],
+      ] as const
+    ) {
+      const { code, stderr } = await lun(...args);
+      assert.match(stderr, message);
+      assert.equal(code, status, stderr);
+      assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
+    }
+    const { stdout } = await lun("list", "--control", control);
+    assert.match(
+      stdout,
+      /^0:0 .*a \(1MiB\), serial x, wwn 3[0-9a-f]{15}\n1:3 .*b,c \(1MiB, read-only\), .*5000c500155ca9d8\n$/,
+    );
+    assert.equal((await lun("remove", "--control", control, "1:3")).code, 0);
+    const json = JSON.parse((await lun("list", "--json", "--control", control)).stdout);
+    assert.deepEqual(json.map(({ target, lun, path }: Record<string, unknown>) => [target, lun, path]), [[0, 0, a]]);
+    child.kill("SIGTERM");
+    const { code, stderr } = await finished(child);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /LUN 1:3 is .*b,c now\n.*LUN 1:3 is gone\n/);
+    assert.deepEqual(folder.names(), ["a", "b,c"]);
+  });
+}

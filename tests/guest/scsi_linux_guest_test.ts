@@ -77,7 +77,7 @@ testWhen(
     const socket = join(dir.path, "adapter.sock");
     const control = join(dir.path, "control.sock");
     const luns = [`0:0=${images[0]},wwn=${A}`, `1:0=${images[1]},wwn=${B}`];
-    const server = await startTalkingAdapter(socket, luns, "--control", control);
+    const server = await startTalkingAdapter(socket, luns, "--control", control, "--workers=2");
     try {
       const devices: GuestDevice[] = [{ kind: "vhost-user-scsi", socket, queues: 2 }];
       await using guest = await Guest.start({
