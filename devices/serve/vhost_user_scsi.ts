@@ -214,8 +214,10 @@ class ScsiServer implements ServedScsi {
     const checked = checkLun(lun);
     await this.#inTurn(async () => {
       const place = placeOf(checked.target, checked.lun);
+      // What is refused here has changed nothing.
+      const added = this.#hold(checked);
       try {
-        await this.#hold(checked);
+        await added;
       } catch (error) {
         await this.#letGo(place);
         throw error;
