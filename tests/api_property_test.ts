@@ -200,6 +200,17 @@ const FACES: readonly Face[] = [
     args: [target, odd],
     call: (disk, path, o) => plugio.serveVhostUserBlk(disk, path, o),
   },
+  { name: "askControl", args: [odd, odd], call: (_, path, request) => plugio.askControl(path as never, request) },
+  {
+    name: "serveControl",
+    args: [odd, odd],
+    call: (_, path, handle) => plugio.serveControl(path as never, handle as never).close(),
+  },
+  {
+    name: "serveScsiQueues",
+    args: [odd, odd],
+    call: (_, port, options) => plugio.serveScsiQueues(port as never, options as never),
+  },
   { name: "inspectNbd", args: [odd], call: (_, address) => plugio.inspectNbd(address as never) },
   { name: "serveNbd", args: [odd, odd, odd], call: async (_, a, b, c) => (await plugio.serveNbd(a, b, c)).close() },
   {
@@ -319,8 +330,8 @@ for (const { name, args, call } of FACES) {
 
 Deno.test("every function and class of the library that takes arguments is among those that values are thrown at", () => {
   const named = FACES.map(({ name }) => name.split(" ")[0]!);
-  // The first is thrown by the library, the second has a test below.
-  const others = ["InvariantError", "StorageError"];
+  // These are thrown by the library; the second has a test below.
+  const others = ["InvariantError", "StorageError", "ControlRefusal"];
   for (const [name, value] of Object.entries(plugio)) {
     if (typeof value !== "function" || value.length === 0 || others.includes(name)) continue;
     assert.ok(named.includes(name), `${name} is missing`);

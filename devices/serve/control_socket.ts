@@ -1,4 +1,6 @@
 import { StorageError } from "../../core/base/errors.ts";
+import { shown } from "../../core/base/shown.ts";
+import { checkText } from "../../core/system/target_path.ts";
 import { closeFile } from "../../ffi/libc/mod.ts";
 import { acceptClient, connectTo, endSocket, listenAt, receive, send, waitReadable } from "../../ffi/unix_socket.ts";
 
@@ -63,8 +65,13 @@ class Lines {
   }
 
   /** Sends a value as one line. Throws StorageError where the other side is gone. */
-  async send(value: unknown): Promise<void> {
-    const bytes = new TextEncoder().encode(`${JSON.stringify(value)}\n`);
+  async send(value: ControlAnswer): Promise<void> {
+    await this.sendLine(JSON.stringify(value));
+  }
+
+  /** Sends a line. Throws as `send` does. */
+  async sendLine(line: string): Promise<void> {
+    const bytes = new TextEncoder().encode(`${line}\n`);
     for (let sent = 0; sent < bytes.length;) {
       const count = send(this.#fd, bytes.slice(sent), [], this.#name);
       sent += count;
@@ -79,6 +86,10 @@ class Lines {
  * there can be no socket.
  */
 export function serveControl(path: string, handle: (request: unknown) => Promise<unknown>): ControlServer {
+  checkText(path, "listen at", "the path of a socket");
+  if (typeof handle !== "function") {
+    throw new TypeError(`Cannot handle requests by ${shown(handle)}: wanted a function`);
+  }
   const listener = listenAt(path, { mode: SOCKET_MODE, group: null });
   const clients = new Map<number, Promise<void>>();
   let closing = false;
@@ -144,20 +155,33 @@ async function answerOf(line: string, handle: (request: unknown) => Promise<unkn
  * no server is there, of kind `io` where it ends without an answer, and with ControlRefusal where it refuses.
  */
 export async function askControl(path: string, request: unknown): Promise<unknown> {
+  checkText(path, "ask the server at", "the path of a socket");
+  const line = lineOf(request);
   const fd = connectTo(path);
   try {
     const lines = new Lines(fd, path);
-    await lines.send(request);
-    const line = await lines.next();
-    if (line === null) {
+    await lines.sendLine(line);
+    const said = await lines.next();
+    if (said === null) {
       throw new StorageError({ kind: "io", op: "ask", target: path, detail: "it has ended without an answer" });
     }
-    const answer = JSON.parse(line) as ControlAnswer;
+    const answer = JSON.parse(said) as ControlAnswer;
     if ("error" in answer) throw new ControlRefusal(answer.error);
     return answer.value;
   } finally {
     closeFile(fd, path);
   }
+}
+
+/** A request as one line; throws a TypeError for what is no value in JSON. */
+function lineOf(request: unknown): string {
+  try {
+    const line = JSON.stringify(request);
+    if (line !== undefined) return line;
+  } catch (cause) {
+    throw new TypeError(`Cannot ask ${shown(request)}: wanted a value that JSON can say`, { cause });
+  }
+  throw new TypeError(`Cannot ask ${shown(request)}: wanted a value that JSON can say`);
 }
 
 /** A server's own words why it did not do what it was asked for. */
