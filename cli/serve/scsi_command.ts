@@ -106,11 +106,12 @@ class AdapterDisks implements AsyncDisposable {
     checkServedTarget(path, driver, !readOnly);
     const open = { target: path, driver, direct, directAsked, readOnly, batch, logicalBlockSize };
     const device = await openFirst(open, log);
-    if (device.size < logicalBlockSize) {
+    const { size } = device;
+    if (size < logicalBlockSize) {
       await device.close();
       const unit = logicalBlockSize === SECTOR_BYTES ? "sector" : "block";
       throw failed(
-        `Cannot serve ${device.target}: it has ${device.size} bytes, wanted at least one ${unit} of ${logicalBlockSize}`,
+        `Cannot serve ${device.target}: it has ${size} bytes, wanted at least one ${unit} of ${logicalBlockSize}`,
       );
     }
     try {
@@ -131,7 +132,7 @@ class AdapterDisks implements AsyncDisposable {
 
   async #openInWorkers(at: LunAddress, open: OpenPlan, { info, target }: BlockDevice): Promise<void> {
     if (this.#pool === null) return;
-    if (info.singleOwner === true) {
+    if (info.singleOwner === true || info.kind === "memory") {
       const { workerCount } = this.#plan;
       throw failed(`Cannot serve ${target} with --workers ${workerCount}: it belongs to one Worker, wanted 1`);
     }

@@ -109,6 +109,41 @@ Deno.test("an adapter's options are checked as a disk's are, and its control soc
   assert.throws(() => parseServeScsiOptions({ lun: ["0=disk"] }), /Cannot serve without a socket/);
 });
 
+Deno.test("what cannot be served as an adapter is one line and a status, and leaves no socket", async () => {
+  using folder = new TempFolder();
+  const socket = join(folder.path, "s");
+  const disk = folder.file("disk", 65_536);
+  const qcow2 = folder.file("qcow2", 65_536);
+  Deno.writeFileSync(qcow2, Uint8Array.of(0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3, ...new Uint8Array(1016)));
+  for (
+    const [args, status, message] of [
+      [[], 2, /^Cannot serve an adapter without disks: wanted --lun/],
+      [["--lun", `0=${disk}`, "--lun", `0=${qcow2}`], 2, /0:0 is there already/],
+      [["--lun", `256=${disk}`], 2, /LUN "256" is none/],
+      [["--lun", `0=${disk}x`], 1, /^Cannot open .*ENOENT/],
+      [["--lun", `0=${folder.path}`], 1, /directory/],
+      [["--lun", `0=${qcow2}`], 1, /it is a qcow2 image/],
+      [["--lun", `0=${folder.file("empty", 0)}`], 1, /^Cannot serve .*: it has 0 bytes, wanted at least one sector/],
+      [["--lun", `0=${disk}`, "--lun", `1=${disk}`], 2, /LUN 0:0 has the same serial/],
+      [
+        ["--workers=2", "--lun", "0=memory:1MiB"],
+        1,
+        /memory:1MiB with --workers 2: it belongs to one Worker, wanted 1/,
+      ],
+      [["--lun", `0=${disk}`, "--control", disk], 1, /no socket stands there/],
+      [["--lun", `0=${disk}`, "--control", socket], 2, /--socket has the same path/],
+      [["--lun", `0=${disk}`, "--workers=0"], 2, /--workers 0/],
+      [["--lun", `0=${disk}`, "--queue-size=3"], 2, /--queue-size 3: wanted a power of two/],
+    ] as const
+  ) {
+    const { code, stderr } = await runCli(["serve", "vhost-user-scsi", "--socket", socket, ...args]);
+    assert.match(stderr, message);
+    assert.equal(code, status, stderr);
+    assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
+  }
+  assert.deepEqual(folder.names(), ["disk", "empty", "qcow2"]);
+});
+
 for (const workers of [1, 2]) {
   Deno.test(`disks of an adapter on ${workers} Workers are added, listed, taken away, and refused in one line`, async () => {
     using folder = new TempFolder();
