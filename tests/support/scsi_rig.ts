@@ -8,6 +8,7 @@ import { GuestMemory } from "../../devices/guest_memory/mod.ts";
 import { mapRing, SplitQueue, type VirtqueueDevice } from "../../devices/virtio/mod.ts";
 import {
   VIRTIO_SCSI_CMD_REQ as HEADER,
+  VIRTIO_SCSI_CMD_REQ_PI as HEADER_PI,
   VIRTIO_SCSI_CMD_RESP as RESPONSE,
   VIRTIO_SCSI_CTRL_TMF_REQ as TMF,
   VIRTIO_SCSI_EVENT as EVENT,
@@ -56,6 +57,8 @@ export interface CommandOptions {
   readonly inBytes?: number;
   readonly out?: Uint8Array;
   readonly taskAttribute?: number;
+  /** Bytes of protection information that it wants, where the driver has negotiated that. */
+  readonly protectionBytes?: number;
   /** The eight bytes of its LUN, instead of those made of target and LUN. */
   readonly lunBytes?: readonly number[];
   /** Splits its buffers after so many bytes of each part. */
@@ -63,6 +66,7 @@ export interface CommandOptions {
 }
 
 const QUEUE_SIZE = 64;
+const T10_PI = 1n << 3n;
 export const BLOCK_BYTES = 512;
 
 /** A queue with its driver. */
@@ -81,15 +85,18 @@ export class ScsiRig {
   readonly control: RigQueue;
   readonly events: RigQueue;
   readonly requests: RigQueue;
+  /** The driver has negotiated protection information: its headers are the long ones. */
+  readonly #protection: boolean;
   /** Times a driver was told, by queue. */
   readonly notified = [0, 0, 0];
 
   constructor(
     units: readonly RigUnit[] = [{}],
-    model: { readonly batchRamp?: boolean } = {},
+    { protection = false, ...model }: { readonly batchRamp?: boolean; readonly protection?: boolean } = {},
     guest: TestGuest = new TestGuest(new HeapMemory(4 << 20)),
   ) {
     this.guest = guest;
+    this.#protection = protection;
     this.memory = new GuestMemory([guest.region]);
     this.model = new ScsiModel(new FakeMemorySource(), {
       ...{ merge: true, deferNotify: true, batchRamp: false, workerCount: 1 },
@@ -129,7 +136,12 @@ export class ScsiRig {
     const driver = new VirtioDriver(this.guest, QUEUE_SIZE);
     const views = mapRing(this.memory, driver.addresses);
     const queue = new SplitQueue({ views, memory: this.memory, nextAvail: 0, eventIndex: false, indirect: true });
-    const device = this.model.openQueue(index, queue, 0n, () => void this.notified[index]!++);
+    const device = this.model.openQueue(
+      index,
+      queue,
+      this.#protection ? T10_PI : 0n,
+      () => void this.notified[index]!++,
+    );
     queue.enableNotifications();
     return { driver, device, queue };
   }
@@ -137,13 +149,17 @@ export class ScsiRig {
   /** Writes a command to guest memory. */
   command(cdb: readonly number[], options: CommandOptions = {}): GuestCommand {
     const { target = 0, lun = 0, tag = 1, inBytes = 0, out, taskAttribute = 0, splitAt = 0 } = options;
-    const header = new Uint8Array(HEADER.byteLength + (out?.length ?? 0));
-    const { fields } = HEADER;
+    const layout = this.#protection ? HEADER_PI : HEADER;
+    const header = new Uint8Array(layout.byteLength + (out?.length ?? 0));
+    const { fields } = layout;
     header.set(options.lunBytes ?? [1, target, 0x40 | lun >> 8, lun & 0xff], fields.lun.offset);
     new DataView(header.buffer).setUint32(fields.tag.offset, tag, true);
     header[fields.taskAttr.offset] = taskAttribute;
     header.set(cdb, fields.cdb.offset);
-    if (out !== undefined) header.set(out, HEADER.byteLength);
+    if (out !== undefined) header.set(out, layout.byteLength);
+    if (options.protectionBytes !== undefined) {
+      new DataView(header.buffer).setUint32(HEADER_PI.fields.piBytesIn.offset, options.protectionBytes, true);
+    }
     const response = this.guest.allocate(RESPONSE.byteLength + inBytes);
     this.guest.at(response, RESPONSE.byteLength + inBytes).fill(0xee);
     const buffers = [

@@ -380,3 +380,16 @@ Deno.test("a chain too short for a command, or for its answer, breaks the queue"
     assert.match(rig.requests.queue.broken ?? "", /a command of \d+ bytes, with \d+ for its answer/);
   }
 });
+
+Deno.test("a driver that negotiated protection information has longer headers; a command that wants some is a failure", async () => {
+  const rig = new ScsiRig([{}], { protection: true });
+  rig.disk.store.set(pattern(0, BLOCK_BYTES));
+  const answer = await rig.run(read10(0, 1), { inBytes: BLOCK_BYTES });
+  assert.deepEqual([answer.response, answer.status, answer.data], [0, 0, pattern(0, BLOCK_BYTES)]);
+  const data = pattern(7, BLOCK_BYTES);
+  assert.equal((await rig.run(write10(5, 1), { out: data })).status, 0);
+  assert.deepEqual(rig.disk.store.slice(5 * BLOCK_BYTES, 6 * BLOCK_BYTES), new Uint8Array(data));
+  const refused = await rig.run(read10(0, 1), { inBytes: BLOCK_BYTES, protectionBytes: 8 });
+  assert.equal(refused.response, 9);
+  assert.equal(rig.requests.queue.broken, null);
+});
