@@ -1,6 +1,7 @@
 /**
- * A request of the virtio-scsi adapter beside one of the virtio-blk disk, in one guest: fio reads by turns from both, over
- * the same file. Prints a table: counters and processor time a request.
+ * A request of the virtio-scsi adapter beside one of the virtio-blk disk and one of QEMU's own SCSI disk, in one guest: fio
+ * reads by turns. Prints a table: counters and the server's processor time a request. QEMU's disk is served in the process
+ * that emulates the guest, so that its processor time cannot be told from that of the emulation.
  *
  * deno task bench:scsi [--rounds N] [--reads N]
  *
@@ -17,31 +18,34 @@ import { TempDir } from "../support/temp_file.ts";
 import { Guest, median } from "./mod.ts";
 
 const IMAGE_BYTES = 64 << 20;
+/** Of QEMU's disk: the guest tells the two by their sizes. */
+const OTHER_BYTES = 65 << 20;
 const LOADS = [{ depth: 1, atOnce: 1 }, { depth: 8, atOnce: 8 }, { depth: 32, atOnce: 32 }] as const;
 const RUN_TIMEOUT_MS = 60_000;
 /** Runs that are not counted: until then the servers' code is being compiled. */
 const WARM_ROUNDS = 2;
 
-/** A served disk, and its name in the guest. */
-interface Served {
-  readonly name: "virtio-blk" | "virtio-scsi";
+/** A disk of the guest, and who serves it: null for QEMU. */
+interface Contender {
+  readonly name: string;
+  /** Its name in the guest, in words of the guest's shell. */
   readonly path: string;
-  readonly device: BlockDevice;
-  readonly stats: DiskStats;
+  readonly served: { readonly device: BlockDevice; readonly stats: DiskStats } | null;
 }
 
 interface Figures {
-  readonly requests: number;
   readonly passes: number;
   readonly submits: number;
   readonly notifications: number;
+  readonly interrupts: number;
   readonly processorUs: number;
 }
 
-function figuresOf({ device, stats }: Served): Figures {
+function figuresOf({ served }: Contender, interrupts: number): Figures {
   const { user, system } = process.cpuUsage();
-  const { answers: requests, passes, notifications } = stats;
-  return { requests, passes, submits: device.stats.submits, notifications, processorUs: user + system };
+  const { passes = NaN, notifications = NaN } = served?.stats ?? {};
+  const submits = served?.device.stats.submits ?? NaN;
+  return { passes, submits, notifications, interrupts, processorUs: served === null ? NaN : user + system };
 }
 
 async function run(): Promise<void> {
@@ -58,9 +62,10 @@ async function run(): Promise<void> {
   const [first, second] = [await open(), await open()];
   const blk = stack.use(serveVhostUserBlk(first, blkSocket, options));
   const scsi = stack.use(serveVhostUserScsi([{ lun: 0, device: second }], scsiSocket, options));
-  const disks: readonly Served[] = [
-    { name: "virtio-blk", path: "/dev/vda", device: first, stats: blk.stats },
-    { name: "virtio-scsi", path: "/dev/sda", device: second, stats: scsi.stats },
+  const disks: readonly Contender[] = [
+    { name: "virtio-blk", path: "vda", served: { device: first, stats: blk.stats } },
+    { name: "virtio-scsi", path: `$(disk ${IMAGE_BYTES})`, served: { device: second, stats: scsi.stats } },
+    { name: "QEMU's scsi-hd", path: `$(disk ${OTHER_BYTES})`, served: null },
   ];
   const steps = Array.from(
     { length: WARM_ROUNDS + rounds },
@@ -74,15 +79,21 @@ async function run(): Promise<void> {
     devices: [
       { kind: "vhost-user-blk", socket: blkSocket, queues: 1 },
       { kind: "vhost-user-scsi", socket: scsiSocket, queues: 1 },
+      { kind: "virtio-scsi", disks: [{ image: dir.file("other.img", OTHER_BYTES) }], queues: 1 },
     ],
     timeoutMs: RUN_TIMEOUT_MS * (steps.length + 1),
   });
   const seen = new Map<string, Figures[]>();
-  await guest.until(/^ready$/m);
+  const interruptsAt = async (step: string) => {
+    const line = new RegExp(`^${step} (\\d+)$`, "m");
+    await guest.until(line);
+    return Number(line.exec(guest.output())![1]);
+  };
+  let interrupts = await interruptsAt("ready");
   for (const [number, { round, load, disk }] of steps.entries()) {
-    const before = figuresOf(disk);
-    await guest.until(new RegExp(`^end ${number}$`, "m"));
-    const after = figuresOf(disk);
+    const before = figuresOf(disk, interrupts);
+    interrupts = await interruptsAt(`end ${number}`);
+    const after = figuresOf(disk, interrupts);
     if (round < WARM_ROUNDS) continue;
     const key = `${load.depth} | ${disk.name}`;
     const names = Object.keys(after) as (keyof Figures)[];
@@ -92,40 +103,44 @@ async function run(): Promise<void> {
     seen.set(key, [...seen.get(key) ?? [], difference]);
   }
   await guest.finished();
-  print(table(seen));
+  print(table(seen, reads));
 }
 
-function script(steps: readonly { disk: Served; load: (typeof LOADS)[number] }[], reads: number): string {
+/** Runs fio step after step; says how many interrupts there have been, and pauses, so that the counters are read. */
+function script(steps: readonly { disk: Contender; load: (typeof LOADS)[number] }[], reads: number): string {
   const runs = steps.map(({ disk, load: { depth, atOnce } }, number) =>
-    `fio --name=t --filename=${disk.path} --readonly --rw=randread --bs=4k --direct=1 --ioengine=libaio ` +
+    `fio --name=t --filename=/dev/${disk.path} --readonly --rw=randread --bs=4k --direct=1 --ioengine=libaio ` +
     `--iodepth=${depth} --iodepth_batch=${atOnce} --iodepth_batch_complete_min=${atOnce} ` +
     `--iodepth_batch_complete_max=${depth} --number_ios=${reads} --size=${IMAGE_BYTES} --minimal >/fio.out; ` +
-    `echo "end ${number}"; sleep 0.1`
+    `echo "end ${number} $(irqs)"; sleep 0.1`
   );
-  return ["set -e", "until [ -e /dev/sda ]; do sleep 0.1; done", "echo ready", "sleep 0.2", ...runs].join("\n");
+  return [
+    "set -e",
+    `irqs() { awk '/virtio/ { sum += $2 } END { print sum }' /proc/interrupts; }`,
+    'disk() { for at in /sys/block/sd*; do [ "$(cat $at/size)" = $(($1 / 512)) ] && basename $at; done; true; }',
+    `until [ -n "$(disk ${IMAGE_BYTES})" ] && [ -n "$(disk ${OTHER_BYTES})" ]; do sleep 0.1; done`,
+    'echo "ready $(irqs)"',
+    "sleep 0.2",
+    ...runs,
+  ].join("\n");
 }
 
-function table(seen: ReadonlyMap<string, readonly Figures[]>): string {
-  const columns = [
-    "depth",
-    "device",
-    "requests a pass",
-    "submits",
-    "notifications",
-    "processor µs, median (least–most)",
-  ];
+const COLUMNS = ["depth", "disk", "requests a pass", "submits", "notifications", "interrupts", "µs (least–most)"];
+
+function table(seen: ReadonlyMap<string, readonly Figures[]>, reads: number): string {
+  const said = (figure: number, digits: number) => Number.isNaN(figure) ? "" : figure.toFixed(digits);
   const rows = [...seen].map(([key, all]) => {
-    const of = (name: keyof Figures) => all.map((figures) => figures[name] / figures.requests);
+    const of = (name: keyof Figures) => all.map((figures) => figures[name] / reads);
     const times = of("processorUs");
+    const spread = `${said(median(times), 1)} (${said(Math.min(...times), 1)}–${said(Math.max(...times), 1)})`;
     const cells = [
-      median(all.map(({ requests, passes }) => requests / passes)).toFixed(1),
-      median(of("submits")).toFixed(3),
-      median(of("notifications")).toFixed(3),
-      `${median(times).toFixed(1)} (${Math.min(...times).toFixed(1)}–${Math.max(...times).toFixed(1)})`,
+      said(1 / median(of("passes")), 1),
+      ...(["submits", "notifications", "interrupts"] as const).map((name) => said(median(of(name)), 3)),
+      Number.isNaN(times[0]) ? "" : spread,
     ];
     return `| ${key} | ${cells.join(" | ")} |`;
   });
-  return [`| ${columns.join(" | ")} |`, `|${" --- |".repeat(columns.length)}`, ...rows].join("\n");
+  return [`| ${COLUMNS.join(" | ")} |`, `|${" --- |".repeat(COLUMNS.length)}`, ...rows].join("\n");
 }
 
 if (import.meta.main) await runScript(import.meta.url, run);
