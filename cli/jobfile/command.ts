@@ -2,7 +2,7 @@ import { dirname, join } from "node:path";
 import { PAGE_BYTES } from "../../core/base/sizes.ts";
 import { formatSize } from "../../core/base/units.ts";
 import { ExitCode } from "../exit_codes.ts";
-import { failed, throwAll } from "../failure.ts";
+import { CliError, failed, throwAll } from "../failure.ts";
 import { defaultTarget, hasFailed, measure, protectTargets } from "../load/command.ts";
 import { collectContext, type RunContext } from "../load/context.ts";
 import { toFioJson } from "../load/fio_json.ts";
@@ -236,6 +236,7 @@ function readText(path: string): string {
     }
     return new TextDecoder("utf-8", { fatal: true }).decode(Deno.readFileSync(path));
   } catch (error) {
+    if (error instanceof CliError || error instanceof Deno.errors.NotCapable) throw error;
     if (error instanceof TypeError) throw failed(`Cannot read job file ${path}: wanted a text in UTF-8`, error);
     if (error instanceof Deno.errors.NotFound) {
       throw failed(`Cannot read job file ${path}: it does not exist, wanted the path of one`, error);
@@ -243,6 +244,8 @@ function readText(path: string): string {
     if (error instanceof Deno.errors.PermissionDenied) {
       throw failed(`Cannot read job file ${path}: permission denied, wanted the right to read it`, error);
     }
-    throw error;
+    // A name that is too long, a circle of links, a file in place of a folder, a disk that fails.
+    const cause = (error as Error).message.replace(/:? \(os error.*/s, "").toLowerCase();
+    throw failed(`Cannot read job file ${path}: ${cause}, wanted a regular file that can be read`, error);
   }
 }

@@ -17,6 +17,9 @@ export interface Variables {
 /** Factors of fio's suffixes inside of a sum, with `kb_base=1024`. */
 const SUFFIX: Readonly<Record<string, number>> = { k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4, p: 1024 ** 5 };
 
+/** Parentheses and powers inside each other in a sum. */
+const MAX_SUM_DEPTH = 100;
+
 /** Puts variables and words into a value. `what` names it in refusals. */
 export function expandWords(value: string, what: string, { get, words }: Variables): string {
   return value
@@ -46,6 +49,7 @@ class Sum {
   readonly #tokens: readonly string[];
   readonly #what: string;
   #next = 0;
+  #depth = 0;
 
   constructor(text: string, what: string) {
     this.#what = what;
@@ -77,13 +81,26 @@ class Sum {
     return left;
   }
 
+  /** Every way into the depth comes through here. */
   #raised(): number {
+    if (++this.#depth > MAX_SUM_DEPTH) {
+      throw misuse(
+        `Cannot use ${this.#what}: its parts lie too deep, wanted at most ${MAX_SUM_DEPTH} inside each other`,
+      );
+    }
     const left = this.#single();
-    return this.#taken("^") === "" ? left : left ** this.#raised();
+    const result = this.#taken("^") === "" ? left : left ** this.#raised();
+    this.#depth--;
+    return result;
   }
 
   #single(): number {
-    if (this.#taken("-") !== "") return -this.#single();
+    let sign = 1;
+    while (this.#taken("-") !== "") sign = -sign;
+    return sign * this.#unsigned();
+  }
+
+  #unsigned(): number {
     if (this.#taken("(") !== "") {
       const inner = this.#added();
       if (this.#taken(")") === "") throw this.#wrong();

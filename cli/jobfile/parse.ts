@@ -7,6 +7,12 @@ export const MAX_JOB_FILE_BYTES = 1024 * 1024;
 /** Files that include each other go no deeper than this. */
 const MAX_INCLUDES_DEEP = 16;
 
+/** Files that one job file includes, each time counted: without a bound, files that include others twice never end. */
+const MAX_INCLUDES = 256;
+
+/** Longest line, without its comment: a path has 4096 bytes at most. */
+const MAX_LINE_LENGTH = 8192;
+
 /** One `name=value` of a job file. */
 export interface JobFileOption {
   /** As written, in lower case, with underscores. */
@@ -53,6 +59,7 @@ class Reader {
   readonly #around: Surroundings;
   #global: JobFileOption[] = [];
   #options: JobFileOption[] | null = null;
+  #includes = 0;
 
   constructor(around: Surroundings) {
     this.#around = around;
@@ -62,7 +69,7 @@ class Reader {
   read(text: string, path: string, open: readonly string[]): void {
     for (const [index, raw] of text.split(/\r?\n/).entries()) {
       const content = raw.replace(/[;#].*/, "").trim();
-      if (content === "") continue;
+      if (content === "" || this.#includes > MAX_INCLUDES) continue;
       const place = `${path}:${index + 1}`;
       try {
         this.#line(content, place, path, [...open, path]);
@@ -74,6 +81,9 @@ class Reader {
   }
 
   #line(content: string, place: string, path: string, open: readonly string[]): void {
+    if (content.length > MAX_LINE_LENGTH) {
+      throw misuse(`Cannot read ${place}: it has ${content.length} characters, wanted at most ${MAX_LINE_LENGTH}`);
+    }
     const included = /^include\s+(.+)$/.exec(content)?.[1];
     if (included !== undefined) return this.#include(included, place, path, open);
     if (content.startsWith("[")) return this.#heading(content, place);
@@ -85,7 +95,11 @@ class Reader {
 
   #heading(content: string, place: string): void {
     const name = /^\[(.+)\]$/.exec(content)?.[1]?.trim() ?? "";
-    if (name === "") throw misuse(`Cannot read ${place}: ${content} is no heading, wanted [NAME]`);
+    if (name === "") {
+      // The lines below belong to no other job, and are not to blame.
+      this.#options = [];
+      throw misuse(`Cannot read ${place}: ${content} is no heading, wanted [NAME]`);
+    }
     // As in fio, [global] and [globals] alike.
     if (name.startsWith("global")) {
       this.#options = this.#global = [...this.#global];
@@ -102,7 +116,16 @@ class Reader {
       throw misuse(`Cannot include ${name} at ${place}: the files include each other (${circle}), wanted no circle`);
     }
     if (open.length >= MAX_INCLUDES_DEEP) {
-      throw misuse(`Cannot include ${name} at ${place}: it is file ${open.length + 1} of a chain, wanted at most 16`);
+      throw misuse(
+        `Cannot include ${name} at ${place}: it is file ${
+          open.length + 1
+        } of a chain, wanted at most ${MAX_INCLUDES_DEEP}`,
+      );
+    }
+    if (++this.#includes > MAX_INCLUDES) {
+      throw misuse(
+        `Cannot include ${name} at ${place}: it is include ${this.#includes}, wanted at most ${MAX_INCLUDES}`,
+      );
     }
     this.read(file.text, file.path, open);
   }

@@ -31,6 +31,10 @@ const INCLUDED: Readonly<Record<string, string>> = {
   "a.fio": "include b.fio\n",
   "b.fio": "include a.fio\n",
   "self.fio": "include self.fio\n",
+  ...Object.fromEntries(Array.from({ length: 14 }, (_, deep) => {
+    return [`tree${deep}.fio`, `include tree${deep + 1}.fio\n`.repeat(20)];
+  })),
+  "tree14.fio": "",
 };
 
 function jobs(text: string): FileJob[] {
@@ -208,6 +212,18 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
     /^Cannot include self\.fio at self\.fio:1: .*\(self\.fio → self\.fio\), wanted no circle$/,
   ],
   [`${HEAD}include a.fio`, /^Cannot include a\.fio at b\.fio:1: .*\(a\.fio → b\.fio → a\.fio\), wanted no circle$/],
+  [
+    `${HEAD}include tree0.fio`,
+    /^Cannot include tree\d+\.fio at tree\d+\.fio:\d+: it is include 257, wanted at most 256$/,
+  ],
+  ["[a\nrw=read\nbs=4k\n", /^Cannot read x\.fio:1: \[a is no heading, wanted \[NAME\]$/],
+  [
+    `${HEAD}bs=${"(".repeat(3000)}4k${")".repeat(3000)}`,
+    /: its parts lie too deep, wanted at most 100 inside each other$/,
+  ],
+  [`${HEAD}bs=(${"2^".repeat(3000)}2)`, /: its parts lie too deep, wanted at most 100 inside each other$/],
+  [`${HEAD}bs=(${"-".repeat(7001)}4k)`, /: it makes -4096, wanted a whole number below 2\^53$/],
+  [`${HEAD}bs=${"4".repeat(9000)}`, /^Cannot read x\.fio:3: it has 9003 characters, wanted at most 8192$/],
   [`${HEAD}bs=`, /^Cannot read x\.fio:3: bs has no value, wanted bs=VALUE$/],
   ["# nothing\n[global]\nbs=4k", /^Cannot run x\.fio: it has no job, wanted a heading such as \[randread\]$/],
   [
@@ -218,7 +234,7 @@ const REFUSED: readonly (readonly [text: string, line: RegExp])[] = [
 ];
 
 for (const [text, line] of REFUSED) {
-  Deno.test(`refused in one line: ${JSON.stringify(text)}`, () => {
+  Deno.test(`refused in one line: ${JSON.stringify(text).slice(0, 200)}`, () => {
     assert.throws(() => jobs(text), (error: Error & { exitCode?: number }) => {
       assert.match(error.message, line);
       assert.equal(error.exitCode, 2);
@@ -444,5 +460,24 @@ Deno.test("a job that writes where another one of its group verifies is refused,
     const { code, stderr } = await run(rest);
     assert.equal(stderr, "");
     assert.equal(code, 0, rest);
+  }
+});
+
+Deno.test("a job file that cannot be read is one line, whatever the file system says", async () => {
+  using folder = new TempFolder();
+  const file = folder.file("jobs.fio", 1);
+  const loop = `${folder.path}/loop.fio`;
+  Deno.symlinkSync("loop.fio", loop);
+  for (
+    const [path, cause] of [
+      [`${folder.path}/${"x".repeat(300)}.fio`, /file name too long/],
+      [loop, /too many levels of symbolic links/],
+      [`${file}/below.fio`, /not a directory/],
+    ] as const
+  ) {
+    const { code, stderr } = await runCli(["run", path, "--dry-run"]);
+    assert.match(stderr, /^Cannot read job file [^\n]*, wanted a regular file that can be read\n$/);
+    assert.match(stderr, cause);
+    assert.equal(code, 1);
   }
 });
