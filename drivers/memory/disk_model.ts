@@ -144,6 +144,8 @@ export class DiskModel {
       } else this.#store.write(at, from);
       at += wanted;
     }
+    // Behind the end of a disk nothing is stored, and the disk does not reach there.
+    if (at === start) return 0;
     this.#byteLength = Math.max(this.#byteLength, at);
     if ((request.flags & RequestFlag.fua) !== 0) {
       this.#store.commitRange(start, at - start);

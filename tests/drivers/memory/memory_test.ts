@@ -280,3 +280,11 @@ Deno.test("a time-out or a drain longer than a timer can be does not strike at o
     assert.deepEqual(await Promise.all([late, large]), [512, 1 << 20]);
   }
 });
+
+Deno.test("a write far behind the end of a disk is refused, and leaves the size", async () => {
+  const memory = new MemoryDisk(1 << 20);
+  await using device = await openDevice("memory:", { memory });
+  await assert.rejects(device.write(new Uint8Array(10), 1 << 21), { errnoName: "ENOSPC" });
+  await assert.rejects(device.write(new Uint8Array(10), 1 << 21, { fua: true }), { errnoName: "ENOSPC" });
+  assert.equal(device.size, 1 << 20);
+});
