@@ -231,7 +231,7 @@ export class BlockDevice implements AsyncDisposable {
    * ```
    */
   readable(options?: ReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
-    this.#admission.assertOpen("readable");
+    this.#admission.assertOpen("read a stream of");
     return readableOf(this, options);
   }
 
@@ -241,7 +241,7 @@ export class BlockDevice implements AsyncDisposable {
    * has around an unaligned start or end; a file grows.
    */
   writable(options?: WritableOptions): WritableStream<Uint8Array> {
-    this.#admission.assertOpen("writable");
+    this.#admission.assertOpen("write a stream to");
     return writableOf(this, options);
   }
 

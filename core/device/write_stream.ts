@@ -2,7 +2,7 @@ import { FLAG, integer, OptionTable } from "../base/options.ts";
 import { MAX_OFFSET_BYTES } from "../base/limits.ts";
 import { StorageError } from "../base/errors.ts";
 import { shown } from "../base/shown.ts";
-import { isBytes, lengthOf, partOf } from "../base/views.ts";
+import { isBytes, isGone, lengthOf, partOf } from "../base/views.ts";
 import { checkedChunk, CHUNK_RULE, DEFAULT_STREAM_DEPTH, DEPTH_RULE, type StreamDevice } from "./stream_device.ts";
 
 /** Options of {@link BlockDevice.writable}. */
@@ -73,10 +73,15 @@ class WriteSink implements UnderlyingSink<Uint8Array> {
       this.#release();
       throw new TypeError(`Cannot write ${shown(chunk)} to a stream: wanted a Uint8Array`);
     }
+    if (isGone(chunk)) {
+      this.#release();
+      throw new TypeError("Cannot write a chunk to a stream: its memory is gone, wanted one that has its memory");
+    }
     const length = lengthOf(chunk);
     for (let at = 0; at < length;) {
       this.#throwFailure();
       const buffer = this.#buffer ??= await this.#nextBuffer();
+      this.#assertOpen();
       const room = Math.min(this.#chunkBytes - this.#toBytes, length - at);
       buffer.set(partOf(chunk, at, room), this.#toBytes);
       this.#toBytes += room;
@@ -87,6 +92,7 @@ class WriteSink implements UnderlyingSink<Uint8Array> {
 
   async close(): Promise<void> {
     try {
+      this.#assertOpen();
       if (this.#buffer !== null) await this.#sendLast(this.#buffer);
       await this.#drained();
       this.#throwFailure();
@@ -100,6 +106,13 @@ class WriteSink implements UnderlyingSink<Uint8Array> {
   async abort(): Promise<void> {
     await this.#drained();
     this.#release();
+  }
+
+  /** A device that is closed has taken its memory back, with what was not written yet. */
+  #assertOpen(): void {
+    if (!isGone(this.#memory[0]!)) return;
+    const detail = "BlockDevice is closed; wanted an open device";
+    throw new StorageError({ kind: "closed", op: "write a stream to", target: this.#device.target, detail });
   }
 
   /** A buffer to fill; waits for the oldest write where all are in flight. */

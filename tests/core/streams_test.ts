@@ -61,3 +61,29 @@ Deno.test("an aborted writable stream keeps what was written and gives its memor
   await device.read(back, 0);
   assert.deepEqual([back[0], back[4095], back[4096]], [9, 9, 0]);
 });
+
+Deno.test("a chunk whose memory is gone ends a writable stream, and a closed device names the stream", async () => {
+  const disk = await openDevice("memory:1MiB");
+  const writer = disk.writable().getWriter();
+  writer.closed.catch(() => {});
+  const chunk = new Uint8Array(10);
+  chunk.buffer.transfer();
+  await assert.rejects(writer.write(chunk), { name: "TypeError", message: /memory is gone, wanted one that has/ });
+  await disk.close();
+  assert.throws(() => disk.readable(), /^StorageError: Cannot read a stream of memory:1MiB: BlockDevice is closed/);
+  assert.throws(() => disk.writable(), /^StorageError: Cannot write a stream to memory:1MiB: BlockDevice is closed/);
+});
+
+Deno.test("a device that is closed under a writable stream is what the stream ends with", async () => {
+  for (const end of ["write", "close"] as const) {
+    const disk = await openDevice("memory:1MiB");
+    const writer = disk.writable().getWriter();
+    writer.closed.catch(() => {});
+    await writer.write(new Uint8Array(10));
+    await disk.close();
+    await assert.rejects(end === "write" ? writer.write(new Uint8Array(10)) : writer.close(), {
+      kind: "closed",
+      message: "Cannot write a stream to memory:1MiB: BlockDevice is closed; wanted an open device",
+    });
+  }
+});
