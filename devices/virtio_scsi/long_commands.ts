@@ -6,7 +6,7 @@ import type { DiskUnit } from "../disk/mod.ts";
 import type { GuestRegion } from "../guest_memory/mod.ts";
 import { readU32, readU64 } from "./bytes.ts";
 import { blockCount, ByteCheck, byteCheck, cdbBytes, expectedBytes, Op } from "./cdb.ts";
-import { selectModes } from "./mode_pages.ts";
+import { readModes } from "./mode_pages.ts";
 import { type BlockRange, readUnmapList, refusalOfSame, SameFlag } from "./ranges.ts";
 import { type ScsiRequest, ScsiTransfer } from "./request.ts";
 import { SCRATCH_BYTES, ScratchPool } from "./scratch.ts";
@@ -52,9 +52,9 @@ export class LongCommands {
   start(request: ScsiRequest, unit: ScsiUnit, op: number): void {
     switch (op) {
       case Op.modeSelect6:
-        return this.#end(request, selectModes(this.#parameters(request), request.cdb, 6, unit));
+        return this.#selectModes(request, unit, 6);
       case Op.modeSelect10:
-        return this.#end(request, selectModes(this.#parameters(request), request.cdb, 10, unit));
+        return this.#selectModes(request, unit, 10);
       case Op.unmap:
         return this.#unmap(request, unit);
       case Op.writeSame10:
@@ -79,6 +79,23 @@ export class LongCommands {
     const list = new Uint8Array(-expectedBytes(request.cdb, request.unit!.facts.blockBytes));
     request.transferred = request.buffers.read(0, list);
     return list;
+  }
+
+  #selectModes(request: ScsiRequest, unit: ScsiUnit, form: 6 | 10): void {
+    const { state, facts } = unit;
+    const wanted = readModes(this.#parameters(request), request.cdb, form, unit);
+    if (typeof wanted === "number") return this.#end(request, wanted);
+    const before = { writeBack: state.writeBack, protect: state.protected };
+    // Writes that come from now on are durable by themselves.
+    state.change(wanted);
+    if (!before.writeBack || state.writeBack || facts.readOnly) return this.#end(request, Sense.none);
+    this.#run(request, unit, async () => {
+      // A guest without a write-back cache flushes no more: what was in it is made durable first (SBC-3, 6.5.5).
+      const result = await this.#send(unit, newPart(Opcode.flush, 0, 0, false));
+      if (result === 0) return;
+      state.change(before);
+      throw new PartFailure(result, Opcode.flush);
+    });
   }
 
   #unmap(request: ScsiRequest, unit: ScsiUnit): void {

@@ -100,21 +100,29 @@ function writePage(bytes: Uint8Array, at: number, page: number, values: number, 
   return 2 + length;
 }
 
-/**
- * Does what the parameters of MODE SELECT say; returns {@link Sense}`.none`, or why nothing was done. Nothing is changed
- * unless all of it can be.
- */
-export function selectModes(list: Uint8Array, cdb: Uint8Array, form: ModeForm, { facts, state }: ModeUnit): number {
+/** The switches that MODE SELECT sets; those that it does not name stay. */
+interface WantedModes {
+  writeBack?: boolean;
+  protect?: boolean;
+}
+
+/** What the parameters of MODE SELECT ask for, or why none of it can be done, as sense data. Changes nothing. */
+export function readModes(
+  list: Uint8Array,
+  cdb: Uint8Array,
+  form: ModeForm,
+  { facts, state }: ModeUnit,
+): WantedModes | number {
   // PF: pages are in the standard's format. SP: they are to be kept.
   if ((cdb[1]! & 0x11) !== 0x10) return Sense.invalidFieldInCdb;
-  if (list.length === 0) return Sense.none;
+  if (list.length === 0) return {};
   const header = HEADER_BYTES[form];
   if (list.length < header) return Sense.parameterListLength;
   const descriptor = form === 6 ? list[3]! : readU16(list, 6);
   if (descriptor !== 0 && descriptor !== DESCRIPTOR_BYTES) return Sense.invalidFieldInParameters;
   if (list.length < header + descriptor) return Sense.parameterListLength;
   if (descriptor > 0 && !isSameDescriptor(list, header, facts)) return Sense.invalidFieldInParameters;
-  const wanted: { writeBack?: boolean; protect?: boolean } = {};
+  const wanted: WantedModes = {};
   for (let at = header + descriptor; at < list.length;) {
     if (at + 2 > list.length) return Sense.parameterListLength;
     const page = list[at]! & 0x3f;
@@ -126,8 +134,7 @@ export function selectModes(list: Uint8Array, cdb: Uint8Array, form: ModeForm, {
     if (page === CONTROL) wanted.protect = (list[at + 4]! & SWP) !== 0;
     at += 2 + length;
   }
-  state.change(wanted);
-  return Sense.none;
+  return wanted;
 }
 
 /** A descriptor may name the size that the unit has, or none. */

@@ -192,9 +192,9 @@ export class ScsiRequestQueue extends DiskQueue<SplitQueue, ScsiTransfer> implem
     this.start(disk, request);
   }
 
-  #flush(request: ScsiRequest, { disk, state, facts }: ScsiUnit): void {
-    // What was written is durable already.
-    if (!state.writeBack || facts.readOnly) return this.#finish(request, ScsiStatus.good, Sense.none);
+  #flush(request: ScsiRequest, { disk, facts }: ScsiUnit): void {
+    // Without a write-back cache as well: there may have been one when something was written.
+    if (facts.readOnly) return this.#finish(request, ScsiStatus.good, Sense.none);
     request.op = Opcode.flush;
     request.offset = request.length = 0;
     this.start(disk, request);

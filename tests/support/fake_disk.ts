@@ -54,6 +54,8 @@ export class FakeDisk implements ServedDevice {
   badByte = -1;
   /** What discards and zeroes are answered with, instead of success. */
   rangeErrno = 0;
+  /** What flushes are answered with, instead of success. */
+  flushErrno = 0;
   /** Completes inside the submit, as a page cache does: a poll finds everything. */
   instant = false;
   /** Like a device after its end. */
@@ -160,6 +162,7 @@ export class FakeDisk implements ServedDevice {
   #transfer(request: IoRequest): number {
     const { op, offset, length } = request;
     if (op >= Opcode.discard && this.rangeErrno !== 0) return -this.rangeErrno;
+    if (op === Opcode.flush) return -this.flushErrno;
     if (op === Opcode.writeZeroes) this.store.fill(0, offset, offset + length);
     if (op > Opcode.write) return 0;
     let at = offset;

@@ -57,16 +57,15 @@ export interface CommandOptions {
   readonly inBytes?: number;
   readonly out?: Uint8Array;
   readonly taskAttribute?: number;
-  /** Bytes of protection information that it wants, where the driver has negotiated that. */
-  readonly protectionBytes?: number;
   /** The eight bytes of its LUN, instead of those made of target and LUN. */
   readonly lunBytes?: readonly number[];
   /** Splits its buffers after so many bytes of each part. */
   readonly splitAt?: number;
+  /** Bytes of protection information, in and out: its header is the long one. */
+  readonly protection?: readonly [bytesIn: number, bytesOut: number];
 }
 
 const QUEUE_SIZE = 64;
-const T10_PI = 1n << 3n;
 export const BLOCK_BYTES = 512;
 
 /** A queue with its driver. */
@@ -85,25 +84,22 @@ export class ScsiRig {
   readonly control: RigQueue;
   readonly events: RigQueue;
   readonly requests: RigQueue;
-  /** The driver has negotiated protection information: its headers are the long ones. */
-  readonly #protection: boolean;
   /** Times a driver was told, by queue. */
   readonly notified = [0, 0, 0];
 
   constructor(
     units: readonly RigUnit[] = [{}],
-    { protection = false, ...model }: { readonly batchRamp?: boolean; readonly protection?: boolean } = {},
+    { features = 0n, ...model }: { readonly batchRamp?: boolean; readonly features?: bigint } = {},
     guest: TestGuest = new TestGuest(new HeapMemory(4 << 20)),
   ) {
     this.guest = guest;
-    this.#protection = protection;
     this.memory = new GuestMemory([guest.region]);
     this.model = new ScsiModel(new FakeMemorySource(), {
       ...{ merge: true, deferNotify: true, batchRamp: false, workerCount: 1 },
       ...model,
     });
     for (const unit of units) this.addUnit(unit);
-    [this.control, this.events, this.requests] = [0, 1, 2].map((index) => this.#open(index)) as [
+    [this.control, this.events, this.requests] = [0, 1, 2].map((index) => this.#open(index, features)) as [
       RigQueue,
       RigQueue,
       RigQueue,
@@ -132,34 +128,31 @@ export class ScsiRig {
     return this.disks[0]!;
   }
 
-  #open(index: number): RigQueue {
+  #open(index: number, features: bigint): RigQueue {
     const driver = new VirtioDriver(this.guest, QUEUE_SIZE);
     const views = mapRing(this.memory, driver.addresses);
     const queue = new SplitQueue({ views, memory: this.memory, nextAvail: 0, eventIndex: false, indirect: true });
-    const device = this.model.openQueue(
-      index,
-      queue,
-      this.#protection ? T10_PI : 0n,
-      () => void this.notified[index]!++,
-    );
+    const device = this.model.openQueue(index, queue, features, () => void this.notified[index]!++);
     queue.enableNotifications();
     return { driver, device, queue };
   }
 
   /** Writes a command to guest memory. */
   command(cdb: readonly number[], options: CommandOptions = {}): GuestCommand {
-    const { target = 0, lun = 0, tag = 1, inBytes = 0, out, taskAttribute = 0, splitAt = 0 } = options;
-    const layout = this.#protection ? HEADER_PI : HEADER;
+    const { target = 0, lun = 0, tag = 1, inBytes = 0, out, taskAttribute = 0, splitAt = 0, protection } = options;
+    const layout = protection === undefined ? HEADER : HEADER_PI;
     const header = new Uint8Array(layout.byteLength + (out?.length ?? 0));
     const { fields } = layout;
     header.set(options.lunBytes ?? [1, target, 0x40 | lun >> 8, lun & 0xff], fields.lun.offset);
-    new DataView(header.buffer).setUint32(fields.tag.offset, tag, true);
+    const view = new DataView(header.buffer);
+    view.setUint32(fields.tag.offset, tag, true);
+    if (protection !== undefined) {
+      view.setUint32(HEADER_PI.fields.piBytesIn.offset, protection[0], true);
+      view.setUint32(HEADER_PI.fields.piBytesOut.offset, protection[1], true);
+    }
     header[fields.taskAttr.offset] = taskAttribute;
     header.set(cdb, fields.cdb.offset);
     if (out !== undefined) header.set(out, layout.byteLength);
-    if (options.protectionBytes !== undefined) {
-      new DataView(header.buffer).setUint32(HEADER_PI.fields.piBytesIn.offset, options.protectionBytes, true);
-    }
     const response = this.guest.allocate(RESPONSE.byteLength + inBytes);
     this.guest.at(response, RESPONSE.byteLength + inBytes).fill(0xee);
     const buffers = [

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { plug, unplug } from "../../../core/plug/plug.ts";
 import { Opcode } from "../../../core/request/request.ts";
+import { featureBits } from "../../../devices/virtio/mod.ts";
+import { VIRTIO_SCSI_CONSTANTS as C } from "../../../devices/virtio_scsi/layout.ts";
 import { BLOCK_BYTES, type CommandOptions, ScsiRig } from "../../support/scsi_rig.ts";
 import { pattern } from "../../support/temp_file.ts";
 
@@ -163,13 +165,37 @@ Deno.test("mode pages: what can be changed, what is changed, and what is refused
   assert.equal(await select(cache(0)), "");
   await rig.run(write10(0, 1), { out: new Uint8Array(512) });
   assert.notEqual(rig.disk.calls.at(-1)!.flags, 0, "a write is durable without a cache");
-  const calls = rig.disk.calls.length;
-  assert.equal((await rig.run([0x35, 0, ...u32(0), 0, 0, 0, 0])).status, 0);
-  assert.equal(rig.disk.calls.length, calls, "and there is nothing to flush");
   const control = list(0x0a, 0x0a, 0, 0x10, 0x08, ...Array<number>(7).fill(0));
   assert.equal(await select(control), "");
   assert.equal((await rig.run(write10(0, 1), { out: new Uint8Array(512) })).sense, "07/27/00");
   assert.equal((await rig.run(sense6(0x3f), { inBytes: 255 })).data[2], 0x90);
+});
+
+Deno.test("what a write-back cache holds is durable before MODE SELECT has switched it off", async () => {
+  const rig = new ScsiRig();
+  const flushes = () => rig.disk.calls.filter(({ op }) => op === Opcode.flush).length;
+  const select = (wce: number) => {
+    const out = Uint8Array.from([0, 0, 0, 0, 0x08, 0x12, wce, ...Array<number>(17).fill(0)]);
+    return rig.run([0x15, 0x10, 0, 0, out.length, 0], { out });
+  };
+  await rig.run(write10(0, 1), { out: new Uint8Array(512) });
+  assert.equal(rig.disk.calls.at(-1)!.flags, 0, "a write into the cache");
+  const off = rig.offer(rig.command([0x15, 0x10, 0, 0, 24, 0], {
+    out: Uint8Array.from([0, 0, 0, 0, 0x08, 0x12, ...Array<number>(18).fill(0)]),
+  }));
+  rig.requests.device.pass();
+  assert.deepEqual([flushes(), rig.answer(off).response], [1, 0xee], "answered when the flush has ended, not before");
+  await rig.finish();
+  assert.deepEqual([rig.answer(off).response, rig.answer(off).status, rig.states[0]!.writeBack], [0, 0, false]);
+  assert.equal((await select(0)).status, 0);
+  assert.equal(flushes(), 1, "a cache that is off holds nothing");
+  assert.equal((await rig.run([0x35, 0, ...u32(0), 0, 0, 0, 0])).status, 0);
+  assert.equal(flushes(), 2, "a guest that asks for a flush has one");
+  assert.equal((await select(4)).status, 0);
+  assert.deepEqual([flushes(), rig.states[0]!.writeBack], [2, true]);
+  rig.disk.flushErrno = 5;
+  assert.equal((await select(0)).sense, "03/0c/00");
+  assert.equal(rig.states[0]!.writeBack, true, "what the guest was told of has not happened");
 });
 
 /** Parameters of UNMAP. */
@@ -381,15 +407,19 @@ Deno.test("a chain too short for a command, or for its answer, breaks the queue"
   }
 });
 
-Deno.test("a driver that negotiated protection information has longer headers; a command that wants some is a failure", async () => {
-  const rig = new ScsiRig([{}], { protection: true });
-  rig.disk.store.set(pattern(0, BLOCK_BYTES));
-  const answer = await rig.run(read10(0, 1), { inBytes: BLOCK_BYTES });
-  assert.deepEqual([answer.response, answer.status, answer.data], [0, 0, pattern(0, BLOCK_BYTES)]);
-  const data = pattern(7, BLOCK_BYTES);
-  assert.equal((await rig.run(write10(5, 1), { out: data })).status, 0);
-  assert.deepEqual(rig.disk.store.slice(5 * BLOCK_BYTES, 6 * BLOCK_BYTES), new Uint8Array(data));
-  const refused = await rig.run(read10(0, 1), { inBytes: BLOCK_BYTES, protectionBytes: 8 });
-  assert.equal(refused.response, 9);
-  assert.equal(rig.requests.queue.broken, null);
+Deno.test("a driver with protection information has longer headers, and commands without any", async () => {
+  const rig = new ScsiRig([{}], { features: featureBits(C.VIRTIO_SCSI_F_T10_PI) });
+  const data = pattern(5, BLOCK_BYTES);
+  assert.equal((await rig.run(write10(4, 1), { out: data, protection: [0, 0] })).status, 0);
+  const read = await rig.run(read10(4, 1), { inBytes: BLOCK_BYTES, protection: [0, 0], splitAt: 52 });
+  assert.deepEqual([read.response, read.status, read.data], [0, 0, data]);
+  const calls = rig.disk.calls.length;
+  for (const protection of [[8, 0], [0, 8], [2 ** 31, 2 ** 31]] as const) {
+    const answer = await rig.run(read10(4, 1), { inBytes: BLOCK_BYTES, protection });
+    assert.equal(answer.response, C.VIRTIO_SCSI_S_FAILURE.value, String(protection));
+  }
+  assert.equal(rig.disk.calls.length, calls);
+  rig.offer(rig.command(read10(4, 1)));
+  rig.requests.device.pass();
+  assert.match(rig.requests.queue.broken ?? "", /a command of 51 bytes/, "51 bytes are no header then");
 });
