@@ -18,7 +18,7 @@ export interface DeviceModel extends CompletionSource {
   /** Starts to serve queue `index`. `notify` tells the driver; it is called when the queue's answers call for it. */
   openQueue(index: number, queue: SplitQueue, features: bigint, notify: NotifyDriver): VirtqueueDevice;
   /** The driver changed the configuration space. */
-  configured(config: Uint8Array): void;
+  configured(config: Uint8Array): void | Promise<void>;
   /** Does what the device asks of its part in each Worker, plain data both ways; answers, or resolves, once it is done. */
   manage(order: unknown): unknown;
   /** Called once, before any queue: how this part reaches those of all Workers. Absent where it has no need to. */

@@ -47,10 +47,12 @@ export class BlkModel implements DeviceModel {
   readonly stats: DiskStats = newDiskStats();
   readonly #units = new DiskUnits();
   readonly #shared: BlkShared;
+  readonly #log: (line: string) => void;
 
   /** Serves `device`; tables of segments come from `memory`. */
   constructor(device: ServedDevice, memory: MemorySource, options: BlkModelOptions) {
     const { blockBytes = SECTOR_BYTES, merge, log, deferNotify, batchRamp } = options;
+    this.#log = log ?? (() => {});
     const copyPool = new CopyPool(Math.floor(COPY_POOL_BYTES / options.workerCount));
     const { stats } = this;
     const unit = new DiskUnit(device, { blockBytes, merge, coversUnknown: true, copyPool, stats, ...log && { log } });
@@ -63,6 +65,7 @@ export class BlkModel implements DeviceModel {
       deferNotify,
       batchRamp,
       writeThrough: !options.writeBack,
+      owesFlush: false,
       rules: {
         capacitySectors: shownBytes(device, blockBytes) / SECTOR_BYTES,
         blockSectors: blockBytes / SECTOR_BYTES,
@@ -97,10 +100,30 @@ export class BlkModel implements DeviceModel {
     return this.#units.maySleep;
   }
 
-  configured(config: Uint8Array): void {
+  configured(config: Uint8Array): void | Promise<void> {
+    const shared = this.#shared;
     const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
-    this.#shared.writeThrough = config[WCE_OFFSET] === 0;
-    this.#shared.rules.capacitySectors = Number(view.getBigUint64(0, true));
+    const wasCached = !shared.writeThrough;
+    shared.writeThrough = config[WCE_OFFSET] === 0;
+    shared.rules.capacitySectors = Number(view.getBigUint64(0, true));
+    if (shared.writeThrough && wasCached && !shared.rules.readOnly) return this.#flush();
+  }
+
+  /** A driver without a write-back cache flushes no more: what the disk holds of before is made durable for it. */
+  async #flush(): Promise<void> {
+    const { unit } = this.#shared;
+    this.#shared.owesFlush = true;
+    unit.inFlight++;
+    unit.copying++;
+    try {
+      await unit.device.flush();
+      this.#shared.owesFlush = false;
+    } catch (error) {
+      this.#log(`the cache was switched off, and cannot be flushed: ${(error as Error).message}`);
+    } finally {
+      unit.inFlight--;
+      unit.copying--;
+    }
   }
 }
 

@@ -13,6 +13,8 @@ export interface BlkShared extends DiskQueueOptions {
   readonly serial: Uint8Array;
   /** True while writes are durable when they are answered. */
   writeThrough: boolean;
+  /** True while the disk may hold writes of before in a cache: flushes are still done. */
+  owesFlush: boolean;
 }
 
 /** One virtqueue of a disk: what its requests mean, and their answers. */
@@ -48,8 +50,8 @@ export class BlkQueue extends DiskQueue<SplitQueue, BlkRequest> implements Virtq
 
   /** Writes are durable when they are answered, and so a flush has nothing to do. */
   #startDurable(request: BlkRequest): void {
-    if (request.op === Opcode.flush) return this.#answer(request, BlkStatus.ok);
-    request.durable = request.op !== Opcode.discard;
+    if (request.op === Opcode.flush && !this.#shared.owesFlush) return this.#answer(request, BlkStatus.ok);
+    request.durable = request.op !== Opcode.discard && request.op !== Opcode.flush;
     this.start(this.#shared.unit, request);
   }
 
@@ -64,7 +66,17 @@ export class BlkQueue extends DiskQueue<SplitQueue, BlkRequest> implements Virtq
   }
 
   override completed(request: BlkRequest, result: number): void {
+    const { op, durable } = request;
+    const isWrite = op === Opcode.write || op === Opcode.writeZeroes;
+    if (result === 0 && isWrite && !durable && this.#shared.writeThrough) return this.#flushAfter(request);
     this.#answer(request, result === 0 ? BlkStatus.ok : BlkStatus.ioError);
+  }
+
+  /** The cache mode has changed while the write was under way: it is durable when it is answered, too. */
+  #flushAfter(request: BlkRequest): void {
+    request.op = Opcode.flush;
+    request.offset = request.length = 0;
+    this.startNow(this.#shared.unit, request);
   }
 
   #answer(request: BlkRequest, status: number): void {

@@ -225,10 +225,45 @@ Deno.test("the driver changes the cache mode and the capacity through the config
   const rig = new BlkRig({ diskBytes: 64 * 512 });
   const config = new Uint8Array(60);
   new DataView(config.buffer).setBigUint64(0, 32n, true);
-  rig.model.configured(config);
+  await rig.model.configured(config);
+  rig.disk.calls.length = 0;
   await rig.run(writeRequest(rig.guest, 0, new Uint8Array(512)));
   assert.equal(rig.disk.calls[0]!.flags, RequestFlag.fua);
   assert.equal(await rig.run(readRequest(rig.guest, 32, 512)), BlkStatus.ioError);
+});
+
+/** The configuration space of a disk of 64 sectors whose cache the driver has switched off. */
+function uncached(): Uint8Array {
+  const config = new Uint8Array(60);
+  new DataView(config.buffer).setBigUint64(0, 64n, true);
+  return config;
+}
+
+Deno.test("what a write-back cache holds is durable when the driver has switched it off, writes under way as well", async () => {
+  const rig = new BlkRig({ diskBytes: 64 * 512 });
+  await rig.run(writeRequest(rig.guest, 0, new Uint8Array(512)));
+  rig.offer(writeRequest(rig.guest, 1, new Uint8Array(512)));
+  rig.blk.pass();
+  await rig.model.configured(uncached());
+  assert.deepEqual(rig.disk.calls.map(({ op }) => op), [Opcode.write, Opcode.write, Opcode.flush]);
+  while (rig.blk.inFlight > 0) rig.disk.completeAll();
+  assert.deepEqual(rig.disk.calls.map(({ op }) => op).slice(3), [Opcode.flush], "the write that was under way");
+  // From now on nothing is in a cache.
+  const before = rig.disk.calls.length;
+  assert.equal(await rig.run(flushRequest(rig.guest)), BlkStatus.ok);
+  assert.equal(rig.disk.calls.length, before);
+});
+
+Deno.test("a cache that cannot be flushed when it is switched off is flushed when the driver asks", async () => {
+  const lines: string[] = [];
+  const rig = new BlkRig({ diskBytes: 64 * 512, model: { log: (line) => void lines.push(line) } });
+  await rig.run(writeRequest(rig.guest, 0, new Uint8Array(512)));
+  rig.disk.flush = () => Promise.reject(new Error("no flush today"));
+  await rig.model.configured(uncached());
+  assert.deepEqual(lines, ["the cache was switched off, and cannot be flushed: no flush today"]);
+  const before = rig.disk.calls.length;
+  assert.equal(await rig.run(flushRequest(rig.guest)), BlkStatus.ok);
+  assert.deepEqual(rig.disk.calls.slice(before).map(({ op }) => op), [Opcode.flush]);
 });
 
 Deno.test("the serial comes with as many bytes as there is room for", async () => {

@@ -27,6 +27,8 @@ function bigRig(writeBack = true): BlkRig {
   new DataView(config.buffer).setBigUint64(0, BigInt(CAPACITY), true);
   config[WCE_OFFSET] = writeBack ? 1 : 0;
   rig.model.configured(config);
+  // The flush of a cache that was switched off.
+  rig.disk.calls.length = 0;
   return rig;
 }
 
