@@ -1,17 +1,15 @@
-import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { formatSize } from "../../core/base/units.ts";
 import { serveVhostUserBlk } from "../../devices/serve/mod.ts";
 import type { BlockDevice } from "../../mod.ts";
 import { ExitCode } from "../exit_codes.ts";
-import { failed, throwAll } from "../failure.ts";
+import { throwAll } from "../failure.ts";
 import { checkServedTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
-import { counted } from "../words.ts";
 import { openFirst, serveOptionsOf } from "./device.ts";
-import type { ServeCounters } from "./messages.ts";
 import type { ServePlan } from "./options.ts";
 import { ServePool } from "./pool.ts";
+import { describePlace, summarize } from "./report.ts";
 
 const log = (line: string) => writeNotice(`serve: ${line}`);
 
@@ -19,13 +17,6 @@ const log = (line: string) => writeNotice(`serve: ${line}`);
 export async function runServe(plan: ServePlan): Promise<ExitCode> {
   checkServedTarget(plan.target, plan.driver, !plan.readOnly);
   await using device = await openFirst(plan, log);
-  const { logicalBlockSize } = plan;
-  if (device.size < logicalBlockSize) {
-    const unit = logicalBlockSize === SECTOR_BYTES ? "sector" : "block";
-    throw failed(
-      `Cannot serve ${device.target}: it has ${device.size} bytes, wanted at least one ${unit} of ${logicalBlockSize}`,
-    );
-  }
   let failure: Error | null = null;
   let stop = () => {};
   let abandon = () => {};
@@ -49,26 +40,14 @@ export async function runServe(plan: ServePlan): Promise<ExitCode> {
   if (failure !== null) note(failure);
   await pool?.close().catch(note);
   // What was done is told also where something went wrong: by those Workers that are left.
-  log(summary(pool === null ? [{ disk: server.stats, device: device.stats }] : pool.counters));
+  const counters = pool === null ? [{ disk: server.stats, device: device.stats }] : pool.counters;
+  const submits = counters.reduce((total, each) => total + each.device.submits, 0);
+  log(summarize(counters.map(({ disk }) => disk), submits));
   throwAll([...errors]);
   return ExitCode.ok;
 }
 
-function describe(plan: ServePlan, device: BlockDevice): string {
-  const { queueCount, queueSize, workerCount, readOnly, socket } = plan;
-  return `${device.target} (${device.driver}, ${formatSize(device.size)}${readOnly ? ", read-only" : ""}) at ` +
-    `${typeof socket === "number" ? `descriptor ${socket}` : socket}: ${
-      counted(queueCount, "queue")
-    } of ${queueSize} entries, ${counted(workerCount, "Worker")}`;
-}
-
-/** What batching did, over all Workers. */
-function summary(counters: readonly ServeCounters[]): string {
-  const sum = (pick: (each: ServeCounters) => number) => counters.reduce((total, each) => total + pick(each), 0);
-  const requests = sum(({ disk }) => disk.answers);
-  const perRequest = (count: number) => requests === 0 ? "0" : (count / requests).toPrecision(3);
-  return `${counted(requests, "request")}, ${counted(sum(({ disk }) => disk.errors), "error")}; per request ` +
-    `${perRequest(sum(({ disk }) => disk.notifications))} notifications, ` +
-    `${perRequest(sum(({ device }) => device.submits))} submits, ` +
-    `${perRequest(sum(({ disk }) => disk.copied))} copies, ${perRequest(sum(({ disk }) => disk.runs))} runs`;
+function describe(plan: ServePlan, { target, driver, size }: BlockDevice): string {
+  const disk = `${driver}, ${formatSize(size)}${plan.readOnly ? ", read-only" : ""}`;
+  return `${target} (${disk}) at ${describePlace(plan)}`;
 }

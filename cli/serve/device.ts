@@ -1,5 +1,7 @@
 import type { ServeBlkOptions } from "../../devices/serve/mod.ts";
+import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { type BlockDevice, openDevice, StorageError } from "../../mod.ts";
+import { failed } from "../failure.ts";
 import type { ServePlan } from "./options.ts";
 
 /** How a disk is opened. */
@@ -33,8 +35,19 @@ export function serveOptionsOf(plan: ServePlan, log: (line: string) => void): Se
 /**
  * Opens the disk for the first time, past the page cache where the plan wants it and the file system can: not where it
  * refuses, nor for a file that ends within a block, which could only be written whole. Unless asked for, that is a note.
+ * Throws CliError for a disk without a block that the guest could be shown.
  */
 export async function openFirst(plan: OpenPlan, log: (line: string) => void): Promise<BlockDevice> {
+  const device = await openSuitably(plan, log);
+  const { target, size } = device;
+  const { logicalBlockSize } = plan;
+  if (size >= logicalBlockSize) return device;
+  await device.close();
+  const unit = logicalBlockSize === SECTOR_BYTES ? "sector" : "block";
+  throw failed(`Cannot serve ${target}: it has ${size} bytes, wanted at least one ${unit} of ${logicalBlockSize}`);
+}
+
+async function openSuitably(plan: OpenPlan, log: (line: string) => void): Promise<BlockDevice> {
   const cached = (why: string) => {
     log(`the page cache is used: ${why}`);
     return openServed({ ...plan, direct: false }, true);

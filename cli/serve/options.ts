@@ -29,23 +29,19 @@ const SOCKET_MODE = /^(?:0o?)?[0-7]{1,3}$/;
 /** What a guest can be shown as serial number. */
 const SERIAL = /^[\x20-\x7e]{0,20}$/;
 
-/** A disk to be served, as the command line says it. Plain data: Workers get it as it is. */
-export interface ServePlan {
-  readonly target: string;
+/** What every vhost-user server is told, whatever its device. Plain data: Workers get it as it is. */
+export interface VringPlan {
   /** Path of the socket, or the descriptor of one that was passed. */
   readonly socket: string | number;
   readonly socketMode?: number;
   readonly socketGroup?: string | number;
   readonly workerCount: number;
-  readonly driver: string | null;
   readonly direct: boolean;
   /** Whether `direct` was asked for; where it was not, a file system without direct I/O is served through the page cache. */
   readonly directAsked: boolean;
-  readonly readOnly: boolean;
   readonly batch: DeviceBatchMode;
   readonly queueCount: number;
   readonly queueSize: number;
-  readonly serial?: string;
   readonly logicalBlockSize: number;
   readonly physicalBlockSize?: number;
   readonly lock: boolean;
@@ -58,6 +54,14 @@ export interface ServePlan {
   readonly batchRamp: boolean;
 }
 
+/** A disk to be served, as the command line says it. */
+export interface ServePlan extends VringPlan {
+  readonly target: string;
+  readonly driver: string | null;
+  readonly readOnly: boolean;
+  readonly serial?: string;
+}
+
 /**
  * Checks the command line of `serve`; `passedFd` is a socket that the service manager has passed, or null. Throws
  * CliError with exit code 2 that names the option and what it wants.
@@ -67,12 +71,32 @@ export function parseServeOptions(target: string, raw: RawOptions, passedFd: num
     throw misuse(`Cannot use target ${JSON.stringify(target)}: wanted a path without NUL characters`);
   }
   const driver = chosenDriver(text(raw, "driver"), target);
-  const flag = (key: string, usual = true) => choice(raw, key, ["0", "1"], usual ? "1" : "0") === "1";
-  const workerCount = integer(raw, "workers", 1, { from: 1, to: MAX_WORKERS });
+  const workerCount = parseWorkerCount(raw);
   if (driver === "memory" && workerCount > 1) {
     throw misuse(`Cannot serve a memory disk with --workers ${workerCount}: it belongs to one Worker, wanted 1`);
   }
-  const queueCount = integer(raw, "numQueues", Math.max(DEFAULT_QUEUES, workerCount), { from: 1, to: MAX_QUEUES });
+  return {
+    target,
+    ...parseVringOptions(raw, passedFd, { usual: Math.max(DEFAULT_QUEUES, workerCount), most: MAX_QUEUES }),
+    driver,
+    readOnly: raw["readonly"] === true,
+    ...parseSerial(raw),
+  };
+}
+
+function parseWorkerCount(raw: RawOptions): number {
+  return integer(raw, "workers", 1, { from: 1, to: MAX_WORKERS });
+}
+
+/** The options that vhost-user servers share; `queues` says how many of them a device has. */
+export function parseVringOptions(
+  raw: RawOptions,
+  passedFd: number | null,
+  queues: { readonly usual: number; readonly most: number },
+): VringPlan {
+  const flag = (key: string, usual = true) => choice(raw, key, ["0", "1"], usual ? "1" : "0") === "1";
+  const workerCount = parseWorkerCount(raw);
+  const queueCount = integer(raw, "numQueues", queues.usual, { from: 1, to: queues.most });
   if (queueCount < workerCount) {
     throw misuse(
       `Cannot use --num-queues ${queueCount} with --workers ${workerCount}: a Worker without a queue has nothing to do, ` +
@@ -80,17 +104,13 @@ export function parseServeOptions(target: string, raw: RawOptions, passedFd: num
     );
   }
   return {
-    target,
     ...parseSocket(raw, passedFd),
     workerCount,
-    driver,
     direct: flag("direct"),
     directAsked: text(raw, "direct") !== null,
-    readOnly: raw["readonly"] === true,
     batch: choice(raw, "batch", DEVICE_BATCH_MODES, "plug"),
     queueCount,
     queueSize: parseQueueSize(raw),
-    ...parseSerial(raw),
     ...parseBlockSizes(raw),
     // The parser has it as true without --no-lock.
     lock: raw["lock"] !== false,
@@ -105,7 +125,7 @@ export function parseServeOptions(target: string, raw: RawOptions, passedFd: num
 }
 
 /** `--shares` is the name that the option had first. */
-export function parseBatchRamp(raw: RawOptions): boolean {
+function parseBatchRamp(raw: RawOptions): boolean {
   const oldName = text(raw, "shares");
   if (oldName !== null && text(raw, "batchRamp") !== null) {
     throw misuse(`Cannot use --shares ${oldName} with --batch-ramp: it is its old name, wanted one of the two`);
@@ -114,10 +134,10 @@ export function parseBatchRamp(raw: RawOptions): boolean {
 }
 
 /** Where front ends connect: `--socket`, `--fd`, or what the service manager has passed. */
-export function parseSocket(
+function parseSocket(
   raw: RawOptions,
   passedFd: number | null,
-): Pick<ServePlan, "socket" | "socketMode" | "socketGroup"> {
+): Pick<VringPlan, "socket" | "socketMode" | "socketGroup"> {
   const path = text(raw, "socket");
   const mode = text(raw, "socketMode");
   const group = text(raw, "socketGroup");
@@ -143,7 +163,7 @@ export function parseSocket(
 }
 
 /** `--queue-size`. */
-export function parseQueueSize(raw: RawOptions): number {
+function parseQueueSize(raw: RawOptions): number {
   const size = integer(raw, "queueSize", MAX_QUEUE_SIZE, { from: 2, to: MAX_QUEUE_SIZE });
   if (Number.isInteger(Math.log2(size))) return size;
   throw misuse(`Cannot use --queue-size ${size}: wanted a power of two from 2 to ${MAX_QUEUE_SIZE}`);
@@ -157,7 +177,7 @@ function parseSerial(raw: RawOptions): { readonly serial?: string } {
 }
 
 /** `--logical-block-size` and `--physical-block-size`. */
-export function parseBlockSizes(
+function parseBlockSizes(
   raw: RawOptions,
 ): { readonly logicalBlockSize: number; readonly physicalBlockSize?: number } {
   const logicalBlockSize = parseBlockSize(raw, "logicalBlockSize", MIN_BLOCK_BYTES) ?? MIN_BLOCK_BYTES;

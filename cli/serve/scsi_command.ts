@@ -1,4 +1,3 @@
-import { SECTOR_BYTES } from "../../core/base/sizes.ts";
 import { type ScsiLun, serveControl, type ServedScsi, serveVhostUserScsi } from "../../devices/serve/mod.ts";
 import type { BlockDevice, QueueStats } from "../../mod.ts";
 import { chosenDriver } from "../driver.ts";
@@ -7,11 +6,10 @@ import { failed } from "../failure.ts";
 import { checkServedTarget } from "../load/target.ts";
 import { InterruptWatch } from "../signals.ts";
 import { writeNotice } from "../terminal.ts";
-import { counted } from "../words.ts";
 import { openFirst, type OpenPlan } from "./device.ts";
 import { readLunOrder } from "./lun_orders.ts";
+import { describePlace, summarize } from "./report.ts";
 import { type LunAddress, type LunPlan, shownAddress } from "./lun_option.ts";
-import type { ScsiCounters } from "./scsi_messages.ts";
 import { serverOptionsOf, type ServeScsiPlan } from "./scsi_options.ts";
 import { ScsiPool } from "./scsi_pool.ts";
 
@@ -50,7 +48,9 @@ export async function runServeScsi(plan: ServeScsiPlan): Promise<ExitCode> {
   } finally {
     await control?.close();
   }
-  log(summary(pool === null ? [{ adapter: server.stats, disks: disks.stats }] : await pool.end()));
+  const counters = pool === null ? [{ adapter: server.stats, disks: disks.stats }] : await pool.end();
+  const submits = counters.flatMap((each) => each.disks).reduce((total, each) => total + each.submits, 0);
+  log(summarize(counters.map(({ adapter }) => adapter), submits));
   if (failure !== null) throw failure;
   return ExitCode.ok;
 }
@@ -106,14 +106,6 @@ class AdapterDisks implements AsyncDisposable {
     checkServedTarget(path, driver, !readOnly);
     const open = { target: path, driver, direct, directAsked, readOnly, batch, logicalBlockSize };
     const device = await openFirst(open, log);
-    const { size } = device;
-    if (size < logicalBlockSize) {
-      await device.close();
-      const unit = logicalBlockSize === SECTOR_BYTES ? "sector" : "block";
-      throw failed(
-        `Cannot serve ${device.target}: it has ${size} bytes, wanted at least one ${unit} of ${logicalBlockSize}`,
-      );
-    }
     try {
       await this.#openInWorkers(lun, { ...open, direct: device.info.direct }, device);
     } catch (error) {
@@ -154,21 +146,7 @@ class AdapterDisks implements AsyncDisposable {
   }
 }
 
-function describe({ socket, queueCount, queueSize, workerCount }: ServeScsiPlan, { luns }: ServedScsi): string {
+function describe(plan: ServeScsiPlan, { luns }: ServedScsi): string {
   const disks = luns.map(({ target, lun, path }) => `${shownAddress({ target, lun })} ${path}`).join(", ");
-  return `${disks} at ${typeof socket === "number" ? `descriptor ${socket}` : socket}: ` +
-    `${counted(queueCount, "queue")} of ${queueSize} entries, ${counted(workerCount, "Worker")}`;
-}
-
-/** What batching did, over all Workers. */
-function summary(counters: readonly ScsiCounters[]): string {
-  const sum = (pick: (each: ScsiCounters) => number) => counters.reduce((total, each) => total + pick(each), 0);
-  const requests = sum(({ adapter }) => adapter.answers);
-  const perRequest = (count: number) => requests === 0 ? "0" : (count / requests).toPrecision(3);
-  const submits = sum(({ disks }) => disks.reduce((total, each) => total + each.submits, 0));
-  return `${counted(requests, "request")}, ${counted(sum(({ adapter }) => adapter.errors), "error")}; per request ` +
-    `${perRequest(sum(({ adapter }) => adapter.notifications))} notifications, ${perRequest(submits)} submits, ` +
-    `${perRequest(sum(({ adapter }) => adapter.copied))} copies, ${
-      perRequest(sum(({ adapter }) => adapter.runs))
-    } runs`;
+  return `${disks} at ${describePlace(plan)}`;
 }

@@ -1,10 +1,9 @@
 import type { ServeScsiOptions } from "../../devices/serve/mod.ts";
-import { DEVICE_BATCH_MODES } from "../../mod.ts";
 import { misuse } from "../failure.ts";
-import { choice, integer, type RawOptions, text } from "../load/raw_options.ts";
+import { type RawOptions, text } from "../load/raw_options.ts";
 import { chosenDriver } from "../driver.ts";
 import { type LunPlan, parseLuns } from "./lun_option.ts";
-import { parseBatchRamp, parseBlockSizes, parseQueueSize, parseSocket, type ServePlan } from "./options.ts";
+import { parseVringOptions, type VringPlan } from "./options.ts";
 
 /** Queues for commands, unless asked otherwise: QEMU wants as many as the guest has processors. */
 const DEFAULT_QUEUES = 64;
@@ -12,53 +11,24 @@ const DEFAULT_QUEUES = 64;
 /** Most of them: two more have to fit one byte. */
 const MAX_QUEUES = 254;
 
-/** Workers that one adapter can be shared out to. */
-const MAX_WORKERS = 64;
-
 /** An adapter to be served, as the command line says it. Disks that come later are opened in the same way. */
-export interface ServeScsiPlan extends Omit<ServePlan, "target" | "readOnly" | "serial" | "queueCount" | "driver"> {
+export interface ServeScsiPlan extends VringPlan {
   readonly luns: readonly LunPlan[];
   readonly driver: string | null;
-  readonly queueCount: number;
   /** Path of the socket by which disks come and go, or null. */
   readonly control: string | null;
 }
 
 /** Checks the command line of `serve vhost-user-scsi`. Throws CliError with exit code 2 that says what is wanted. */
 export function parseServeScsiOptions(raw: RawOptions, passedFd: number | null = null): ServeScsiPlan {
-  const flag = (key: string, usual = true) => choice(raw, key, ["0", "1"], usual ? "1" : "0") === "1";
   const luns = parseLuns(raw["lun"] as readonly string[] | undefined ?? []);
   const driver = text(raw, "driver");
   for (const { path } of luns) chosenDriver(driver, path);
-  const workerCount = integer(raw, "workers", 1, { from: 1, to: MAX_WORKERS });
-  const queueCount = integer(raw, "numQueues", DEFAULT_QUEUES, { from: 1, to: MAX_QUEUES });
-  if (queueCount < workerCount) {
-    throw misuse(
-      `Cannot use --num-queues ${queueCount} with --workers ${workerCount}: a Worker without a queue has nothing to do, ` +
-        "wanted at least as many queues",
-    );
-  }
   return {
+    ...parseVringOptions(raw, passedFd, { usual: DEFAULT_QUEUES, most: MAX_QUEUES }),
     luns,
-    ...parseSocket(raw, passedFd),
     control: parseControl(raw),
     driver,
-    direct: flag("direct"),
-    directAsked: text(raw, "direct") !== null,
-    batch: choice(raw, "batch", DEVICE_BATCH_MODES, "plug"),
-    workerCount,
-    queueCount,
-    queueSize: parseQueueSize(raw),
-    ...parseBlockSizes(raw),
-    // The parser has it as true without --no-lock.
-    lock: raw["lock"] !== false,
-    ...text(raw, "format") === null ? {} : { format: choice(raw, "format", ["raw"], "raw") },
-    writeBack: flag("wce"),
-    poll: flag("poll", false),
-    block: flag("block"),
-    merge: flag("merge"),
-    deferNotify: flag("deferNotify"),
-    batchRamp: parseBatchRamp(raw),
   };
 }
 

@@ -82,10 +82,9 @@ class ReadSource implements UnderlyingDefaultSource<Uint8Array<ArrayBuffer>> {
   }
 
   async cancel(reason: unknown): Promise<void> {
-    const { length } = this.#ahead;
     const ended = this.#ahead.map(({ bytes }) => bytes);
     this.#stop(reason);
-    if (length > 0) await Promise.allSettled(ended);
+    await Promise.allSettled(ended);
   }
 
   /** Reads on, up to the depth. */
